@@ -1,0 +1,20 @@
+//! flumen: logs and traffic in, compressed rolling files out, every event accounted for.
+//!
+//! ```text
+//!     source ──full──▶ channel ──full──▶ sink ──▶ codec ──▶ storage
+//!        ▲                                 │
+//!        └───────────── empty ─────────────┘          (memory::pool)
+//! ```
+//!
+//! **Words** (one meaning each): *event*, one log line or datagram with its headers · *batch*, what
+//! travels: one page of memory holding many events · *receipt*, what an acknowledging source waits
+//! for · *block*, a compressed unit that decodes alone · *segment*, one output file · *room*, a
+//! folder of the spine · *worker*, something with a duty cycle · *agent*, one configured pipeline ·
+//! *ledger*, the counts that must add up · *incident*, a fault from detection to recovery.
+//!
+//! **Verbs**, one a room: receive → intercept → route → offer/poll → write → encode, compress →
+//! append, sync, seal. Pool: take/give. Life cycle: plan → build → start → work → drain → close.
+//!
+//! Which room may know which is a table in `tests/tidy`; any other `use crate::` fails the suite.
+
+pub mod time;
