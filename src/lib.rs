@@ -17,4 +17,5 @@
 //!
 //! Which room may know which is a table in `tests/tidy`; any other `use crate::` fails the suite.
 
+pub mod telemetry;
 pub mod time;
