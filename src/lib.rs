@@ -17,5 +17,8 @@
 //!
 //! Which room may know which is a table in `tests/tidy`; any other `use crate::` fails the suite.
 
+pub mod event;
+pub mod limits;
+pub mod sync;
 pub mod telemetry;
 pub mod time;

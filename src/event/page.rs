@@ -1,0 +1,377 @@
+//! The batch's body: a slotted page, bytes growing up, slots growing down, full when they meet.
+//!
+//! ```text
+//! │ 4 KiB header room │ bytes ──▶            gap            ◀── slots │
+//! ^ 4 KiB-aligned     ^ offset 0             ^ tail
+//! ```
+//! A line-framed stream is read straight into the gap; an event is an (offset, length) and its
+//! newline stays where it is. While `contiguous` holds, bytes = events + LF in order, and the
+//! `raw` encoder copies nothing. One owner fills a page; after `seal` it is read only.
+
+use super::mark::{Mark, Marks};
+use super::slot::{KIND_EVENT, KIND_ORIGIN, Origin, OriginIndex, PRI_NONE, Slot};
+use crate::limits::{self, usize_of};
+use crate::time::Wall;
+
+const SLOT_BYTES: usize = size_of::<Slot>();
+
+#[repr(C, align(4096))]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Frame([u8; 4096]);
+
+const _: () = assert!(size_of::<Frame>() == limits::PAGE_HEADER_BYTES);
+
+pub struct Page {
+    /// Header room and body in one allocation; untouched frames cost no memory.
+    frames: Box<[Frame]>,
+    /// Bytes in use from the front of the body.
+    tail: usize,
+    slots: usize,
+    serial: u64,
+    base: Wall,
+    time_min: Wall,
+    time_max: Wall,
+    events: u32,
+    event_bytes: u64,
+    marks: [u32; Mark::COUNT],
+    contiguous: bool,
+}
+
+/// The page has no room, or its times would no longer fit: offer it and begin another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// What stands in an event's slot beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct EventHead {
+    /// Receive time.
+    pub at: Wall,
+    pub origin: OriginIndex,
+    /// Syslog PRI, 0 to 191, when somebody asked for it and the message has one.
+    pub pri: Option<u8>,
+    pub marks: Marks,
+}
+
+/// One event as a reader of a sealed page sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'page> {
+    pub bytes: &'page [u8],
+    pub at: Wall,
+    pub origin: Origin,
+    pub pri: Option<u8>,
+    pub marks: Marks,
+}
+
+impl Page {
+    /// A page with `bytes` of body, a multiple of 4 KiB.
+    pub fn new(bytes: usize) -> Self {
+        assert!(bytes.is_multiple_of(size_of::<Frame>()), "a page is whole frames");
+        assert!((limits::BATCH_BYTES_MIN..=limits::BATCH_BYTES_MAX).contains(&bytes));
+        let frames = bytes / size_of::<Frame>() + 1;
+        Self {
+            frames: bytemuck::zeroed_slice_box(frames),
+            tail: 0,
+            slots: 0,
+            serial: 0,
+            base: Wall::default(),
+            time_min: Wall::MAX,
+            time_max: Wall::MIN,
+            events: 0,
+            event_bytes: 0,
+            marks: [0; Mark::COUNT],
+            contiguous: true,
+        }
+    }
+
+    /// Empties the page for another filling; `serial` makes cached origin indices invalid.
+    pub fn clear(&mut self, serial: u64) {
+        self.tail = 0;
+        self.slots = 0;
+        self.serial = serial;
+        self.time_min = Wall::MAX;
+        self.time_max = Wall::MIN;
+        self.events = 0;
+        self.event_bytes = 0;
+        self.marks = [0; Mark::COUNT];
+        self.contiguous = true;
+    }
+
+    // ── filling ──
+
+    /// Bytes between the tail and the slots.
+    pub fn free_bytes(&self) -> usize {
+        self.body().len() - self.tail - self.slots * SLOT_BYTES
+    }
+
+    /// Offset of the first unused byte.
+    pub fn tail(&self) -> u32 {
+        limits::u32_of(self.tail)
+    }
+
+    /// The gap: write at its front, then `advance`.
+    pub fn spare_mut(&mut self) -> &mut [u8] {
+        let end = self.body().len() - self.slots * SLOT_BYTES;
+        let tail = self.tail;
+        &mut self.body_mut()[tail..end]
+    }
+
+    /// `count` bytes at the front of the gap are in use from now on.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.free_bytes(), "advance over the slots");
+        self.tail += count;
+    }
+
+    /// Bytes in use, for framing in place.
+    pub fn used_mut(&mut self) -> &mut [u8] {
+        let tail = self.tail;
+        &mut self.body_mut()[..tail]
+    }
+
+    pub fn used(&self) -> &[u8] {
+        &self.body()[..self.tail]
+    }
+
+    /// Takes back bytes from `offset` on that no event refers to (a partial line going to carry).
+    pub fn retract(&mut self, offset: u32) {
+        assert!(usize_of(offset) <= self.tail, "retract goes back only");
+        self.tail = usize_of(offset);
+    }
+
+    /// Whether an event received at `at` still fits the page's times.
+    pub fn accepts_time(&self, at: Wall) -> bool {
+        self.events == 0 || u32::try_from(at.0.wrapping_sub(self.base.0)).is_ok()
+    }
+
+    /// An origin for the events to come.
+    pub fn push_origin(&mut self, origin: Origin) -> Result<OriginIndex, Full> {
+        if self.free_bytes() < 2 * SLOT_BYTES {
+            return Err(Full);
+        }
+        let index = u16::try_from(self.slots).map_err(|_| Full)?;
+        for slot in origin.to_slots() {
+            *self.slot_mut(self.slots) = slot;
+            self.slots += 1;
+        }
+        Ok(OriginIndex(index))
+    }
+
+    /// An event of `length` bytes at `offset`, which stand in the page already.
+    #[inline]
+    pub fn push_event(&mut self, offset: u32, length: u32, head: EventHead) -> Result<(), Full> {
+        debug_assert!(usize_of(offset) + usize_of(length) <= self.tail);
+        if self.events == 0 {
+            self.base = head.at;
+        }
+        let Ok(delta) = u32::try_from(head.at.0.wrapping_sub(self.base.0)) else {
+            return Err(Full);
+        };
+        if self.free_bytes() < SLOT_BYTES {
+            return Err(Full);
+        }
+        let slot = Slot {
+            offset,
+            length,
+            delta,
+            origin: head.origin.0,
+            pri: head.pri.unwrap_or(PRI_NONE),
+            tag: KIND_EVENT | head.marks.bits(),
+        };
+        *self.slot_mut(self.slots) = slot;
+        self.slots += 1;
+        self.events += 1;
+        self.event_bytes += u64::from(length);
+        self.time_min = self.time_min.min(head.at);
+        self.time_max = self.time_max.max(head.at);
+        if head.marks.any_counted() {
+            head.marks.counted().for_each(|mark| self.marks[mark as usize] += 1);
+        }
+        Ok(())
+    }
+
+    /// Copies an event and its LF behind the tail. Control bytes end `contiguous`.
+    pub fn append_event(&mut self, bytes: &[u8], head: EventHead) -> Result<(), Full> {
+        if self.free_bytes() < bytes.len() + 1 + SLOT_BYTES || !self.accepts_time(head.at) {
+            return Err(Full);
+        }
+        let offset = self.tail();
+        let spare = self.spare_mut();
+        spare[..bytes.len()].copy_from_slice(bytes);
+        spare[bytes.len()] = b'\n';
+        self.tail += bytes.len() + 1;
+        self.contiguous &= !head.marks.contains(Marks::CONTROL);
+        self.push_event(offset, limits::u32_of(bytes.len()), head)
+    }
+
+    /// From now on the bytes are more or other than events + LF in order.
+    pub fn set_scattered(&mut self) {
+        self.contiguous = false;
+    }
+
+    // ── reading ──
+
+    /// All bytes, when they are exactly the events in order, each with its LF.
+    pub fn contiguous(&self) -> Option<&[u8]> {
+        self.contiguous.then(|| &self.body()[..self.tail])
+    }
+
+    pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
+        let slots = self.slot_slice();
+        let origin_at = move |index: u16| {
+            let front = slots.len() - 1 - usize::from(index);
+            Origin::from_slots(slots[front], slots[front - 1])
+        };
+        let mut last: Option<(u16, Origin)> = None;
+        slots.iter().rev().filter(|slot| slot.kind() != KIND_ORIGIN).map(move |slot| {
+            let origin = match last {
+                Some((index, origin)) if index == slot.origin => origin,
+                _ => origin_at(slot.origin),
+            };
+            last = Some((slot.origin, origin));
+            let start = usize_of(slot.offset);
+            Event {
+                bytes: &self.body()[start..start + usize_of(slot.length)],
+                at: Wall(self.base.0 + i64::from(slot.delta)),
+                origin,
+                pri: (slot.pri != PRI_NONE).then_some(slot.pri),
+                marks: Marks::from_bits(slot.tag),
+            }
+        })
+    }
+
+    pub fn event_count(&self) -> u32 {
+        self.events
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.events == 0
+    }
+
+    /// The sum of the events' lengths, newlines not counted.
+    pub fn event_bytes(&self) -> u64 {
+        self.event_bytes
+    }
+
+    /// Events by mark, in the order of `Mark::ALL`.
+    pub fn mark_counts(&self) -> [u32; Mark::COUNT] {
+        self.marks
+    }
+
+    /// Smallest receive time; `Wall::MAX` while empty.
+    pub fn time_min(&self) -> Wall {
+        self.time_min
+    }
+
+    /// Largest receive time; `Wall::MIN` while empty.
+    pub fn time_max(&self) -> Wall {
+        self.time_max
+    }
+
+    /// Which filling this is: an `OriginIndex` is good for one serial.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// Size of the body in bytes.
+    pub fn capacity(&self) -> usize {
+        self.body().len()
+    }
+
+    fn body(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.frames)[limits::PAGE_HEADER_BYTES..]
+    }
+
+    fn body_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.frames)[limits::PAGE_HEADER_BYTES..]
+    }
+
+    /// The slots in use, the newest first.
+    fn slot_slice(&self) -> &[Slot] {
+        let body = self.body();
+        bytemuck::cast_slice(&body[body.len() - self.slots * SLOT_BYTES..])
+    }
+
+    fn slot_mut(&mut self, index: usize) -> &mut Slot {
+        let body = self.body_mut();
+        let start = body.len() - (index + 1) * SLOT_BYTES;
+        bytemuck::from_bytes_mut(&mut body[start..start + SLOT_BYTES])
+    }
+}
+
+impl std::fmt::Debug for Page {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("Page");
+        debug.field("serial", &self.serial).field("events", &self.events);
+        debug.field("tail", &self.tail).field("contiguous", &self.contiguous).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn head(at: i64, origin: OriginIndex) -> EventHead {
+        EventHead { at: Wall(at), origin, pri: None, marks: Marks::NONE }
+    }
+
+    #[test]
+    fn bytes_and_slots_meet_and_never_cross() {
+        let mut page = Page::new(limits::BATCH_BYTES_MIN);
+        let origin = page.push_origin(Origin::LOCAL).expect("an empty page has room");
+        let mut count = 0;
+        while page.append_event(b"x", head(count, origin)).is_ok() {
+            count += 1;
+        }
+        // 64 KiB = 32 bytes of origin + n × (2 bytes + 16 bytes of slot)
+        assert_eq!(count, ((limits::BATCH_BYTES_MIN - 32) / 18) as i64);
+        assert_eq!(page.events().count() as i64, count);
+        assert!(page.events().all(|event| event.bytes == b"x"));
+        assert_eq!(page.contiguous().map(<[u8]>::len), Some(2 * count as usize));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_closes_the_page() {
+        let mut page = Page::new(limits::BATCH_BYTES_MIN);
+        let origin = page.push_origin(Origin::LOCAL).expect("room");
+        page.append_event(b"a", head(1_000, origin)).expect("room");
+        assert_eq!(page.append_event(b"b", head(999, origin)), Err(Full));
+        assert_eq!(page.append_event(b"c", head(1_000 + (1 << 32), origin)), Err(Full));
+        assert_eq!(page.append_event(b"d", head(1_000 + (1 << 32) - 1, origin)), Ok(()));
+        assert_eq!(page.event_count(), 2);
+        assert_eq!(page.contiguous(), Some(&b"a\nd\n"[..]));
+    }
+
+    #[test]
+    fn clear_leaves_nothing_behind() {
+        let mut page = Page::new(limits::BATCH_BYTES_MIN);
+        let origin = page.push_origin(Origin::LOCAL).expect("room");
+        let marks = Marks::SPLIT.with(Marks::CONTROL);
+        page.append_event(b"a\x01", EventHead { marks, ..head(5, origin) }).expect("room");
+        assert_eq!(page.contiguous(), None);
+        assert_eq!(page.mark_counts(), [0, 1, 0, 0]);
+        page.clear(7);
+        assert_eq!((page.serial(), page.event_count(), page.event_bytes()), (7, 0, 0));
+        assert_eq!(page.mark_counts(), [0; 4]);
+        assert_eq!(page.contiguous(), Some(&b""[..]));
+        assert_eq!(page.free_bytes(), page.capacity());
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(
+            events in prop::collection::vec(
+                (prop::collection::vec(any::<u8>(), 0..200), 0u16..5), 0..200)
+        ) {
+            let mut page = Page::new(limits::BATCH_BYTES_MAX);
+            for (index, (bytes, listener)) in events.iter().enumerate() {
+                let origin = page
+                    .push_origin(Origin { peer: None, listener: *listener })
+                    .expect("1 MiB holds 200 events of 200 bytes");
+                page.append_event(bytes, head(index as i64, origin)).expect("room");
+            }
+            let out: Vec<_> =
+                page.events().map(|event| (event.bytes.to_vec(), event.origin.listener)).collect();
+            prop_assert_eq!(out, events);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The 16-byte records that grow down from the end of a page.
+//!
+//! ```text
+//!  EVENT   0        4        8        12      14   15   16
+//!          │ offset │ length │ delta  │ origin│ pri│ tag │     delta: ns after the page's base
+//!  ORIGIN  │ 15 of 30 bytes of the origin          │ tag │     two slots, front and back
+//! ```
+//! `tag`: bits 0-4 marks, bits 6-7 kind. Other kinds (parsed fields, header maps) have room here.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use bytemuck::{Pod, Zeroable};
+
+/// PRI of an event nobody asked for, or that has none.
+pub(super) const PRI_NONE: u8 = 255;
+
+const KIND_MASK: u8 = 0b1100_0000;
+pub(super) const KIND_EVENT: u8 = 0;
+pub(super) const KIND_ORIGIN: u8 = 0b0100_0000;
+
+#[repr(C, align(16))]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub(super) struct Slot {
+    pub(super) offset: u32,
+    pub(super) length: u32,
+    pub(super) delta: u32,
+    pub(super) origin: u16,
+    pub(super) pri: u8,
+    pub(super) tag: u8,
+}
+
+const _: () = assert!(size_of::<Slot>() == 16);
+
+impl Slot {
+    pub(super) fn kind(&self) -> u8 {
+        self.tag & KIND_MASK
+    }
+}
+
+/// Where events came from: shared by all events of one connection or sender in a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The sender's address; none for sources without a network peer.
+    pub peer: Option<SocketAddr>,
+    /// Which of the source's listeners took it.
+    pub listener: u16,
+}
+
+/// An origin's place in one filling of one page (see `Page::serial`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OriginIndex(pub(super) u16);
+
+impl Origin {
+    pub const LOCAL: Self = Self { peer: None, listener: 0 };
+
+    /// Bytes: 0-15 address, 16-17 port, 18-19 listener, 20 family (0 none, 4, 6), 21-24 scope id.
+    pub(super) fn to_slots(self) -> [Slot; 2] {
+        let mut bytes = [0u8; 30];
+        if let Some(peer) = self.peer {
+            match peer {
+                SocketAddr::V4(v4) => bytes[..4].copy_from_slice(&v4.ip().octets()),
+                SocketAddr::V6(v6) => {
+                    bytes[..16].copy_from_slice(&v6.ip().octets());
+                    bytes[21..25].copy_from_slice(&v6.scope_id().to_le_bytes());
+                }
+            }
+            bytes[16..18].copy_from_slice(&peer.port().to_le_bytes());
+            bytes[20] = if peer.is_ipv4() { 4 } else { 6 };
+        }
+        bytes[18..20].copy_from_slice(&self.listener.to_le_bytes());
+        let half = |part: &[u8]| {
+            let mut raw = [0u8; 16];
+            raw[..15].copy_from_slice(part);
+            raw[15] = KIND_ORIGIN;
+            bytemuck::cast::<[u8; 16], Slot>(raw)
+        };
+        [half(&bytes[..15]), half(&bytes[15..])]
+    }
+
+    pub(super) fn from_slots(front: Slot, back: Slot) -> Self {
+        debug_assert!(front.kind() == KIND_ORIGIN && back.kind() == KIND_ORIGIN);
+        let mut bytes = [0u8; 30];
+        bytes[..15].copy_from_slice(&bytemuck::bytes_of(&front)[..15]);
+        bytes[15..].copy_from_slice(&bytemuck::bytes_of(&back)[..15]);
+        let port = u16::from_le_bytes([bytes[16], bytes[17]]);
+        let listener = u16::from_le_bytes([bytes[18], bytes[19]]);
+        let mut address = [0u8; 16];
+        address.copy_from_slice(&bytes[..16]);
+        let peer = match bytes[20] {
+            4 => {
+                let v4 = Ipv4Addr::new(address[0], address[1], address[2], address[3]);
+                Some(SocketAddr::new(IpAddr::V4(v4), port))
+            }
+            6 => {
+                let scope = u32::from_le_bytes([bytes[21], bytes[22], bytes[23], bytes[24]]);
+                let v6 = Ipv6Addr::from(address);
+                Some(SocketAddr::V6(SocketAddrV6::new(v6, port, 0, scope)))
+            }
+            _ => None,
+        };
+        Self { peer, listener }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_comes_back_as_it_was() {
+        for peer in ["127.0.0.1:514", "[fe80::1%7]:65535", "[::1]:1"] {
+            let origin = Origin { peer: Some(peer.parse().expect("address")), listener: 513 };
+            let [front, back] = origin.to_slots();
+            assert_eq!(Origin::from_slots(front, back), origin);
+        }
+        let [front, back] = Origin::LOCAL.to_slots();
+        assert_eq!(Origin::from_slots(front, back), Origin::LOCAL);
+    }
+}

@@ -1,0 +1,44 @@
+//! Every bound in the program, each with its reason; const asserts tie neighbours together.
+
+/// One batch: big enough to amortise a hand-over, small enough for a few to live in a 2 MiB cache.
+pub const BATCH_BYTES_DEFAULT: usize = 1 << 20;
+pub const BATCH_BYTES_MIN: usize = 64 << 10;
+/// A slot's origin index is a u16, and 1 MiB holds exactly 65,536 slots.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Header room in front of a page, so that a durable channel can write it with O_DIRECT.
+pub const PAGE_HEADER_BYTES: usize = 4096;
+
+/// The longest event; longer ones are split. A datagram has at most 65,507 bytes.
+pub const EVENT_BYTES_DEFAULT: usize = 64 << 10;
+pub const EVENT_BYTES_MIN: usize = 64;
+/// A whole event, its carry and a read must fit into one page.
+pub const EVENT_BYTES_MAX: usize = 256 << 10;
+
+/// Sleepers on one bell are bits of a u64.
+pub const SLEEPERS_MAX: usize = 64;
+
+/// Threads of one source or sink: a part with more would not fit a bell beside its neighbours.
+pub const THREADS_MAX: usize = 32;
+
+/// A lingering partial batch: while the sink is busy a source fills for this long at least.
+pub const LINGER_NS: u64 = 1_000_000;
+
+/// Receipts a block can carry; a block that would carry more is closed.
+pub const BLOCK_RECEIPTS_MAX: usize = 64;
+
+const _: () = assert!(BATCH_BYTES_MIN >= 2 * PAGE_HEADER_BYTES);
+const _: () = assert!(BATCH_BYTES_MAX / 16 <= 1 << 16, "origin index is a u16");
+const _: () = assert!(EVENT_BYTES_MAX * 4 <= BATCH_BYTES_MAX);
+const _: () = assert!(2 * THREADS_MAX <= SLEEPERS_MAX);
+
+/// A length that is known to fit a u32 because every page and block is smaller than 4 GiB.
+#[track_caller]
+pub fn u32_of(value: usize) -> u32 {
+    u32::try_from(value).expect("pages and blocks are smaller than 4 GiB")
+}
+
+/// An index or length as usize; lossless on every platform we build for.
+pub const fn usize_of(value: u32) -> usize {
+    value as usize
+}
