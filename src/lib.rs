@@ -19,6 +19,8 @@
 
 pub mod event;
 pub mod limits;
+pub mod memory;
+pub mod ring;
 pub mod sync;
 pub mod telemetry;
 pub mod time;

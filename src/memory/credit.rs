@@ -1,0 +1,64 @@
+//! Credit: how many batches a channel may hold. With a free page it makes the one valve.
+//!
+//! A batch in a ring or in a sink's hands holds credit until it is given back. So one stuck channel
+//! stops its own sources and nobody else's.
+
+use crate::ring::Bell;
+use crate::sync::{AtomicU32, Ordering};
+
+pub struct Credit {
+    free: AtomicU32,
+    total: u32,
+    bell: Bell,
+}
+
+impl Credit {
+    pub fn new(batches: u32) -> Self {
+        Self { free: AtomicU32::new(batches), total: batches, bell: Bell::default() }
+    }
+
+    /// Takes credit for one batch, if there is any.
+    pub fn take(&self) -> bool {
+        // Relaxed: credit is a number; the batches it stands for are ordered by pool and ring.
+        self.free
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1))
+            .is_ok()
+    }
+
+    /// Gives back credit for one batch and wakes the sources that wait for it.
+    pub fn give(&self) {
+        let before = self.free.fetch_add(1, Ordering::Relaxed);
+        assert!(before < self.total, "credit given that was never taken");
+        self.bell.ring();
+    }
+
+    /// Takes back credit without waking: the caller never used what it took.
+    pub fn untake(&self) {
+        self.free.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn free(&self) -> u32 {
+        self.free.load(Ordering::Relaxed)
+    }
+
+    pub fn total(&self) -> u32 {
+        self.total
+    }
+
+    pub fn bell(&self) -> &Bell {
+        &self.bell
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_the_total() {
+        let credit = Credit::new(2);
+        assert!(credit.take() && credit.take() && !credit.take());
+        credit.give();
+        assert!(credit.take() && !credit.take());
+    }
+}

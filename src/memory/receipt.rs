@@ -1,0 +1,150 @@
+//! Receipts: what an acknowledging source waits for.
+//!
+//! A source that acknowledges takes a receipt, hangs its slip on a batch, and polls for receipts
+//! that are settled. Each required channel confirms once, when the events have reached the mark
+//! asked for: `Received` (in the ring), `Written` (the append returned) or `Synced` (fdatasync
+//! returned). Filtered events count as confirmed; lost or dropped ones fail the receipt, and a
+//! failed receipt is never acknowledged. No free receipt = stop reading.
+//!
+//! Slips outlive batches: a sink keeps a block's slips until its sync answers.
+
+use crate::limits;
+use crate::ring::Ring;
+use crate::sync::{Arc, AtomicBool, AtomicU32, Ordering};
+
+/// How far events must have come before they are acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reached {
+    Received,
+    Written,
+    Synced,
+}
+
+/// How a receipt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Confirmed,
+    Failed,
+}
+
+/// A receipt's number, which the source keeps beside what it will acknowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Receipt(u32);
+
+pub struct ReceiptPool {
+    states: Box<[State]>,
+    free: Ring<u32>,
+    settled: Ring<(Receipt, Outcome)>,
+    wanted: Reached,
+}
+
+struct State {
+    waiting: AtomicU32,
+    failed: AtomicBool,
+}
+
+/// One channel's duty towards one receipt. Dropped without `confirm`, it fails the receipt.
+pub struct ReceiptSlip {
+    pool: Arc<ReceiptPool>,
+    receipt: Receipt,
+    answered: bool,
+}
+
+impl ReceiptPool {
+    pub fn new(receipts: usize, wanted: Reached) -> Arc<Self> {
+        let free = Ring::new(receipts);
+        (0..limits::u32_of(receipts)).for_each(|index| free.offer(index));
+        let state = || State { waiting: AtomicU32::new(0), failed: AtomicBool::new(false) };
+        let states = (0..receipts).map(|_| state()).collect();
+        Arc::new(Self { states, free, settled: Ring::new(receipts), wanted })
+    }
+
+    /// A receipt that `channels` channels must confirm, and its first slip.
+    pub fn take(self: &Arc<Self>, channels: u32) -> Option<(Receipt, ReceiptSlip)> {
+        assert!(channels > 0, "nobody would ever confirm");
+        let index = self.free.poll()?;
+        let state = &self.states[limits::usize_of(index)];
+        state.failed.store(false, Ordering::Relaxed);
+        state.waiting.store(channels, Ordering::Relaxed);
+        let receipt = Receipt(index);
+        Some((receipt, ReceiptSlip { pool: Arc::clone(self), receipt, answered: false }))
+    }
+
+    /// A settled receipt; its number is free again.
+    pub fn poll(&self) -> Option<(Receipt, Outcome)> {
+        let (receipt, outcome) = self.settled.poll()?;
+        self.free.offer(receipt.0);
+        Some((receipt, outcome))
+    }
+
+    /// The ring of settled receipts; the source takes its seat at its bell.
+    pub fn settled(&self) -> &Ring<(Receipt, Outcome)> {
+        &self.settled
+    }
+
+    fn answer(&self, receipt: Receipt, outcome: Outcome) {
+        let state = &self.states[limits::usize_of(receipt.0)];
+        if outcome == Outcome::Failed {
+            state.failed.store(true, Ordering::Relaxed);
+        }
+        // AcqRel: the last to answer sees every other channel's `failed`.
+        if state.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let failed = state.failed.load(Ordering::Relaxed);
+            let outcome = if failed { Outcome::Failed } else { Outcome::Confirmed };
+            self.settled.offer((receipt, outcome));
+        }
+    }
+}
+
+impl ReceiptSlip {
+    /// The slip of another required channel for the same receipt.
+    pub fn for_channel(&self) -> Self {
+        Self { pool: Arc::clone(&self.pool), receipt: self.receipt, answered: false }
+    }
+
+    pub fn wanted(&self) -> Reached {
+        self.pool.wanted
+    }
+
+    /// This channel's events have reached the mark asked for.
+    pub fn confirm(mut self) {
+        self.answered = true;
+        self.pool.answer(self.receipt, Outcome::Confirmed);
+    }
+}
+
+impl Drop for ReceiptSlip {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.pool.answer(self.receipt, Outcome::Failed);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_channel_must_confirm() {
+        let pool = ReceiptPool::new(1, Reached::Synced);
+        let (receipt, slip) = pool.take(2).expect("one free");
+        let other = slip.for_channel();
+        assert!(pool.take(1).is_none());
+        slip.confirm();
+        assert_eq!(pool.poll(), None);
+        other.confirm();
+        assert_eq!(pool.poll(), Some((receipt, Outcome::Confirmed)));
+        assert!(pool.take(1).is_some());
+    }
+
+    #[test]
+    fn a_lost_slip_fails_the_receipt() {
+        let pool = ReceiptPool::new(4, Reached::Written);
+        let (receipt, slip) = pool.take(2).expect("four free");
+        let other = slip.for_channel();
+        drop(other);
+        slip.confirm();
+        assert_eq!(pool.poll(), Some((receipt, Outcome::Failed)));
+    }
+}
