@@ -23,4 +23,5 @@ pub mod memory;
 pub mod ring;
 pub mod sync;
 pub mod telemetry;
+pub mod sys;
 pub mod time;
