@@ -22,6 +22,6 @@ pub mod limits;
 pub mod memory;
 pub mod ring;
 pub mod sync;
-pub mod telemetry;
 pub mod sys;
+pub mod telemetry;
 pub mod time;
