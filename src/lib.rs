@@ -24,4 +24,5 @@ pub mod ring;
 pub mod sync;
 pub mod sys;
 pub mod telemetry;
+pub mod manual;
 pub mod time;

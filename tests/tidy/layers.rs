@@ -1,0 +1,360 @@
+//! Who may know whom. A new arrow is a line in this table and a dated line in
+//! `src/manual/decisions.md`; any other `crate::X` fails.
+
+use crate::text::Source;
+use crate::{Finding, lines, none, tree};
+use std::collections::BTreeMap;
+
+/// One room, and the rooms it may name; every room may also name [`EVERYWHERE`].
+struct Layer {
+    room: &'static str,
+    may: &'static str,
+}
+
+/// Plain values and façades: known to all, knowing nobody.
+const EVERYWHERE: &[&str] = &["limits", "sync", "time"];
+
+/// Bottom to top: a room knows only rooms above its own line.
+#[rustfmt::skip]
+const LAYERS: &[Layer] = &[
+    // The ground: values, façades, syscalls, the ring.
+    Layer { room: "limits",      may: "" },
+    Layer { room: "time",        may: "" },
+    Layer { room: "sync",        may: "" },
+    Layer { room: "sys",         may: "" },
+    Layer { room: "ring",        may: "" },
+    // What walks, and what counts it; protocols without I/O.
+    Layer { room: "wire",        may: "" },
+    Layer { room: "event",       may: "" },
+    Layer { room: "syslog",      may: "" },
+    Layer { room: "config",      may: "" },
+    Layer { room: "telemetry",   may: "" },
+    Layer { room: "manual",      may: "" },
+    // What it walks in, and what makes it walk.
+    Layer { room: "memory",      may: "event ring" },
+    Layer { room: "runtime",     may: "ring sys telemetry" },
+    // The spine.
+    Layer { room: "interceptor", may: "config event syslog" },
+    Layer { room: "codec",       may: "config event syslog" },
+    Layer { room: "storage",     may: "event sys telemetry" },
+    Layer { room: "channel",     may: "codec config event memory ring runtime storage telemetry" },
+    Layer { room: "source",      may: "channel codec config event interceptor memory runtime \
+                                       storage sys syslog telemetry wire" },
+    Layer { room: "sink",        may: "channel codec config event memory runtime \
+                                       storage sys syslog telemetry wire" },
+    // Who reads back, who drives, who assembles, who shows.
+    Layer { room: "archive",     may: "codec event runtime storage syslog" },
+    Layer { room: "load",        may: "archive event runtime sys syslog telemetry wire" },
+    Layer { room: "topology",    may: "archive channel codec config event interceptor load \
+                                       memory ring runtime sink source storage sys syslog \
+                                       telemetry wire" },
+    Layer { room: "admin",       may: "runtime telemetry topology wire" },
+    Layer { room: "cli",         may: "admin archive channel codec config event interceptor load \
+                                       manual memory ring runtime sink source storage sys syslog \
+                                       telemetry topology wire" },
+    Layer { room: "main",        may: "cli" },
+];
+
+impl Layer {
+    fn rooms(&self) -> impl Iterator<Item = &'static str> {
+        self.may.split_whitespace()
+    }
+
+    fn may(&self, to: &str) -> bool {
+        self.rooms().any(|room| room == to)
+    }
+}
+
+/// Arrows that only test code may draw: (room, room it tests itself against).
+const TEST_ARROWS: &[(&str, &str)] = &[];
+
+/// Arrows that close a circle, each with its reason in `src/manual/decisions.md`.
+const CYCLES_ALLOWED: &[(&str, &str)] = &[];
+
+/// Rooms that may know both source and sink: whoever assembles, nobody who carries.
+const ASSEMBLERS: &[&str] = &["cli", "topology"];
+
+/// Where encoding and files come together; everywhere else they are strangers.
+const CODEC_MEETS_STORAGE: &[&str] =
+    &["src/archive/", "src/channel/file", "src/cli/", "src/sink/rolling_file", "src/topology/"];
+
+/// A room whose parts come through a registry row, and its files that are shared mechanics.
+/// Every other file of the room is a part, and parts do not know each other.
+struct Registry {
+    room: &'static str,
+    mechanics: &'static [&'static str],
+}
+
+const REGISTRIES: &[Registry] = &[
+    Registry { room: "source", mechanics: &[] },
+    Registry { room: "interceptor", mechanics: &[] },
+    Registry { room: "channel", mechanics: &[] },
+    Registry { room: "sink", mechanics: &[] },
+    Registry { room: "codec", mechanics: &[] },
+];
+
+fn layer(room: &str) -> Option<&'static Layer> {
+    LAYERS.iter().find(|layer| layer.room == room)
+}
+
+fn may(from: &str, to: &str, test: bool) -> bool {
+    from == to
+        || (EVERYWHERE.contains(&to) && from != "main")
+        || layer(from).is_some_and(|layer| layer.may(to))
+        || (test && TEST_ARROWS.contains(&(from, to)))
+}
+
+/// `src/sink/null.rs` is in room `sink`, `src/time.rs` in `time`; `src/lib.rs` is in none.
+fn room(path: &str) -> Option<&str> {
+    let inside = path.strip_prefix("src/")?;
+    let room = inside.split('/').next()?.trim_end_matches(".rs");
+    (room != "lib").then_some(room)
+}
+
+/// The module path of a file: `src/sink/mod.rs` is `[sink]`, `src/sink/null.rs` `[sink, null]`.
+fn module(path: &str) -> Vec<&str> {
+    let inside = path.trim_start_matches("src/").trim_end_matches(".rs");
+    inside.split('/').filter(|&name| name != "mod").collect()
+}
+
+/// A path from the crate's root, without `crate`, when it is one of ours.
+fn from_root<'a>(path: &str, segments: &'a [String]) -> Option<Vec<&'a str>> {
+    let names: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let own = module(path);
+    match names[0] {
+        "crate" => Some(names[1..].to_vec()),
+        "flumen" if path == "src/main.rs" => Some(names[1..].to_vec()),
+        "super" => {
+            let ups = names.iter().take_while(|&&name| name == "super").count();
+            (ups >= own.len()).then(|| names[ups..].to_vec())
+        }
+        _ => None,
+    }
+}
+
+/// Arrows that the table does not hold.
+fn check_arrows(source: &Source) -> Vec<Finding> {
+    let Some(from) = room(&source.path) else { return Vec::new() };
+    let mut findings = Vec::new();
+    for path in source.paths() {
+        let Some(names) = from_root(&source.path, &path.segments) else { continue };
+        let Some(&to) = names.first() else { continue };
+        // One `super` more than the depth also reaches the file's own items from `mod tests`.
+        if path.segments[0] == "super" && layer(to).is_none() {
+            continue;
+        }
+        if may(from, to, source.is_test(path.at)) {
+            continue;
+        }
+        findings.push(Finding {
+            path: source.path.clone(),
+            line: source.line(path.at),
+            what: format!("`{from}` may not know `{}`", path.segments.join("::")),
+            remedy: format!(
+                "move the code to a room that may know `{to}`, hand the thing in as an argument, \
+                 or argue for a new arrow in tests/tidy/layers.rs"
+            ),
+        });
+    }
+    findings
+}
+
+/// Encoding and files may meet only where blocks become segments.
+fn check_codec_meets_storage(source: &Source) -> Vec<Finding> {
+    if CODEC_MEETS_STORAGE.iter().any(|start| source.path.starts_with(start)) {
+        return Vec::new();
+    }
+    let paths = source.paths();
+    let first = |room: &str| {
+        paths.iter().find(|path| {
+            !source.is_test(path.at)
+                && from_root(&source.path, &path.segments)
+                    .is_some_and(|names| names.first() == Some(&room))
+        })
+    };
+    let (Some(codec), Some(storage)) = (first("codec"), first("storage")) else {
+        return Vec::new();
+    };
+    vec![Finding {
+        path: source.path.clone(),
+        line: source.line(codec.at.max(storage.at)),
+        what: "codec and storage are joined here".to_owned(),
+        remedy: format!("join them in one of {CODEC_MEETS_STORAGE:?}"),
+    }]
+}
+
+/// Registered parts of one room that import each other.
+fn check_parts(source: &Source, files: &[String]) -> Vec<Finding> {
+    let own = module(&source.path);
+    let Some(registry) = REGISTRIES.iter().find(|registry| own[0] == registry.room) else {
+        return Vec::new();
+    };
+    let is_part = |name: &str| {
+        !registry.mechanics.contains(&name)
+            && files.iter().any(|file| {
+                let module = module(file);
+                file.starts_with("src/") && module.len() > 1 && module[..2] == [own[0], name]
+            })
+    };
+    let Some(&part) = own.get(1).filter(|name| is_part(name)) else { return Vec::new() };
+    let mut findings = Vec::new();
+    for path in source.paths().iter().filter(|path| !source.is_test(path.at)) {
+        let names: Vec<&str> = path.segments.iter().map(String::as_str).collect();
+        let other = match names[..] {
+            ["crate", room, other, ..] if room == own[0] => other,
+            ["super", other, ..] if own.len() == 2 => other,
+            ["super", "super", other, ..] if own.len() == 3 => other,
+            _ => continue,
+        };
+        if other != part && is_part(other) {
+            findings.push(Finding {
+                path: source.path.clone(),
+                line: source.line(path.at),
+                what: format!("part `{part}` of `{}` imports part `{other}`", own[0]),
+                remedy: "move what both need to an unregistered file of the room and list it \
+                         under `mechanics` in tests/tidy/layers.rs"
+                    .to_owned(),
+            });
+        }
+    }
+    findings
+}
+
+/// Circles in the table: room names that can be reached from themselves.
+fn circles(layers: &[Layer], allowed: &[(&str, &str)]) -> Vec<String> {
+    let arrows: BTreeMap<&str, Vec<&str>> = layers
+        .iter()
+        .map(|layer| {
+            (layer.room, layer.rooms().filter(|&to| !allowed.contains(&(layer.room, to))).collect())
+        })
+        .collect();
+    let reaches_itself = |start: &str| {
+        let mut seen = Vec::new();
+        let mut next: Vec<&str> = arrows[start].clone();
+        while let Some(room) = next.pop() {
+            if room == start {
+                return true;
+            }
+            if !seen.contains(&room) {
+                seen.push(room);
+                next.extend(arrows.get(room).into_iter().flatten());
+            }
+        }
+        false
+    };
+    arrows.keys().filter(|room| reaches_itself(room)).map(ToString::to_string).collect()
+}
+
+#[test]
+fn rooms_know_only_whom_the_table_names() {
+    none(&tree::rust_sources().iter().flat_map(check_arrows).collect::<Vec<_>>());
+}
+
+#[test]
+fn codec_meets_storage_in_three_places() {
+    none(&tree::rust_sources().iter().flat_map(check_codec_meets_storage).collect::<Vec<_>>());
+}
+
+#[test]
+fn parts_of_a_room_do_not_know_each_other() {
+    let files = tree::files();
+    let sources = tree::rust_sources();
+    none(&sources.iter().flat_map(|source| check_parts(source, &files)).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_room_stands_in_the_table() {
+    for file in tree::files().iter().filter(|file| file.ends_with(".rs")) {
+        if let Some(room) = room(file) {
+            assert!(layer(room).is_some(), "{file}: room `{room}` is missing in LAYERS");
+        }
+    }
+}
+
+/// The table is written bottom to top, so that reading it once is enough.
+#[test]
+fn the_table_points_upwards_only() {
+    let position = |room| LAYERS.iter().position(|layer| layer.room == room);
+    for layer in LAYERS {
+        for target in layer.rooms() {
+            let allowed = CYCLES_ALLOWED.contains(&(layer.room, target));
+            assert!(
+                allowed || position(target) < position(layer.room),
+                "`{}` names `{target}`, which stands below it",
+                layer.room
+            );
+        }
+    }
+}
+
+#[test]
+fn the_table_has_no_circles_and_names_only_rooms() {
+    assert_eq!(circles(LAYERS, CYCLES_ALLOWED), Vec::<String>::new());
+    for target in LAYERS.iter().flat_map(Layer::rooms) {
+        assert!(layer(target).is_some(), "`{target}` is no room");
+    }
+}
+
+#[test]
+fn source_and_sink_never_meet() {
+    for layer in LAYERS.iter().filter(|layer| !ASSEMBLERS.contains(&layer.room)) {
+        let knows = |room| layer.room == room || layer.may(room);
+        assert!(!(knows("source") && knows("sink")), "`{}` knows both", layer.room);
+    }
+}
+
+#[test]
+fn mechanics_exist() {
+    let files = tree::files();
+    for registry in REGISTRIES {
+        for name in registry.mechanics {
+            let file = format!("src/{}/{name}", registry.room);
+            let there = files.iter().any(|path| path.starts_with(&file));
+            assert!(there, "{file}: listed as mechanics, but there is no such file");
+        }
+    }
+}
+
+#[test]
+fn self_test_arrows() {
+    let bad = "use crate::sink::Sink;\nuse crate::{event::Page, codec};\nfn f() {\n    \
+               crate::load::run();\n    super::super::sink::x();\n}\n";
+    let found = check_arrows(&Source::new("src/source/udp.rs", bad));
+    assert_eq!(lines(&found), vec![1, 4, 5]);
+    let main = Source::new("src/main.rs", "use flumen::cli;\nuse flumen::sink;\n");
+    assert_eq!(lines(&check_arrows(&main)), vec![2]);
+    let fine = "use crate::time::Now;\n#[cfg(test)]\nmod tests { use super::super::Trait; }\n";
+    assert!(check_arrows(&Source::new("src/event/page.rs", fine)).is_empty());
+    let glob = Source::new("src/event/page.rs", "use crate::*;\n");
+    assert_eq!(lines(&check_arrows(&glob)), vec![1]);
+}
+
+#[test]
+fn self_test_codec_meets_storage() {
+    let bad = "use crate::codec::zstd;\nuse crate::storage::Disk;\n";
+    assert_eq!(lines(&check_codec_meets_storage(&Source::new("src/sink/null.rs", bad))), [2]);
+    assert!(check_codec_meets_storage(&Source::new("src/archive/cat.rs", bad)).is_empty());
+}
+
+#[test]
+fn self_test_parts() {
+    let files = ["src/sink/mod.rs", "src/sink/null.rs", "src/sink/stdout.rs"].map(String::from);
+    let bad = Source::new("src/sink/null.rs", "use super::stdout::X;\nuse super::Sink;\n");
+    assert_eq!(lines(&check_parts(&bad, &files)), [1]);
+    let bad = Source::new("src/sink/null.rs", "use crate::sink::{Sink, stdout::X};\n");
+    assert_eq!(lines(&check_parts(&bad, &files)), [1]);
+    let door = Source::new("src/sink/mod.rs", "use crate::sink::stdout::X;\n");
+    assert!(check_parts(&door, &files).is_empty());
+}
+
+#[test]
+fn self_test_circles() {
+    let layers = [
+        Layer { room: "a", may: "b" },
+        Layer { room: "b", may: "c" },
+        Layer { room: "c", may: "a" },
+        Layer { room: "d", may: "a" },
+    ];
+    assert_eq!(circles(&layers, &[]), ["a", "b", "c"]);
+    assert_eq!(circles(&layers, &[("c", "a")]), Vec::<String>::new());
+}
