@@ -19,10 +19,10 @@
 
 pub mod event;
 pub mod limits;
+pub mod manual;
 pub mod memory;
 pub mod ring;
 pub mod sync;
 pub mod sys;
 pub mod telemetry;
-pub mod manual;
 pub mod time;
