@@ -25,4 +25,7 @@ pub mod ring;
 pub mod sync;
 pub mod sys;
 pub mod telemetry;
+pub mod codec;
+pub mod storage;
+pub mod sys;
 pub mod time;

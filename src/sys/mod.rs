@@ -2,3 +2,6 @@
 //! each with a safe face.
 
 pub mod udp_receive;
+//! The few system calls that std, rustix and socket2 lack, each behind a safe face.
+
+pub mod ofd_lock;

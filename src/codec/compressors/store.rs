@@ -1,0 +1,47 @@
+//! Codec `none`: the file is plain text, bytes as they are.
+
+use crate::codec::{Codec, CodecError, Compressor, CompressorKind, Decompressor};
+
+pub const KIND: CompressorKind = CompressorKind {
+    codec: Codec::None,
+    name: "none",
+    aliases: &["store", "plain"],
+    summary: "plain text, no compression and no block headers",
+    levels: None,
+    level_default: 0,
+    build: |_| Box::new(Store),
+    decompressor: || Box::new(Store),
+    stream: |file| file,
+};
+
+struct Store;
+
+impl Compressor for Store {
+    fn compress(&mut self, block: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
+        out.extend_from_slice(block);
+        Ok(())
+    }
+
+    fn bound(&self, raw_bytes: usize) -> usize {
+        raw_bytes
+    }
+
+    fn context_bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Decompressor for Store {
+    fn decompress(
+        &mut self,
+        frame: &[u8],
+        raw_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        if frame.len() != raw_bytes {
+            return Err(Codec::None.decompress_error(raw_bytes, format!("{} bytes", frame.len())));
+        }
+        out.extend_from_slice(frame);
+        Ok(())
+    }
+}

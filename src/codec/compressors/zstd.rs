@@ -1,0 +1,119 @@
+//! zstd: one frame a block, content size in its header, compressed in one shot.
+//!
+//! The context is reused. zstd_safe poisons a context after any error; rather than to trust a
+//! reset after one, the context is made anew, which costs an allocation on a path that never runs
+//! unless memory or the caller's promise is broken.
+
+use std::io::{Cursor, Read};
+
+use zstd_safe::{CCtx, CParameter, DCtx, ResetDirective};
+
+use crate::codec::{Codec, CodecError, Compressor, CompressorKind, Decompressor};
+
+pub const KIND: CompressorKind = CompressorKind {
+    codec: Codec::Zstd,
+    name: "zstd",
+    aliases: &["zst", "zstandard"],
+    summary: "zstd frames: the best ratio for its speed",
+    levels: Some(-7..=19),
+    level_default: 1,
+    build: |level| Box::new(Zstd { context: context(level), level }),
+    decompressor: || Box::new(Unzstd(DCtx::create())),
+    stream: |file| match zstd::stream::read::Decoder::new(file) {
+        Ok(decoder) => Box::new(decoder),
+        Err(error) => Box::new(Failed(Some(error))),
+    },
+};
+
+struct Zstd {
+    context: CCtx<'static>,
+    level: i32,
+}
+
+struct Unzstd(DCtx<'static>);
+
+/// A reader that could not be built: says why at the first read.
+struct Failed(Option<std::io::Error>);
+
+impl Compressor for Zstd {
+    fn compress(&mut self, block: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
+        let kept = out.len();
+        out.reserve(zstd_safe::compress_bound(block.len()));
+        let mut cursor = Cursor::new(&mut *out);
+        cursor.set_position(kept as u64);
+        let outcome = self
+            .context
+            .reset(ResetDirective::SessionOnly)
+            .and_then(|_| self.context.compress2(&mut cursor, block));
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(code) => {
+                out.truncate(kept);
+                self.context = context(self.level);
+                Err(Codec::Zstd.compress_error(block, zstd_safe::get_error_name(code)))
+            }
+        }
+    }
+
+    fn bound(&self, raw_bytes: usize) -> usize {
+        zstd_safe::compress_bound(raw_bytes)
+    }
+
+    fn context_bytes(&self) -> usize {
+        self.context.sizeof()
+    }
+}
+
+impl Decompressor for Unzstd {
+    fn decompress(
+        &mut self,
+        frame: &[u8],
+        raw_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        let kept = out.len();
+        // One byte more than promised, so that a frame that holds more is found out. A second frame
+        // or trailing bytes are found out by the first frame's own length.
+        out.reserve_exact(raw_bytes + 1);
+        let outcome = match zstd_safe::find_frame_compressed_size(frame) {
+            Ok(bytes) if bytes == frame.len() => {
+                let mut cursor = Cursor::new(&mut *out);
+                cursor.set_position(kept as u64);
+                self.0.decompress(&mut cursor, frame).map_err(zstd_safe::get_error_name)
+            }
+            Ok(_) => Err("bytes after the frame"),
+            Err(code) => Err(zstd_safe::get_error_name(code)),
+        };
+        match outcome {
+            Ok(bytes) if bytes == raw_bytes => Ok(()),
+            Ok(bytes) => {
+                out.truncate(kept);
+                Err(Codec::Zstd.decompress_error(raw_bytes, format!("it holds {bytes}")))
+            }
+            Err(why) => {
+                out.truncate(kept);
+                self.0 = DCtx::create();
+                Err(Codec::Zstd.decompress_error(raw_bytes, why))
+            }
+        }
+    }
+}
+
+impl Read for Failed {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
+    }
+}
+
+fn context(level: i32) -> CCtx<'static> {
+    let mut context = CCtx::create();
+    for parameter in [
+        CParameter::CompressionLevel(level),
+        CParameter::ContentSizeFlag(true),
+        // The block header carries CRC32C of both sides; a second checksum only costs time.
+        CParameter::ChecksumFlag(false),
+    ] {
+        context.set_parameter(parameter).expect("levels are clamped to the row's range");
+    }
+    context
+}

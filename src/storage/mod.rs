@@ -1,0 +1,132 @@
+//! Blocks become files. This room knows bytes, names and disks; it never compresses.
+//!
+//! ```text
+//!   block      one [header frame][data frame]; pure functions over bytes
+//!   segment    a run of blocks: scan it, index it
+//!   catalog    NAME.log.zst.open → NAME.log.zst; which number is next; what may be removed
+//!   recovery   an `.open` file nobody holds: cut to the last whole block, indexed, sealed
+//! ```
+//!
+//! Everything goes through [`Disk`] and [`DiskFile`], so that the simulator can bring its own disk:
+//! one that tears writes, forgets what was not synced and fails on command. Both are object safe,
+//! deterministic and free of OS types. `std::fs` is used in `os_disk` only.
+//!
+//! Promises: no file is opened for appending, every write says where (a failed append leaves the
+//! length a number in the owner's memory); nothing finished is ever overwritten.
+
+pub mod block;
+pub mod container;
+pub mod os_disk;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::time::Wall;
+
+pub use container::Container;
+pub use os_disk::OsDisk;
+
+/// A file system. All paths are as the caller gives them; errors are those of the OS.
+pub trait Disk: Send + Sync {
+    /// Makes a file for reading and writing; `AlreadyExists` when the name is taken.
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// For reading and writing; the file must exist.
+    fn open_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// Atomic; `AlreadyExists` when `to` is taken, and then nothing has changed.
+    fn rename_no_replace(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes creations, renames and removals in `dir` outlive a power cut.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Names in a directory, in no order. Cheap: no look at the files themselves.
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
+    fn facts(&self, path: &Path) -> io::Result<FileFacts>;
+    /// Makes the directory and those above it; those that are there are fine.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    fn space(&self, path: &Path) -> io::Result<Space>;
+}
+
+/// Bytes that can be read at any place: a file, or a slice.
+pub trait ReadAt {
+    /// Reads up to `out.len()` bytes at `offset`; 0 at the end.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
+    fn bytes(&self) -> io::Result<u64>;
+}
+
+/// An open file. Methods take `&self`: a helper worker may sync while the owner writes on.
+pub trait DiskFile: ReadAt + Send + Sync {
+    /// Writes at `offset`, possibly less than asked for.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
+    fn sync_data(&self) -> io::Result<()>;
+    fn truncate(&self, bytes: u64) -> io::Result<()>;
+    /// Holds the file against recovery by others for as long as this open file lives.
+    /// False when another open file holds it.
+    fn try_lock_exclusive(&self) -> io::Result<bool>;
+    /// Whether `path` still leads to this file: false after it was deleted, moved or replaced.
+    fn linked(&self, path: &Path) -> io::Result<bool>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    pub name: OsString,
+    pub is_dir: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileFacts {
+    pub bytes: u64,
+    pub modified: Wall,
+    pub is_dir: bool,
+}
+
+/// Room on the file system a path lies on; `free` is what an unprivileged process may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub free_bytes: u64,
+    pub total_bytes: u64,
+}
+
+impl ReadAt for &[u8] {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|at| self.get(at..)).unwrap_or(&[]);
+        let bytes = rest.len().min(out.len());
+        out[..bytes].copy_from_slice(&rest[..bytes]);
+        Ok(bytes)
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
+}
+
+/// Reads until `out` is full or the file ends; says how many bytes there were.
+pub fn read_full_at(file: &dyn ReadAt, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+    let mut read = 0;
+    while read < out.len() {
+        match file.read_at(offset + read as u64, &mut out[read..]) {
+            Ok(0) => break,
+            Ok(bytes) => read += bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}
+
+/// Writes all of `bytes` at `offset`. An error may leave part of it in the file: the caller keeps
+/// its own idea of the length, truncates, and tries again with the same bytes.
+pub fn write_all_at(file: &dyn DiskFile, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match file.write_at(offset + written as u64, &bytes[written..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
