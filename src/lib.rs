@@ -17,6 +17,7 @@
 //!
 //! Which room may know which is a table in `tests/tidy`; any other `use crate::` fails the suite.
 
+pub mod codec;
 pub mod event;
 pub mod limits;
 pub mod manual;
@@ -27,5 +28,7 @@ pub mod sys;
 pub mod telemetry;
 pub mod codec;
 pub mod storage;
+pub mod sync;
 pub mod sys;
+pub mod telemetry;
 pub mod time;
