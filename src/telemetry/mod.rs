@@ -6,11 +6,16 @@
 //! Refuses: knowing any other room. Parts are known by name, gauges of other rooms by a closure.
 //!
 //! Reading order: [`counter`] what a thread counts · [`histogram`] · [`ledger`] all of them, by
-//! component · [`snapshot`] one reading of it, and the equations · [`report`] it as text.
+//! component · [`snapshot`] one reading of it, and the equations · [`report`] it as text ·
+//! [`incident`] faults, from detection to recovery · [`readiness`] · [`log`].
 
 pub mod counter;
 pub mod histogram;
+pub mod incident;
 pub mod ledger;
+pub mod log;
+pub mod readiness;
+pub mod report;
 pub mod snapshot;
 
 pub use counter::{
@@ -18,5 +23,7 @@ pub use counter::{
     SourceCounters,
 };
 pub use histogram::Histogram;
+pub use incident::{Incident, Incidents, Watch};
 pub use ledger::{Ledger, LedgerBuilder};
+pub use readiness::{Phase, Readiness};
 pub use snapshot::{Equation, Snapshot};
