@@ -18,6 +18,7 @@
 //! Which room may know which is a table in `tests/tidy`; any other `use crate::` fails the suite.
 
 pub mod codec;
+pub mod config;
 pub mod event;
 pub mod limits;
 pub mod manual;

@@ -1,0 +1,331 @@
+//! The typed getters of a [`Section`]: which TOML types each takes, how it reads them, how it shows
+//! the value in effect. All end in `scalar` but `texts`, which takes a list.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::section::{Given, Section, quoted};
+use super::suggest::{listed, nearest};
+use super::units::{self, Amount, Rate, UnitError};
+use super::value::{Spanned, Value};
+
+impl Section {
+    // ---- texts --------------------------------------------------------------------------------
+
+    pub fn text(&self, key: &'static str) -> String {
+        self.optional_text(key).unwrap_or_default()
+    }
+
+    /// `None` when unset.
+    pub fn optional_text(&self, key: &'static str) -> Option<String> {
+        self.scalar(key, &Scalar::TEXT, |text| Ok(text.to_owned()), |text| quoted(text))
+    }
+
+    /// One of a few words: `section.choice("when_full", &[("wait", Wait), ("drop_newest", Drop)])`.
+    pub fn choice<T: Copy>(&self, key: &'static str, choices: &[(&'static str, T)]) -> T {
+        let (_, first) = choices.first().expect("a choice has words to choose from");
+        let fallback = self.default_of(key, |text| find_choice(text, choices).ok());
+        self.scalar(
+            key,
+            &Scalar { expected: "one word", ..Scalar::TEXT },
+            |text| find_choice(text, choices),
+            |(word, _)| quoted(word),
+        )
+        .or(fallback)
+        .map_or(*first, |(_, choice)| choice)
+    }
+
+    /// A list of strings; one string alone is a list of one.
+    pub fn texts(&self, key: &'static str) -> Vec<Spanned<String>> {
+        let mut texts = Vec::new();
+        let mut explicit = true;
+        match self.given(key) {
+            Given::Missing => return texts,
+            Given::Unset => explicit = false,
+            Given::Default(default) => {
+                explicit = false;
+                let words = default.split(',').map(str::trim).filter(|word| !word.is_empty());
+                texts.extend(words.map(|word| Spanned::new(word.to_owned(), self.header())));
+            }
+            Given::Entry(entry) => {
+                let one = std::slice::from_ref(&entry.value);
+                let items = match &entry.value.value {
+                    Value::List(items) => items.as_slice(),
+                    _ => one,
+                };
+                for item in items {
+                    match &item.value {
+                        Value::Text { text, .. } => {
+                            texts.push(Spanned::new(text.clone(), item.span.clone()));
+                        }
+                        other => {
+                            let remedy = format!("write `{key} = [\"…\", \"…\"]`");
+                            self.wrong_type(key, item, "a list of strings", other, &remedy);
+                        }
+                    }
+                }
+            }
+        }
+        let words: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+        self.keep(key, Some(format!("[{}]", words.join(", "))), explicit);
+        texts
+    }
+
+    // ---- numbers ------------------------------------------------------------------------------
+
+    /// Bytes.
+    pub fn size(&self, key: &'static str) -> u64 {
+        self.size_in(key, 0..=u64::MAX)
+    }
+
+    pub fn size_in(&self, key: &'static str, range: RangeInclusive<u64>) -> u64 {
+        let fallback = self.default_of(key, |text| units::size(text).ok());
+        self.optional_size_in(key, range.clone()).or(fallback).unwrap_or_else(|| *range.start())
+    }
+
+    pub fn optional_size(&self, key: &'static str) -> Option<u64> {
+        self.optional_size_in(key, 0..=u64::MAX)
+    }
+
+    pub fn optional_size_in(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+        let parse = |text: &str| within(units::size(text)?, &range, u64::MAX, units::show_size);
+        self.scalar(key, &Scalar::SIZE, parse, |bytes| quoted(&units::show_size(*bytes)))
+    }
+
+    pub fn duration(&self, key: &'static str) -> Duration {
+        self.duration_in(key, Duration::ZERO..=Duration::MAX)
+    }
+
+    pub fn duration_in(&self, key: &'static str, range: RangeInclusive<Duration>) -> Duration {
+        let fallback = self.default_of(key, |text| units::duration(text).ok());
+        self.optional_duration_in(key, range.clone()).or(fallback).unwrap_or_else(|| *range.start())
+    }
+
+    pub fn optional_duration(&self, key: &'static str) -> Option<Duration> {
+        self.optional_duration_in(key, Duration::ZERO..=Duration::MAX)
+    }
+
+    pub fn optional_duration_in(
+        &self,
+        key: &'static str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let parse = |text: &str| {
+            within(units::duration(text)?, &range, Duration::MAX, units::show_duration)
+        };
+        self.scalar(key, &Scalar::TIME, parse, |time| quoted(&units::show_duration(*time)))
+    }
+
+    /// A time or one of a few words: `sync = "1s" | "block" | "never"`.
+    pub fn duration_or_choice<T: Copy>(
+        &self,
+        key: &'static str,
+        time: impl Fn(Duration) -> T,
+        choices: &[(&'static str, T)],
+    ) -> T {
+        let parse = |text: &str| time_or_choice(text, &time, choices);
+        let fallback = self.default_of(key, |text| parse(text).ok());
+        self.scalar(key, &Scalar::TIME, parse, |(shown, _)| quoted(shown))
+            .or(fallback)
+            .map_or_else(|| time(Duration::ZERO), |(_, value)| value)
+    }
+
+    pub fn integer(&self, key: &'static str, range: RangeInclusive<i64>) -> i64 {
+        let fallback = self.default_of(key, |text| text.parse().ok());
+        self.optional_integer(key, range.clone()).or(fallback).unwrap_or_else(|| *range.start())
+    }
+
+    pub fn optional_integer(&self, key: &'static str, range: RangeInclusive<i64>) -> Option<i64> {
+        let parse = |text: &str| {
+            let number = text.parse::<i64>().map_err(|_| UnitError {
+                what: format!("\"{text}\" is not an integer"),
+                remedy: format!("from {} to {}", range.start(), range.end()),
+            })?;
+            within(number, &range, i64::MAX, |number| number.to_string())
+        };
+        self.scalar(key, &Scalar::INTEGER, parse, i64::to_string)
+    }
+
+    pub fn flag(&self, key: &'static str) -> bool {
+        let parse = |text: &str| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(UnitError {
+                what: format!("\"{text}\" is neither true nor false"),
+                remedy: "write `true` or `false`".to_owned(),
+            }),
+        };
+        let fallback = self.default_of(key, |text| parse(text).ok());
+        self.scalar(key, &Scalar::FLAG, parse, bool::to_string).or(fallback).unwrap_or_default()
+    }
+
+    /// Events a second; an integer, `"10k/s"` or `"max"`.
+    pub fn rate(&self, key: &'static str) -> Rate {
+        let fallback = self.default_of(key, |text| units::rate(text).ok());
+        self.scalar(key, &Scalar::RATE, units::rate, |rate| quoted(&units::show_rate(*rate)))
+            .or(fallback)
+            .unwrap_or(Rate::PerSecond(1))
+    }
+
+    /// A size or a share in percent.
+    pub fn optional_amount(&self, key: &'static str) -> Option<Amount> {
+        let show = |amount: &Amount| quoted(&units::show_amount(*amount));
+        self.scalar(key, &Scalar::AMOUNT, units::amount, show)
+    }
+
+    // ---- how they read -----------------------------------------------------------------------
+
+    /// The row's default, read; `None` when there is none.
+    pub(super) fn default_of<T>(&self, key: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        self.row(key).default.filter(|text| !text.is_empty()).and_then(read)
+    }
+
+    /// Reads one value as text through `parse`; `None` when unset, missing or refused (and told).
+    fn scalar<T>(
+        &self,
+        key: &'static str,
+        scalar: &Scalar,
+        parse: impl Fn(&str) -> Result<T, UnitError>,
+        show: impl Fn(&T) -> String,
+    ) -> Option<T> {
+        let entry = match self.given(key) {
+            Given::Missing => return None,
+            Given::Unset => {
+                self.keep(key, None, false);
+                return None;
+            }
+            Given::Default(default) => {
+                let value = parse(default).unwrap_or_else(|error| {
+                    panic!("the default of `{key}` in {}: {error}", self.title())
+                });
+                self.keep(key, Some(show(&value)), false);
+                return Some(value);
+            }
+            Given::Entry(entry) => entry,
+        };
+        let Some(text) = scalar.text_of(&entry.value.value) else {
+            let found = &entry.value.value;
+            self.wrong_type(key, &entry.value, scalar.expected, found, scalar.example);
+            return None;
+        };
+        match parse(&text) {
+            Ok(value) => {
+                self.keep(key, Some(show(&value)), true);
+                Some(value)
+            }
+            Err(error) => {
+                let what = format!("`{key}`: {}", error.what);
+                self.diagnostics().error(entry.value.span.clone(), what, error.remedy);
+                None
+            }
+        }
+    }
+}
+
+/// Which TOML types a getter takes, and how it says what it wanted.
+struct Scalar {
+    expected: &'static str,
+    example: &'static str,
+    strings: bool,
+    integers: bool,
+    flags: bool,
+}
+
+impl Scalar {
+    const TEXT: Self = Self {
+        expected: "a string",
+        example: "put it in double quotes",
+        strings: true,
+        integers: false,
+        flags: false,
+    };
+    const SIZE: Self =
+        Self { expected: "a size", example: units::SIZE_REMEDY, integers: true, ..Self::TEXT };
+    const TIME: Self = Self { expected: "a time", example: units::TIME_REMEDY, ..Self::TEXT };
+    const RATE: Self =
+        Self { expected: "a rate", example: units::RATE_REMEDY, integers: true, ..Self::TEXT };
+    const AMOUNT: Self = Self {
+        expected: "a size or a share",
+        example: "write \"10GiB\" or \"5%\"",
+        integers: true,
+        ..Self::TEXT
+    };
+    const INTEGER: Self = Self {
+        expected: "an integer",
+        example: "write it without quotes, as in 4",
+        strings: false,
+        integers: true,
+        flags: false,
+    };
+    const FLAG: Self = Self {
+        expected: "true or false",
+        example: "write it without quotes",
+        strings: false,
+        integers: false,
+        flags: true,
+    };
+
+    /// The value as the text to parse, when its type will do.
+    fn text_of(&self, value: &Value) -> Option<String> {
+        match value {
+            // A variable can only come as a string: `threads = "${THREADS}"` is the number.
+            Value::Text { text, filled } if self.strings || *filled => Some(text.clone()),
+            Value::Integer(number) if self.integers => Some(number.to_string()),
+            Value::Flag(flag) if self.flags => Some(flag.to_string()),
+            _ => None,
+        }
+    }
+}
+
+/// `value` if the range holds it; a range that ends at `open` has no upper end worth naming.
+fn within<T: PartialOrd + Copy>(
+    value: T,
+    range: &RangeInclusive<T>,
+    open: T,
+    show: impl Fn(T) -> String,
+) -> Result<T, UnitError> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let (low, high) = (*range.start(), *range.end());
+    let (side, limit) = if value < low { ("below", low) } else { ("above", high) };
+    Err(UnitError {
+        what: format!("{} is {side} {}", show(value), show(limit)),
+        remedy: if high == open {
+            format!("at least {}", show(low))
+        } else {
+            format!("from {} to {}", show(low), show(high))
+        },
+    })
+}
+
+fn find_choice<T: Copy>(
+    text: &str,
+    choices: &[(&'static str, T)],
+) -> Result<(&'static str, T), UnitError> {
+    let words = || choices.iter().map(|(word, _)| *word);
+    choices.iter().find(|(word, _)| *word == text).copied().ok_or_else(|| UnitError {
+        what: format!("\"{text}\" is not known"),
+        remedy: match nearest(text, words()) {
+            Some(word) => format!("did you mean \"{word}\"?"),
+            None => format!("write {}", listed(words()).replace('`', "\"")),
+        },
+    })
+}
+
+fn time_or_choice<T: Copy>(
+    text: &str,
+    time: impl Fn(Duration) -> T,
+    choices: &[(&'static str, T)],
+) -> Result<(String, T), UnitError> {
+    if let Ok((word, value)) = find_choice(text, choices) {
+        return Ok((word.to_owned(), value));
+    }
+    match units::duration(text) {
+        Ok(duration) => Ok((units::show_duration(duration), time(duration))),
+        Err(error) => {
+            let words = listed(choices.iter().map(|(word, _)| *word)).replace('`', "\"");
+            Err(UnitError { remedy: format!("{}, or {words}", error.remedy), ..error })
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Configuration: TOML text becomes sections whose every value knows its place.
+//!
+//! The room knows no part: a source, channel or sink describes its keys in [`OptionDoc`] rows and
+//! reads them from its [`Section`]. Everything wrong is collected in [`Diagnostics`] and told at
+//! once, with file, line, the text underlined and what would be right.
+
+mod diagnostic;
+mod getters;
+mod section;
+mod suggest;
+pub mod units;
+mod value;
+
+pub use diagnostic::{Diagnostics, Problem, Severity, Span};
+pub use section::{OptionDoc, Section, Setting, TextOrTable, check_docs};
+pub use suggest::{listed, nearest};
+pub use units::{Amount, Rate};
+pub use value::Spanned;

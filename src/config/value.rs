@@ -1,0 +1,235 @@
+//! What a configuration file says, before anybody asks what it means: tables in file order, every
+//! key and value with its place, `${VAR}` already filled in.
+//!
+//! Substitution happens in string values only, after parsing, so that a variable's text can never
+//! turn into syntax: `${VAR}`, `${VAR:-default}` (used when VAR is unset or empty), `$${` for a
+//! literal `${`. A lone `$` is a lone `$`.
+
+use std::fmt;
+use std::ops::Deref;
+
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{Diagnostics, Problem, Span};
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub struct Spanned<T> {
+    pub value: T,
+    pub span: Span,
+}
+
+impl<T> Spanned<T> {
+    pub fn new(value: T, span: Span) -> Self {
+        Self { value, span }
+    }
+}
+
+impl<T> Deref for Spanned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: PartialEq> PartialEq for Spanned<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Spanned<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(formatter)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// `filled`: a variable was put in, so `"${THREADS}"` may stand for a number or a flag.
+    Text {
+        text: String,
+        filled: bool,
+    },
+    Integer(i64),
+    Flag(bool),
+    List(Vec<Spanned<Self>>),
+    Table(Table),
+    /// Floats and dates, which no key of ours takes, by the name of their type.
+    Other(&'static str),
+}
+
+impl Value {
+    /// For "found …".
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Text { .. } => "a string",
+            Self::Integer(_) => "an integer",
+            Self::Flag(_) => "a boolean",
+            Self::List(_) => "an array",
+            Self::Table(_) => "a table",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    pub(super) entries: Vec<Entry>,
+    /// The header line `[a.b]`, the braces of an inline table, or the key that implied it.
+    pub(super) header: Span,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) key: Spanned<String>,
+    pub(super) value: Spanned<Value>,
+}
+
+impl Table {
+    pub(super) fn find(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key.value == key)
+    }
+}
+
+/// How a variable is looked up; the process environment, or a table in tests.
+pub(super) type Lookup<'l> = &'l dyn Fn(&str) -> Option<String>;
+
+/// Parses the text of `diagnostics`; every syntax error becomes a problem, and what could be
+/// understood in spite of them is returned.
+pub(super) fn parse(lookup: Lookup<'_>, diagnostics: &Diagnostics) -> Table {
+    let text = diagnostics.text();
+    let (root, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let span = error.span().unwrap_or_default();
+        diagnostics.push(Problem::syntax(error.message()).at(span, ""));
+    }
+    table(root.get_ref(), 0..0, lookup, diagnostics)
+}
+
+/// Copies a parsed table, in file order, variables filled in; unset ones become problems.
+fn table(
+    parsed: &DeTable<'_>,
+    header: Span,
+    lookup: Lookup<'_>,
+    diagnostics: &Diagnostics,
+) -> Table {
+    let mut entries: Vec<Entry> = parsed
+        .iter()
+        .map(|(key, inner)| {
+            let header = header_span(inner.span(), key.span(), diagnostics.text());
+            Entry {
+                key: Spanned::new(key.get_ref().clone().into_owned(), key.span()),
+                value: Spanned::new(
+                    value(inner.get_ref(), header.clone(), lookup, diagnostics),
+                    header,
+                ),
+            }
+        })
+        .collect();
+    // The parser sorts by name; a person reads from the top.
+    entries.sort_by_key(|entry| entry.key.span.start);
+    Table { entries, header }
+}
+
+/// After a broken header the parser's span of a table may run over many lines: the key will do.
+fn header_span(value: Span, key: Span, text: &str) -> Span {
+    let is_header = value.start < key.start;
+    let lines = text.get(value.clone()).is_some_and(|text| text.contains('\n'));
+    if is_header && lines { key } else { value }
+}
+
+fn value(parsed: &DeValue<'_>, span: Span, lookup: Lookup<'_>, diagnostics: &Diagnostics) -> Value {
+    match parsed {
+        DeValue::String(text) => {
+            let (text, filled) = fill(text, &span, lookup, diagnostics);
+            Value::Text { text, filled }
+        }
+        DeValue::Integer(integer) => {
+            if let Ok(number) = i64::from_str_radix(integer.as_str(), integer.radix()) {
+                Value::Integer(number)
+            } else {
+                let what = "this integer does not fit in 64 bits";
+                let remedy = "integers go from -9223372036854775808 to 9223372036854775807";
+                diagnostics.push(Problem::unreadable(what).at(span, "").remedy(remedy));
+                Value::Integer(0)
+            }
+        }
+        DeValue::Boolean(flag) => Value::Flag(*flag),
+        DeValue::Array(items) => Value::List(
+            items
+                .iter()
+                .map(|item| {
+                    let inner = value(item.get_ref(), item.span(), lookup, diagnostics);
+                    Spanned::new(inner, item.span())
+                })
+                .collect(),
+        ),
+        DeValue::Table(inner) => Value::Table(table(inner, span, lookup, diagnostics)),
+        DeValue::Float(_) => Value::Other("a float"),
+        DeValue::Datetime(_) => Value::Other("a date"),
+    }
+}
+
+/// `text` with its variables filled in, and whether there were any.
+fn fill(text: &str, span: &Span, lookup: Lookup<'_>, diagnostics: &Diagnostics) -> (String, bool) {
+    let mut filled = false;
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        if rest[..at].ends_with('$') {
+            out.push_str(&rest[..at - 1]);
+            out.push_str("${");
+            rest = &rest[at + 2..];
+            continue;
+        }
+        out.push_str(&rest[..at]);
+        let Some(length) = rest[at..].find('}') else {
+            let what = "`${` without its `}`";
+            let remedy = "write `${NAME}`, or `$${` for a literal `${`";
+            diagnostics.push(Problem::unreadable(what).at(span.clone(), "").remedy(remedy));
+            return (out, filled);
+        };
+        let inside = &rest[at + 2..at + length];
+        let (name, default) = match inside.split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (inside, None),
+        };
+        out.push_str(&variable(name, default, span, lookup, diagnostics));
+        filled = true;
+        rest = &rest[at + length + 1..];
+    }
+    out.push_str(rest);
+    (out, filled)
+}
+
+fn variable(
+    name: &str,
+    default: Option<&str>,
+    span: &Span,
+    lookup: Lookup<'_>,
+    diagnostics: &Diagnostics,
+) -> String {
+    let unreadable = |what: String, remedy: String| {
+        diagnostics.push(Problem::unreadable(what).at(span.clone(), "").remedy(remedy));
+    };
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if name.is_empty() || !plain || name.starts_with(|c: char| c.is_ascii_digit()) {
+        let what = format!("`${{{name}}}` does not name an environment variable");
+        let remedy = "write `${NAME}` or `${NAME:-default}`; letters, digits and `_` only, or `$${` \
+                      for a literal `${`";
+        unreadable(what, remedy.to_owned());
+        return String::new();
+    }
+    match (lookup(name), default) {
+        (Some(text), None) => text,
+        (Some(text), Some(_)) if !text.is_empty() => text,
+        (_, Some(default)) => default.to_owned(),
+        (None, None) => {
+            let what = format!("the environment variable `{name}` is not set");
+            unreadable(what, format!("set it, or give a default: `${{{name}:-default}}`"));
+            String::new()
+        }
+    }
+}
