@@ -29,3 +29,6 @@ pub mod sync;
 pub mod sys;
 pub mod telemetry;
 pub mod time;
+pub mod channel;
+pub mod runtime;
+pub mod source;

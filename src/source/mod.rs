@@ -1,0 +1,110 @@
+//! Where bytes arrive.
+//!
+//! A `Source` is what one thread reads with; the runner owns the page, the valve and the counting.
+//! A part plans itself from its section of the configuration (pure), then builds: all sockets of a
+//! source are bound before the first one listens.
+
+pub mod runner;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::{OptionDoc, Section};
+use crate::event::Page;
+use crate::memory::MemoryLine;
+use crate::ring::Wake;
+use crate::telemetry::SourceCounters;
+use crate::time::{Mono, Now};
+
+pub trait Source: Send {
+    /// Reads what has arrived into `page`, until there is no more or no room. Never blocks.
+    fn receive(&mut self, page: &mut Page, now: Now) -> Received;
+
+    /// Sleeps until something may be read, `until`, or a wake. With the valve closed (`open` is
+    /// false) only `until` and the wake end it, for nothing could be read.
+    fn wait(&mut self, now: Now, until: Mono, open: bool);
+
+    /// Ends a `wait`; a wake before the wait ends that wait at once.
+    fn waker(&self) -> Arc<dyn Wake>;
+
+    /// Accepts no more. `receive` reads what is there already, then says `finished`.
+    fn stop(&mut self, now: Now);
+}
+
+/// What one `receive` did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// The page has no room for more.
+    pub full: bool,
+    /// It stopped at the bound, not because there was no more.
+    pub more: bool,
+    /// Nothing will ever come again.
+    pub finished: bool,
+}
+
+/// What the plan knows about the whole pipeline that a source must know.
+#[derive(Clone, Debug)]
+pub struct SourceContext {
+    /// The source's name, `net`.
+    pub name: String,
+    /// Whether anybody asks for the PRI.
+    pub want_pri: bool,
+    /// Size of a page's body in bytes.
+    pub page_bytes: usize,
+    /// One set of counters a thread.
+    pub counters: Vec<Arc<SourceCounters>>,
+    pub incidents: crate::telemetry::Incidents,
+}
+
+/// The sources of all threads, and where they listen.
+pub struct Built {
+    pub sources: Vec<Box<dyn Source>>,
+    pub bound: Vec<Bound>,
+}
+
+/// A bound listener: port 0 in the configuration has become a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// `udp` or `tcp`.
+    pub transport: &'static str,
+    pub address: SocketAddr,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {remedy}")]
+pub struct BuildError {
+    /// `sources.net cannot listen on tcp://0.0.0.0:514: permission denied`
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// A source's options, valid once built.
+pub trait SourcePlan: Send {
+    fn threads(&self) -> usize;
+
+    /// What it binds, as configured: "udp://0.0.0.0:5514".
+    fn listeners(&self) -> Vec<String>;
+
+    /// Memory beside the pages: slots, carry.
+    fn memory(&self, name: &str) -> Vec<MemoryLine>;
+
+    /// The longest event.
+    fn event_bytes_max(&self) -> usize;
+
+    /// Binds, then listens: one `Source` for each thread.
+    fn build(&self, context: &SourceContext) -> Result<Built, BuildError>;
+}
+
+/// A row of the registry.
+pub struct SourceKind {
+    pub name: &'static str,
+    pub aliases: &'static [&'static str],
+    pub summary: &'static str,
+    pub options: &'static [OptionDoc],
+    /// Reads the section; what is wrong goes to its diagnostics.
+    pub plan: fn(&Section) -> Box<dyn SourcePlan>,
+}
+
+/// Every source type, sorted by name.
+pub const SOURCES: &[SourceKind] = &[];

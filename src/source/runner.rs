@@ -1,0 +1,205 @@
+//! The source's worker: page, valve, counting, and when a partial batch is offered.
+//!
+//! A page is offered when it is full, when its block deadline comes, or, partly filled, when the
+//! channels are empty and a sink is waiting; otherwise it keeps filling, so that a trickle does not
+//! spread over the whole pool.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Source;
+use crate::channel::Valve;
+use crate::event::{Mark, Page};
+use crate::limits;
+use crate::memory::Lease;
+use crate::ring::Wake;
+use crate::runtime::{Progress, Worker};
+use crate::telemetry::SourceCounters;
+use crate::time::{Mono, Now, Wall};
+
+pub struct SourceRunner {
+    name: String,
+    source: Box<dyn Source>,
+    valve: Valve,
+    counters: Arc<SourceCounters>,
+    pace: Pace,
+    page: Option<Lease>,
+    /// When the page's first event came.
+    first_at: Mono,
+    /// The valve was closed when we last looked.
+    shut: bool,
+    finished: bool,
+}
+
+/// When a page is offered though it is not full.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// A partial batch waits so long at most; half the smallest `block.age`.
+    pub age: Duration,
+    /// Wall-clock slice in ns that a batch may not straddle, because a path below changes with it.
+    pub slice_ns: Option<i64>,
+}
+
+impl SourceRunner {
+    pub fn new(
+        name: String,
+        source: Box<dyn Source>,
+        valve: Valve,
+        counters: Arc<SourceCounters>,
+        pace: Pace,
+    ) -> Self {
+        let first_at = Mono::MAX;
+        Self {
+            name,
+            source,
+            valve,
+            counters,
+            pace,
+            page: None,
+            first_at,
+            shut: false,
+            finished: false,
+        }
+    }
+
+    fn offer(&mut self, now: Now) {
+        let Some(page) = self.page.take() else { return };
+        if page.is_empty() {
+            self.valve.give_back(page);
+            return;
+        }
+        self.counters.routed_events.add(u64::from(page.event_count()));
+        self.counters.routed_batches.add(1);
+        self.valve.offer(page, None, self.first_at, now);
+        self.first_at = Mono::MAX;
+    }
+
+    /// Whether a partial page goes now.
+    fn due(&self, now: Now) -> bool {
+        let age = now.mono.since(self.first_at);
+        let lingered = age >= Duration::from_nanos(limits::LINGER_NS);
+        age >= self.pace.age || self.valve.drained() && (lingered || self.valve.awaited())
+    }
+
+    /// When to look at a partial page again.
+    fn look_again(&self) -> Mono {
+        match self.first_at {
+            Mono::MAX => Mono::MAX,
+            first_at => first_at.after(Duration::from_nanos(limits::LINGER_NS)),
+        }
+    }
+
+    /// The page's events so far belong to another slice of time, or `now` no longer fits them.
+    fn turned(&self, page: &Page, now: Now) -> bool {
+        let slice = |wall: Wall, ns: i64| wall.0.div_euclid(ns);
+        let turned =
+            self.pace.slice_ns.is_some_and(|ns| slice(page.time_min(), ns) != slice(now.wall, ns));
+        !page.is_empty() && (turned || !page.accepts_time(now.wall))
+    }
+}
+
+impl Worker for SourceRunner {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn work(&mut self, now: Now) -> Progress {
+        if self.finished {
+            return Progress::Done;
+        }
+        if self.page.as_ref().is_some_and(|page| self.turned(page, now)) {
+            self.offer(now);
+        }
+        if self.page.is_none() {
+            self.page = self.valve.open();
+        }
+        let Some(page) = self.page.as_mut() else {
+            self.shut = true;
+            return Progress::IDLE;
+        };
+        self.shut = false;
+        let before = Tally::of(page);
+        let received = self.source.receive(page, now);
+        let fresh = before.count_since(page, &self.counters);
+        if fresh && self.first_at == Mono::MAX {
+            self.first_at = now.mono;
+        }
+        let partial = !page.is_empty();
+        self.finished = received.finished;
+        if received.full || received.finished || partial && !received.more && self.due(now) {
+            self.offer(now);
+        }
+        match received {
+            _ if self.finished => Progress::Done,
+            _ if received.full || received.more || fresh => Progress::Worked,
+            _ => Progress::Idle { until: self.look_again().max(now.mono.after(TICK)) },
+        }
+    }
+
+    fn wait(&mut self, now: Now, until: Mono) {
+        if !self.shut {
+            self.source.wait(now, until, true);
+            return;
+        }
+        self.valve.doze();
+        if !self.valve.may_open() {
+            self.source.wait(now, until, false);
+        }
+        self.valve.rise();
+    }
+
+    fn close(&mut self, now: Now) {
+        self.source.stop(now);
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.source.waker()
+    }
+}
+
+/// A worker with a partial page looks at its rings again after so long at the least.
+const TICK: Duration = Duration::from_millis(1);
+
+/// What a page held before a `receive`.
+struct Tally {
+    events: u32,
+    bytes: u64,
+    marks: [u32; Mark::COUNT],
+}
+
+impl Tally {
+    fn of(page: &Page) -> Self {
+        Self {
+            events: page.event_count(),
+            bytes: page.event_bytes(),
+            marks: page.mark_counts(),
+        }
+    }
+
+    /// Counts what has come since; says whether anything did.
+    fn count_since(&self, page: &Page, counters: &SourceCounters) -> bool {
+        let events = page.event_count() - self.events;
+        if events == 0 {
+            return false;
+        }
+        counters.received_events.add(u64::from(events));
+        counters.received_bytes.add(page.event_bytes() - self.bytes);
+        for (mark, now) in Mark::ALL.into_iter().zip(page.mark_counts()) {
+            let fresh = now - self.marks[mark as usize];
+            if fresh > 0 {
+                counters.marked.add(mark_key(mark), u64::from(fresh));
+            }
+        }
+        true
+    }
+}
+
+/// Telemetry knows nothing of events, so it has names of its own for the same marks.
+fn mark_key(mark: Mark) -> crate::telemetry::Mark {
+    match mark {
+        Mark::Truncated => crate::telemetry::Mark::Truncated,
+        Mark::Split => crate::telemetry::Mark::Split,
+        Mark::Unparsed => crate::telemetry::Mark::Unparsed,
+        Mark::Redelivered => crate::telemetry::Mark::Redelivered,
+    }
+}
