@@ -17,6 +17,7 @@
 //!
 //! Which room may know which is a table in `tests/tidy`; any other `use crate::` fails the suite.
 
+pub mod channel;
 pub mod codec;
 pub mod config;
 pub mod event;
@@ -24,11 +25,10 @@ pub mod limits;
 pub mod manual;
 pub mod memory;
 pub mod ring;
+pub mod runtime;
+pub mod source;
 pub mod storage;
 pub mod sync;
 pub mod sys;
 pub mod telemetry;
 pub mod time;
-pub mod channel;
-pub mod runtime;
-pub mod source;

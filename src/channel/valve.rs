@@ -67,7 +67,11 @@ impl Valve {
         let bytes = batch.event_bytes();
         let last = self.inlets.len() - 1;
         for (index, inlet) in self.inlets.iter().enumerate() {
-            let own = if index == last { slip.take() } else { slip.as_ref().map(ReceiptSlip::for_channel) };
+            let own = if index == last {
+                slip.take()
+            } else {
+                slip.as_ref().map(ReceiptSlip::for_channel)
+            };
             inlet.counters.put_batches.add(1);
             inlet.counters.put_bytes.add(bytes);
             let credit = inlet.channel.credit();

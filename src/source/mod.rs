@@ -53,7 +53,7 @@ pub struct SourceContext {
     pub page_bytes: usize,
     /// One set of counters a thread.
     pub counters: Vec<Arc<SourceCounters>>,
-    pub incidents: crate::telemetry::Incidents,
+    pub incidents: Arc<crate::telemetry::Incidents>,
 }
 
 /// The sources of all threads, and where they listen.

@@ -169,11 +169,7 @@ struct Tally {
 
 impl Tally {
     fn of(page: &Page) -> Self {
-        Self {
-            events: page.event_count(),
-            bytes: page.event_bytes(),
-            marks: page.mark_counts(),
-        }
+        Self { events: page.event_count(), bytes: page.event_bytes(), marks: page.mark_counts() }
     }
 
     /// Counts what has come since; says whether anything did.
