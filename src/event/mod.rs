@@ -5,8 +5,10 @@
 
 pub mod mark;
 pub mod page;
+mod records;
 mod slot;
 
 pub use mark::{Mark, Marks};
 pub use page::{Event, EventHead, Full, Page};
+pub use records::{Records, Sums};
 pub use slot::{Origin, OriginIndex};

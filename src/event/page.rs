@@ -9,6 +9,7 @@
 //! `raw` encoder copies nothing. One owner fills a page; after `seal` it is read only.
 
 use super::mark::{Mark, Marks};
+use super::records::{Records, Sums};
 use super::slot::{KIND_EVENT, KIND_ORIGIN, Origin, OriginIndex, PRI_NONE, Slot};
 use crate::limits::{self, usize_of};
 use crate::time::Wall;
@@ -202,6 +203,41 @@ impl Page {
         self.push_event(offset, limits::u32_of(bytes.len()), head)
     }
 
+    /// The bytes up to `end`, which may reach into the gap, and the slots still free behind them:
+    /// for framing many events of one time and origin where they stand. What was framed counts
+    /// once it is settled. The caller has asked `accepts_time`.
+    pub fn frame(&mut self, end: u32, at: Wall, origin: OriginIndex) -> (&mut [u8], Records<'_>) {
+        let base = if self.events == 0 { at } else { self.base };
+        let delta = u32::try_from(at.0.wrapping_sub(base.0)).expect("accepts_time was asked");
+        let (end, slots) = (usize_of(end), self.slots * SLOT_BYTES);
+        let body = self.body_mut();
+        let (bytes, gap) = body.split_at_mut(end.next_multiple_of(SLOT_BYTES));
+        let free = gap.len() - slots;
+        let template =
+            Slot { offset: 0, length: 0, delta, origin: origin.0, pri: PRI_NONE, tag: KIND_EVENT };
+        let slots = bytemuck::cast_slice_mut(&mut gap[..free]);
+        (&mut bytes[..end], Records { slots, template, sums: Sums::default() })
+    }
+
+    /// Takes over what was framed at `at`; the bytes up to `tail` are in use from now on.
+    pub fn settle(&mut self, sums: Sums, at: Wall, tail: u32) {
+        assert!(usize_of(tail) >= self.tail, "framing goes forward");
+        if sums.events > 0 {
+            if self.events == 0 {
+                self.base = at;
+            }
+            self.time_min = self.time_min.min(at);
+            self.time_max = self.time_max.max(at);
+        }
+        self.slots += usize_of(sums.events);
+        self.events += sums.events;
+        self.event_bytes += sums.event_bytes;
+        self.marks.iter_mut().zip(sums.marks).for_each(|(mark, more)| *mark += more);
+        self.contiguous &= !sums.scattered;
+        self.tail = usize_of(tail);
+        assert!(self.tail + self.slots * SLOT_BYTES <= self.body().len(), "bytes meet slots");
+    }
+
     /// From now on the bytes are more or other than events + LF in order.
     pub fn set_scattered(&mut self) {
         self.contiguous = false;
@@ -339,6 +375,36 @@ mod tests {
         assert_eq!(page.append_event(b"d", head(1_000 + (1 << 32) - 1, origin)), Ok(()));
         assert_eq!(page.event_count(), 2);
         assert_eq!(page.contiguous(), Some(&b"a\nd\n"[..]));
+    }
+
+    #[test]
+    fn framed_in_place_is_the_same_as_pushed_one_by_one() {
+        let mut pushed = Page::new(limits::BATCH_BYTES_MIN);
+        let mut framed = Page::new(limits::BATCH_BYTES_MIN);
+        for page in [&mut pushed, &mut framed] {
+            let origin = page.push_origin(Origin::LOCAL).expect("room");
+            page.append_event(b"first", head(10, origin)).expect("room");
+            page.spare_mut()[..8].copy_from_slice(b"ab\ncd\nef");
+        }
+        let (at, origin, split) = (Wall(12), OriginIndex(0), Marks::SPLIT);
+        let (bytes, mut records) = framed.frame(6 + 8, at, origin);
+        assert_eq!(&bytes[6..], b"ab\ncd\nef");
+        records.push(6, 2, Some(13));
+        records.push_marked(9, 2, None, split);
+        let sums = records.finish();
+        framed.settle(sums, at, 12);
+        pushed.advance(6);
+        let head = EventHead { pri: Some(13), ..head(12, origin) };
+        pushed.push_event(6, 2, head).expect("room");
+        pushed.push_event(9, 2, EventHead { pri: None, marks: split, ..head }).expect("room");
+        assert_eq!(framed.contiguous(), Some(&b"first\nab\ncd\n"[..]));
+        assert_eq!(
+            format!("{:?}", framed.events().collect::<Vec<_>>()),
+            format!("{:?}", pushed.events().collect::<Vec<_>>())
+        );
+        assert_eq!(format!("{framed:?}"), format!("{pushed:?}"));
+        assert_eq!(framed.mark_counts(), pushed.mark_counts());
+        assert_eq!(framed.event_bytes(), 9);
     }
 
     #[test]
