@@ -27,7 +27,7 @@ const PLACES: &[Place] = &[
         tails: &[],
         words: &[],
         values: &[],
-        only: &["storage/os_disk", "config/", "cli/"],
+        only: &["storage/os_disk", "config/", "cli/", "sys"],
         remedy: "go through storage::Disk: the simulator has no other way to see the write",
     },
     Place {

@@ -1,0 +1,278 @@
+//! An agent under test: started on free ports, asked through `/ledger`, stopped or killed.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The longest any condition is waited for. Generous: it is only spent when something is wrong.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(5);
+
+/// Syslog over both transports into one zstd file, `{dir}/out.log.zst`.
+pub(crate) const SYSLOG_TO_FILE: &str = r#"
+[agent]
+memory = "64MiB"
+admin  = "127.0.0.1:0"
+cores  = "none"
+
+[sources.net]
+type    = "syslog"
+listen  = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]
+channel = "main"
+
+[channels.main]
+type = "memory"
+
+[sinks.archive]
+type    = "file"
+channel = "main"
+path    = "{dir}/out.log"
+codec   = "zstd"
+block   = { age = "50ms" }
+"#;
+
+/// A running `flumen run`; killed when dropped.
+pub(crate) struct Agent {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    addresses: BTreeMap<String, SocketAddr>,
+    admin: SocketAddr,
+    pub(crate) dir: TempDir,
+}
+
+/// What is left of an agent that ended.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) log: String,
+    pub(crate) dir: TempDir,
+}
+
+impl Agent {
+    /// Starts an agent with this configuration, `{dir}` being a fresh folder, and waits until it
+    /// says it is ready.
+    pub(crate) fn start(configuration: &str) -> Self {
+        Self::start_in(TempDir::new().expect("a folder"), configuration)
+    }
+
+    /// The same in a folder that has seen an agent before.
+    pub(crate) fn start_in(dir: TempDir, configuration: &str) -> Self {
+        let file = dir.path().join("flumen.toml");
+        let folder = dir.path().to_str().expect("UTF-8");
+        std::fs::write(&file, configuration.replace("{dir}", folder)).expect("written");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_flumen"))
+            .arg("run")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let log = Arc::new(Mutex::new(String::new()));
+        let ready = follow(child.stderr.take().expect("piped"), log.clone());
+        let Ok(line) = ready.recv_timeout(DEADLINE) else {
+            let _ = child.kill();
+            panic!("the agent did not become ready:\n{}", log.lock().unwrap());
+        };
+        let mut addresses = listening(&line);
+        let admin = addresses.remove("admin=http").unwrap_or_else(|| panic!("no admin in {line}"));
+        Self { child, log, addresses, admin, dir }
+    }
+
+    pub(crate) fn udp(&self, source: &str) -> SocketAddr {
+        self.address(&format!("{source}=udp"))
+    }
+
+    pub(crate) fn tcp(&self, source: &str) -> SocketAddr {
+        self.address(&format!("{source}=tcp"))
+    }
+
+    fn address(&self, listener: &str) -> SocketAddr {
+        let found = self.addresses.get(listener);
+        *found.unwrap_or_else(|| panic!("no {listener} among {:?}", self.addresses))
+    }
+
+    pub(crate) fn ledger(&self) -> Value {
+        let (status, body) = get(self.admin, "/ledger");
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
+    }
+
+    /// Waits until the ledger says so.
+    #[track_caller]
+    pub(crate) fn wait(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        let started = Instant::now();
+        loop {
+            let ledger = self.ledger();
+            if condition(&ledger) {
+                return ledger;
+            }
+            let log = || self.log.lock().unwrap().clone();
+            assert!(started.elapsed() < DEADLINE, "never {what}:\n{ledger:#}\n{}", log());
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Waits until `count` events are written or lost, and returns the ledger of that moment.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, count: u64) -> Value {
+        self.wait(&format!("{count} events accounted for"), |ledger| {
+            written(ledger) + ledger["lost_events"].as_u64().expect("a count") >= count
+        })
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let id = i32::try_from(self.child.id()).expect("a process id");
+        let process = rustix::process::Pid::from_raw(id).expect("not zero");
+        rustix::process::kill_process(process, signal).expect("the agent runs");
+    }
+
+    /// SIGTERM, and what comes of it.
+    #[track_caller]
+    pub(crate) fn stop(self) -> Ended {
+        self.signal(rustix::process::Signal::TERM);
+        self.ended()
+    }
+
+    /// Waits for the process to end by itself.
+    #[track_caller]
+    pub(crate) fn ended(mut self) -> Ended {
+        let status = wait_child(&mut self.child).unwrap_or_else(|| {
+            panic!("the agent does not end:\n{}", self.log.lock().unwrap());
+        });
+        let log = self.log.lock().unwrap().clone();
+        let dir = std::mem::replace(&mut self.dir, TempDir::new().expect("a folder"));
+        Ended { status, log, dir }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// Drained, synced, sealed, and the ledger adds up.
+    #[track_caller]
+    pub(crate) fn well(self) -> Self {
+        assert!(self.status.success(), "{}:\n{}", self.status, self.log);
+        assert!(self.log.contains("adds up"), "no closing ledger in the log:\n{}", self.log);
+        let left = paths(self.dir.path(), ".open");
+        assert!(left.is_empty(), "left open: {left:?}");
+        self
+    }
+
+    /// The lines of a file in the agent's folder, decoded by the stock tool of its suffix.
+    #[track_caller]
+    pub(crate) fn lines(&self, name: &str) -> Vec<String> {
+        lines_of(&self.dir.path().join(name))
+    }
+}
+
+pub(crate) fn written(ledger: &Value) -> u64 {
+    sum(&ledger["sinks"], "written_events")
+}
+
+/// One series over all components of a kind.
+pub(crate) fn sum(components: &Value, series: &str) -> u64 {
+    let all = components.as_array().expect("a list of components");
+    all.iter().map(|one| one[series].as_u64().expect("a count")).sum()
+}
+
+/// Files below `folder` whose names end so, sorted.
+pub(crate) fn paths(folder: &Path, suffix: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(paths(&path, suffix));
+        } else if path.to_string_lossy().ends_with(suffix) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Decodes a finished file whole with `zstd`, `gzip` or `lz4`; plain text is just read.
+#[track_caller]
+pub(crate) fn lines_of(path: &Path) -> Vec<String> {
+    let tool = match path.extension().and_then(|suffix| suffix.to_str()) {
+        Some("zst") => "zstd",
+        Some("gz") => "gzip",
+        Some("lz4") => "lz4",
+        _ => "cat",
+    };
+    let mut command = Command::new(tool);
+    if tool != "cat" {
+        command.arg("-dc");
+    }
+    let input = std::fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let output = command.stdin(input).output().unwrap_or_else(|error| panic!("{tool}: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{tool} {}: {errors}", path.display());
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(text.is_empty() || text.ends_with('\n'), "the last event has its newline");
+    text.lines().map(str::to_owned).collect()
+}
+
+/// One HTTP GET; the status and the body.
+pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("the admin endpoint listens");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(!head.to_ascii_lowercase().contains("transfer-encoding"), "a length was expected");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("a status"), body.to_owned())
+}
+
+/// Waits for a child within the deadline.
+pub(crate) fn wait_child(child: &mut Child) -> Option<ExitStatus> {
+    let started = Instant::now();
+    while started.elapsed() < DEADLINE {
+        if let Some(status) = child.try_wait().expect("our own child") {
+            return Some(status);
+        }
+        std::thread::sleep(POLL);
+    }
+    None
+}
+
+/// Collects the agent's log; the line that says it is ready is sent on.
+fn follow(stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines() {
+            let Ok(line) = line else { return };
+            if line.contains("ready") && line.contains("://") {
+                let _ = sender.send(line.clone());
+            }
+            let mut log = log.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+    receiver
+}
+
+/// `NAME=udp://127.0.0.1:1234` → (`NAME=udp`, address), for every such word of a line.
+fn listening(line: &str) -> BTreeMap<String, SocketAddr> {
+    let words = line.split([' ', ',', '"']);
+    words
+        .filter_map(|word| {
+            let (listener, address) = word.split_once("://")?;
+            Some((listener.to_owned(), address.trim_end_matches('/').parse().ok()?))
+        })
+        .collect()
+}

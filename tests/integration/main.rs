@@ -1,0 +1,13 @@
+//! The built binary against the world: real clients, stock tools, signals, files.
+//!
+//! Every test starts its own agent on ports the kernel picks, waits for conditions and not for
+//! luck, and asserts exact counts. A test whose peer is missing prints `skipped: needs X`; under
+//! `CI=true` that is a failure. `scripts/peers` brings the peers to a Debian machine.
+
+mod files;
+mod harness;
+mod logger;
+mod netcat;
+mod peers;
+mod python;
+mod rsyslog;

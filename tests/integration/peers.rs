@@ -1,0 +1,87 @@
+//! Programs that are not ours: found, or the test says what it needs.
+
+use crate::harness::wait_child;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A program of the search path. Missing: says so and gives nothing; under `CI=true`, fails.
+#[track_caller]
+pub(crate) fn peer(name: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders).map(|folder| folder.join(name));
+    found.into_iter().find(|path| path.is_file()).or_else(|| missing(name))
+}
+
+/// rsyslogd: where `scripts/peers` put it, or installed.
+#[track_caller]
+pub(crate) fn rsyslogd() -> Option<PathBuf> {
+    let named = std::env::var_os("FLUMEN_RSYSLOGD").map(PathBuf::from);
+    let path = named.unwrap_or_else(|| PathBuf::from("/usr/sbin/rsyslogd"));
+    if path.is_file() { Some(path) } else { missing("rsyslogd") }
+}
+
+#[track_caller]
+fn missing(name: &str) -> Option<PathBuf> {
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "CI needs {name}");
+    println!("skipped: needs {name}");
+    None
+}
+
+/// Runs a peer to its end; it must succeed.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> String {
+    let output =
+        command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?} {e}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{errors}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A peer that runs until it is dropped.
+pub(crate) struct Running {
+    child: Child,
+}
+
+impl Running {
+    #[track_caller]
+    pub(crate) fn start(command: &mut Command) -> Self {
+        command.stdin(Stdio::null());
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { child }
+    }
+
+    /// Asks it to end, and waits until it has: what it still held is sent.
+    #[track_caller]
+    pub(crate) fn finish(mut self) {
+        let id = i32::try_from(self.child.id()).expect("a process id");
+        let process = rustix::process::Pid::from_raw(id).expect("not zero");
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("it runs");
+        wait_child(&mut self.child).expect("it ends when asked");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `count` numbered texts: long enough to look like logs, each different.
+pub(crate) fn texts(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("request {n:05} served in {} ms", n * 7919 % 997)).collect()
+}
+
+/// A file with one text a line.
+pub(crate) fn write_lines(path: &Path, texts: &[String]) {
+    std::fs::write(path, texts.join("\n") + "\n").expect("written");
+}
+
+/// The events end with the texts, in order, and nothing else came.
+#[track_caller]
+pub(crate) fn assert_texts(events: &[String], texts: &[String]) {
+    for (index, (event, text)) in events.iter().zip(texts).enumerate() {
+        assert!(event.ends_with(text), "event {index} is {event:?}, expected …{text:?}");
+    }
+    assert_eq!(events.len(), texts.len(), "events in the file");
+}
