@@ -26,6 +26,7 @@ pub mod manual;
 pub mod memory;
 pub mod ring;
 pub mod runtime;
+pub mod sink;
 pub mod source;
 pub mod storage;
 pub mod sync;

@@ -9,6 +9,7 @@
 //! it was; allocates nothing once it has seen the largest block, if `out` has room for `bound`.
 
 pub mod compressors;
+pub mod encoders;
 
 use std::fmt;
 use std::io::Read;

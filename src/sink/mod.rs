@@ -1,0 +1,126 @@
+//! Where batches leave.
+//!
+//! A part plans itself from its section of the configuration (pure), then builds its workers, one
+//! a thread, which poll the channel themselves: taking a batch and its place in the order happen
+//! together, so only the part knows how.
+
+pub mod null;
+pub mod runner;
+pub mod stdout;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::channel::Channel;
+use crate::config::{OptionDoc, Section};
+use crate::memory::MemoryLine;
+use crate::runtime::Worker;
+use crate::storage::Disk;
+use crate::telemetry::{Incidents, SinkCounters};
+use crate::time::Now;
+
+/// Orders from outside to all sinks.
+#[derive(Debug, Default)]
+pub struct Orders {
+    rolls: AtomicU64,
+}
+
+impl Orders {
+    /// SIGUSR1: every open file is rolled.
+    pub fn roll_all(&self) {
+        self.rolls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often rolling was ordered; a sink compares it with what it saw last.
+    pub fn rolls(&self) -> u64 {
+        self.rolls.load(Ordering::Relaxed)
+    }
+}
+
+/// What a sink is built from.
+#[derive(Clone)]
+pub struct SinkContext {
+    /// The sink's name, `archive`.
+    pub name: String,
+    pub channel: Arc<dyn Channel>,
+    /// One set a thread.
+    pub counters: Vec<Arc<SinkCounters>>,
+    pub incidents: Arc<Incidents>,
+    pub disk: Arc<dyn Disk>,
+    pub orders: Arc<Orders>,
+    /// Size of a page's body in bytes.
+    pub page_bytes: usize,
+    /// The longest event of any source that reaches this sink.
+    pub event_bytes_max: usize,
+    /// When the agent starts: recovery and segment names count from here.
+    pub now: Now,
+}
+
+/// A sink's workers: those that write, and helpers that do their slow calls. Helpers are closed
+/// after the writers are done.
+pub struct Built {
+    pub workers: Vec<Box<dyn Worker>>,
+    pub helpers: Vec<Box<dyn Worker>>,
+    /// What start-up recovery did, a line each.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {remedy}")]
+pub struct BuildError {
+    /// `sinks.archive cannot write in /var/log/flumen: permission denied`
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// A sink's options, valid once built.
+pub trait SinkPlan: Send {
+    fn threads(&self) -> usize;
+
+    /// Memory beside the pages: codec contexts, block buffers.
+    fn memory(&self, name: &str, event_bytes_max: usize) -> Vec<MemoryLine>;
+
+    /// Pages that may be in its hands after their credit was given back.
+    fn pages_in_hand(&self) -> usize {
+        0
+    }
+
+    /// How long a batch may wait to be filled for this sink's sake.
+    fn batch_age(&self) -> Duration;
+
+    /// The finest unit of time that its path changes with.
+    fn path_slice(&self) -> Option<Duration> {
+        None
+    }
+
+    fn wants_pri(&self) -> bool {
+        false
+    }
+
+    /// Whether it can confirm `synced`.
+    fn can_sync(&self) -> bool {
+        false
+    }
+
+    /// The place it writes to: no two sinks may share one.
+    fn place(&self) -> Option<String> {
+        None
+    }
+
+    fn build(&self, context: &SinkContext) -> Result<Built, BuildError>;
+}
+
+/// A row of the registry.
+pub struct SinkKind {
+    pub name: &'static str,
+    pub aliases: &'static [&'static str],
+    pub summary: &'static str,
+    pub options: &'static [OptionDoc],
+    /// Reads the section; what is wrong goes to its diagnostics.
+    pub plan: fn(&Section) -> Box<dyn SinkPlan>,
+}
+
+/// Every sink type, sorted by name.
+pub const SINKS: &[SinkKind] = &[null::KIND, stdout::KIND];
