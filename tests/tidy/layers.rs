@@ -38,8 +38,8 @@ const LAYERS: &[Layer] = &[
     Layer { room: "codec",       may: "config event syslog" },
     Layer { room: "storage",     may: "event sys telemetry" },
     Layer { room: "channel",     may: "codec config event memory ring runtime storage telemetry" },
-    Layer { room: "source",      may: "channel codec config event interceptor memory runtime \
-                                       storage sys syslog telemetry wire" },
+    Layer { room: "source",      may: "channel codec config event interceptor memory ring \
+                                       runtime storage sys syslog telemetry wire" },
     Layer { room: "sink",        may: "channel codec config event memory runtime \
                                        storage sys syslog telemetry wire" },
     // Who reads back, who drives, who assembles, who shows.

@@ -121,8 +121,11 @@ fn manifest() -> String {
 
 /// Files that Cargo starts from.
 fn is_root(path: &str) -> bool {
-    let named = format!("path = \"{path}\"");
-    ["src/lib.rs", "src/main.rs"].contains(&path) || manifest().contains(&named)
+    let manifest = manifest();
+    let bench = path.strip_prefix("benches/").and_then(|name| name.strip_suffix(".rs"));
+    ["src/lib.rs", "src/main.rs"].contains(&path)
+        || manifest.contains(&format!("path = \"{path}\""))
+        || bench.is_some_and(|name| manifest.contains(&format!("[[bench]]\nname = \"{name}\"")))
 }
 
 /// Rust files that no `mod` line reaches: they look alive and are not compiled.
