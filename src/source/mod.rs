@@ -4,7 +4,9 @@
 //! A part plans itself from its section of the configuration (pure), then builds: all sockets of a
 //! source are bound before the first one listens.
 
+pub mod framing;
 pub mod runner;
+pub mod text;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
