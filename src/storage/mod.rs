@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   block      one [header frame][data frame]; pure functions over bytes
-//!   segment    a run of blocks: scan it, index it
-//!   catalog    NAME.log.zst.open → NAME.log.zst; which number is next; what may be removed
+//!   segment    a run of blocks: scanned, sealed; its index in `index`
+//!   catalog    NAME.log.zst.open → NAME.log.zst; which number is next
+//!   retention  which finished segments go
 //!   recovery   an `.open` file nobody holds: cut to the last whole block, indexed, sealed
 //! ```
 //!
@@ -15,8 +16,13 @@
 //! length a number in the owner's memory); nothing finished is ever overwritten.
 
 pub mod block;
+pub mod catalog;
 pub mod container;
+pub mod index;
 pub mod os_disk;
+pub mod recovery;
+pub mod retention;
+pub mod segment;
 
 use std::ffi::OsString;
 use std::io;
