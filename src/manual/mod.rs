@@ -1,7 +1,12 @@
 //! The manual: pages in Markdown, read here as rustdoc and in the repository as they are.
 //!
+//! - [`formats`]: blocks and segments, byte by byte
 //! - [`decisions`]: what was decided when, and why; every dependency has its line
 //! - [`changelog`]: what changed for whoever runs it
+
+/// The bytes on disk.
+#[doc = include_str!("formats.md")]
+pub mod formats {}
 
 /// Decisions, dated.
 #[doc = include_str!("decisions.md")]
