@@ -40,7 +40,7 @@ const LAYERS: &[Layer] = &[
     Layer { room: "channel",     may: "codec config event memory ring runtime storage telemetry" },
     Layer { room: "source",      may: "channel codec config event interceptor memory ring \
                                        runtime storage sys syslog telemetry wire" },
-    Layer { room: "sink",        may: "channel codec config event memory runtime \
+    Layer { room: "sink",        may: "channel codec config event memory ring runtime \
                                        storage sys syslog telemetry wire" },
     // Who reads back, who drives, who assembles, who shows.
     Layer { room: "archive",     may: "codec event runtime storage syslog" },
@@ -78,19 +78,20 @@ const ASSEMBLERS: &[&str] = &["cli", "topology"];
 const CODEC_MEETS_STORAGE: &[&str] =
     &["src/archive/", "src/channel/file", "src/cli/", "src/sink/rolling_file", "src/topology/"];
 
-/// A room whose parts come through a registry row, and its files that are shared mechanics.
-/// Every other file of the room is a part, and parts do not know each other.
+/// A door whose parts come through a registry row, and its files that are shared mechanics.
+/// Every other file behind the door is a part, and parts do not know each other.
 struct Registry {
-    room: &'static str,
+    door: &'static [&'static str],
     mechanics: &'static [&'static str],
 }
 
 const REGISTRIES: &[Registry] = &[
-    Registry { room: "source", mechanics: &[] },
-    Registry { room: "interceptor", mechanics: &[] },
-    Registry { room: "channel", mechanics: &[] },
-    Registry { room: "sink", mechanics: &[] },
-    Registry { room: "codec", mechanics: &[] },
+    Registry { door: &["source"], mechanics: &["framing", "runner", "text"] },
+    Registry { door: &["interceptor"], mechanics: &[] },
+    Registry { door: &["channel"], mechanics: &["valve"] },
+    Registry { door: &["sink"], mechanics: &["runner"] },
+    Registry { door: &["codec", "compressors"], mechanics: &["lz4_stream"] },
+    Registry { door: &["codec", "encoders"], mechanics: &[] },
 ];
 
 fn layer(room: &str) -> Option<&'static Layer> {
@@ -186,26 +187,21 @@ fn check_codec_meets_storage(source: &Source) -> Vec<Finding> {
 /// Registered parts of one room that import each other.
 fn check_parts(source: &Source, files: &[String]) -> Vec<Finding> {
     let own = module(&source.path);
-    let Some(registry) = REGISTRIES.iter().find(|registry| own[0] == registry.room) else {
+    let Some(registry) = REGISTRIES.iter().find(|registry| own.starts_with(registry.door)) else {
         return Vec::new();
+    };
+    let depth = registry.door.len();
+    let behind = |names: &[&str], part: &str| {
+        names.len() > depth && names.starts_with(registry.door) && names[depth] == part
     };
     let is_part = |name: &str| {
         !registry.mechanics.contains(&name)
-            && files.iter().any(|file| {
-                let module = module(file);
-                file.starts_with("src/") && module.len() > 1 && module[..2] == [own[0], name]
-            })
+            && files.iter().any(|file| file.starts_with("src/") && behind(&module(file), name))
     };
-    let Some(&part) = own.get(1).filter(|name| is_part(name)) else { return Vec::new() };
+    let Some(&part) = own.get(depth).filter(|name| is_part(name)) else { return Vec::new() };
     let mut findings = Vec::new();
     for path in source.paths().iter().filter(|path| !source.is_test(path.at)) {
-        let names: Vec<&str> = path.segments.iter().map(String::as_str).collect();
-        let other = match names[..] {
-            ["crate", room, other, ..] if room == own[0] => other,
-            ["super", other, ..] if own.len() == 2 => other,
-            ["super", "super", other, ..] if own.len() == 3 => other,
-            _ => continue,
-        };
+        let Some(other) = named_part(&path.segments, &own, registry.door) else { continue };
         if other != part && is_part(other) {
             findings.push(Finding {
                 path: source.path.clone(),
@@ -218,6 +214,16 @@ fn check_parts(source: &Source, files: &[String]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// What stands behind the door in a path from the root, or in one that climbs to the door.
+fn named_part<'a>(segments: &'a [String], own: &[&str], door: &[&str]) -> Option<&'a str> {
+    let names: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let ups = names.iter().take_while(|&&name| name == "super").count();
+    let climbs = ups > 0 && own.len() - door.len() == ups;
+    let from_root = names[0] == "crate" && names[1..].starts_with(door);
+    let at = if climbs { ups } else { 1 + door.len() };
+    if climbs || from_root { names.get(at).copied() } else { None }
 }
 
 /// Circles in the table: room names that can be reached from themselves.
@@ -308,7 +314,7 @@ fn mechanics_exist() {
     let files = tree::files();
     for registry in REGISTRIES {
         for name in registry.mechanics {
-            let file = format!("src/{}/{name}", registry.room);
+            let file = format!("src/{}/{name}", registry.door.join("/"));
             let there = files.iter().any(|path| path.starts_with(&file));
             assert!(there, "{file}: listed as mechanics, but there is no such file");
         }
@@ -345,6 +351,11 @@ fn self_test_parts() {
     assert_eq!(lines(&check_parts(&bad, &files)), [1]);
     let door = Source::new("src/sink/mod.rs", "use crate::sink::stdout::X;\n");
     assert!(check_parts(&door, &files).is_empty());
+    let files = ["src/codec/compressors/a.rs", "src/codec/compressors/b.rs"].map(String::from);
+    let bad = Source::new(&files[0], "use crate::codec::compressors::b;\nuse super::b::X;\n");
+    assert_eq!(lines(&check_parts(&bad, &files)), [1, 2]);
+    let fine = Source::new(&files[0], "use crate::codec::Codec;\nuse super::super::b;\n");
+    assert!(check_parts(&fine, &files).is_empty());
 }
 
 #[test]
