@@ -18,6 +18,7 @@
 //! Which room may know which is a table in `tests/tidy`; any other `use crate::` fails the suite.
 
 pub mod channel;
+pub mod admin;
 pub mod codec;
 pub mod config;
 pub mod event;
@@ -33,3 +34,4 @@ pub mod sync;
 pub mod sys;
 pub mod telemetry;
 pub mod time;
+pub mod wire;

@@ -42,3 +42,10 @@ pub fn u32_of(value: usize) -> u32 {
 pub const fn usize_of(value: u32) -> usize {
     value as usize
 }
+
+/// A request head (line and fields): what common servers take, and no more per connection.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// Connections to the admin endpoint. A scraper, a balancer and some browsers need a dozen; above it
+/// the one that has been silent longest is closed, so that a new one always gets in.
+pub const ADMIN_CONNECTIONS_MAX: usize = 128;

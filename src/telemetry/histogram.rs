@@ -76,6 +76,13 @@ pub struct HistogramTotals {
 }
 
 impl HistogramTotals {
+    pub fn add(&mut self, other: &Self) {
+        for (total, bucket) in self.buckets.iter_mut().zip(&other.buckets) {
+            *total += bucket;
+        }
+        self.sum_ns += other.sum_ns;
+    }
+
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
