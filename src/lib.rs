@@ -17,8 +17,8 @@
 //!
 //! Which room may know which is a table in `tests/tidy`; any other `use crate::` fails the suite.
 
-pub mod channel;
 pub mod admin;
+pub mod channel;
 pub mod codec;
 pub mod config;
 pub mod event;

@@ -27,6 +27,13 @@ pub const LINGER_NS: u64 = 1_000_000;
 /// Receipts a block can carry; a block that would carry more is closed.
 pub const BLOCK_RECEIPTS_MAX: usize = 64;
 
+/// A request head (line and fields): what common servers take, and no more per connection.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// Connections to the admin endpoint. A scraper, a balancer and some browsers need a dozen; above
+/// it the one that has been silent longest is closed, so that a new one always gets in.
+pub const ADMIN_CONNECTIONS_MAX: usize = 128;
+
 const _: () = assert!(BATCH_BYTES_MIN >= 2 * PAGE_HEADER_BYTES);
 const _: () = assert!(BATCH_BYTES_MAX / 16 <= 1 << 16, "origin index is a u16");
 const _: () = assert!(EVENT_BYTES_MAX * 4 <= BATCH_BYTES_MAX);
@@ -42,10 +49,3 @@ pub fn u32_of(value: usize) -> u32 {
 pub const fn usize_of(value: u32) -> usize {
     value as usize
 }
-
-/// A request head (line and fields): what common servers take, and no more per connection.
-pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
-
-/// Connections to the admin endpoint. A scraper, a balancer and some browsers need a dozen; above it
-/// the one that has been silent longest is closed, so that a new one always gets in.
-pub const ADMIN_CONNECTIONS_MAX: usize = 128;

@@ -2,8 +2,8 @@
 //! names, every value a string, so that what scrapes a Flume scrapes us.
 //!
 //! What our model does not have stays "0", as it does in Flume for the parts that do not keep it.
-//! Two differ in meaning: ChannelCapacity is in events in Flume and in bytes here, so it is given as
-//! the number of events, of the mean size so far, that fit; ChannelFillPercentage is exact.
+//! Two differ in meaning: ChannelCapacity is in events in Flume and in bytes here, so it is given
+//! as the number of events, of the mean size so far, that fit; ChannelFillPercentage is exact.
 
 use serde_json::{Map, Value};
 

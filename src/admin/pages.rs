@@ -148,7 +148,7 @@ fn index(board: &Board) -> String {
         let reasons = html(&reasons.join("\n"));
         write!(page, "<p>not ready:</p>\n<pre>{reasons}</pre>\n").expect("a String");
     }
-    write!(page, "<pre>{}</pre>\n", html(&report::table(&snapshot))).expect("a String");
+    writeln!(page, "<pre>{}</pre>", html(&report::table(&snapshot))).expect("a String");
     page_links(&mut page, &FLUMEN_PAGES);
     page
 }

@@ -10,7 +10,7 @@ pub mod thread;
 
 use std::sync::Arc;
 
-use crate::ring::Wake;
+pub use crate::ring::Wake;
 use crate::time::{Mono, Now};
 
 /// Something with a duty cycle. It owns its state; what it shares are rings and counters.

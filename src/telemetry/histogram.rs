@@ -1,7 +1,7 @@
 //! Live histograms of durations with fixed, cumulative-friendly buckets.
 //!
-//! Prometheus wants, for every bound, how many were at or below it. Fixed 1-2-5 bounds from 10 µs to
-//! 100 s (22 of them) answer that exactly, which a logarithmic histogram cut at foreign bounds
+//! Prometheus wants, for every bound, how many were at or below it. Fixed 1-2-5 bounds from 10 µs
+//! to 100 s (22 of them) answer that exactly, which a logarithmic histogram cut at foreign bounds
 //! would not, and 24 counters fit six cache lines. Recording is one search of 22 numbers and
 //! three adds, once a batch.
 //!

@@ -1,10 +1,10 @@
 //! The ledger: every counter of an agent, by component.
 //!
 //! ```text
-//!   builder.source("net").worker()          Arc<SourceCounters>   one for each source thread
-//!   builder.channel("main").inlet()         Arc<InletCounters>    one for each source thread × channel
-//!   builder.channel("main").counters()      Arc<ChannelCounters>  one for each channel (the gauge)
-//!   builder.sink("archive", "main").worker() Arc<SinkCounters>    one for each sink thread
+//!   builder.source("net").worker()           Arc<SourceCounters>   for each source thread
+//!   builder.channel("main").inlet()          Arc<InletCounters>    for each such thread × channel
+//!   builder.channel("main").counters()       Arc<ChannelCounters>  for each channel (the gauge)
+//!   builder.sink("archive", "main").worker() Arc<SinkCounters>     for each sink thread
 //! ```
 //!
 //! Built once, before the start; then nothing is added and reading takes no lock.

@@ -1,4 +1,4 @@
-//! HTTP/1.1, the server's side, sans-I/O: a request head is read from bytes, an answer becomes bytes.
+//! HTTP/1.1, the server's side, sans-I/O: bytes become a request head, an answer becomes bytes.
 //!
 //! ureq-proto parses; this file is the guard in front of it (RFC 9112), because its server is lax:
 //! it takes a POST without a length for chunked, accepts Content-Length beside Transfer-Encoding
@@ -6,7 +6,8 @@
 //! and a body on GET. Here a request has exactly one of: no body, one Content-Length,
 //! `Transfer-Encoding: chunked`; everything else is refused with a status that says why.
 //!
-//! Promises: bounded work and memory for a head of at most [`HTTP_HEAD_BYTES_MAX`]. Refuses: upgrades.
+//! Promises: bounded work and memory for a head of at most [`HTTP_HEAD_BYTES_MAX`].
+//! Refuses: upgrades.
 
 use std::io::Write;
 
@@ -21,7 +22,7 @@ pub enum Head {
     /// Read on.
     Partial,
     /// A request, and how many bytes its head took. A body follows it when `body` says so.
-    Whole { request: Request<()>, body: Body, used: usize },
+    Whole { request: Box<Request<()>>, body: Body, used: usize },
     /// Answer this and close: what follows in the stream cannot be trusted.
     Refused(Refusal),
 }
@@ -51,7 +52,7 @@ pub fn read_head(input: &[u8]) -> Head {
     let mut reply = Reply::new().expect("a new reply allocates nothing that can fail");
     match reply.try_request(&input[..input.len().min(HTTP_HEAD_BYTES_MAX)]) {
         Ok((used, Some(request))) => match guard(&request) {
-            Ok(body) => Head::Whole { request, body, used },
+            Ok(body) => Head::Whole { request: Box::new(request), body, used },
             Err(refusal) => Head::Refused(refusal),
         },
         Ok((_, None)) if input.len() >= HTTP_HEAD_BYTES_MAX => Head::Refused(too_long),
@@ -63,7 +64,7 @@ pub fn read_head(input: &[u8]) -> Head {
         Err(ureq_proto::Error::BadContentLengthHeader) => {
             Head::Refused(refusal(400, "Content-Length is not a number"))
         }
-        Err(_) => Head::Refused(refusal(400, "not an HTTP/1.1 request")),
+        Err(_) => Head::Refused(refusal(400, "this is not HTTP/1.1")),
     }
 }
 
@@ -175,8 +176,9 @@ pub fn write_answer(answer: &Answer, manner: Manner, out: &mut Vec<u8>) {
     let connection = if manner.keep_open { "keep-alive" } else { "close" };
     write!(
         out,
-        "HTTP/1.1 {status} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: {connection}\r\n\
-         Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
+        "HTTP/1.1 {status} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n\
+         Connection: {connection}\r\nCache-Control: no-store\r\n\
+         X-Content-Type-Options: nosniff\r\n",
         reason.unwrap_or(""),
         answer.content_type,
         answer.body.len(),
@@ -206,7 +208,7 @@ pub fn accept_weight(headers: &HeaderMap, media: &str) -> u32 {
                 _ => return None,
             },
         };
-        let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        let weight = parts.find_map(|part| part.strip_prefix(['q', 'Q'])?.strip_prefix('='));
         Some((specific, weight.map_or(1000, thousandths)))
     });
     // Of equally specific ranges (versions of one type) the heaviest counts.
@@ -233,7 +235,7 @@ mod tests {
 
     fn whole(input: &str) -> (Request<()>, Body, usize) {
         match read_head(input.as_bytes()) {
-            Head::Whole { request, body, used } => (request, body, used),
+            Head::Whole { request, body, used } => (*request, body, used),
             other => panic!("{input:?} gave {other:?}"),
         }
     }
@@ -321,7 +323,8 @@ mod tests {
             (open, accept_weight(&headers, "text/plain"))
         };
         let prometheus = "application/openmetrics-text;version=1.0.0;q=0.6,\
-             application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+             application/openmetrics-text;version=0.0.1;q=0.75,\
+             text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         assert_eq!(weight(prometheus), (750, 500));
         assert_eq!(weight("*/*"), (1000, 1000));
         assert_eq!(weight("text/*;q=0.3"), (0, 300));

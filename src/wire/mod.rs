@@ -1,3 +1,3 @@
-//! Protocols that several rooms speak, sans-I/O: bytes in, decisions and bytes out. No sockets here.
+//! Protocols that several rooms speak, sans-I/O: bytes in, decisions and bytes out. No sockets.
 
 pub mod http;
