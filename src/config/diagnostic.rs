@@ -26,13 +26,16 @@ pub enum Severity {
     Warning,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Of two problems at one place only the earlier kind is told: the later follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
-    Plain,
-    /// The text at the first place could not be read; what else is said of it is dropped.
-    Unreadable,
     /// The grammar is broken here; what seems missing elsewhere may not be.
     Syntax,
+    /// A value that could not be formed, such as an unset variable.
+    Unformed,
+    /// A value its getter could make nothing of.
+    Unreadable,
+    Plain,
     /// Something is not there.
     Missing,
 }
@@ -69,6 +72,10 @@ impl Problem {
 
     pub(super) fn unreadable(what: impl Into<String>) -> Self {
         Self { kind: Kind::Unreadable, ..Self::error(what) }
+    }
+
+    pub(super) fn unformed(what: impl Into<String>) -> Self {
+        Self { kind: Kind::Unformed, ..Self::error(what) }
     }
 
     pub(super) fn syntax(what: impl Into<String>) -> Self {
@@ -199,21 +206,11 @@ impl Diagnostics {
     fn told(&self) -> Vec<Problem> {
         let problems = self.shared.problems.borrow();
         let broken = problems.iter().any(|problem| problem.kind == Kind::Syntax);
-        let unreadable: Vec<&Span> = problems
-            .iter()
-            .filter(|problem| matches!(problem.kind, Kind::Unreadable | Kind::Syntax))
-            .filter_map(|problem| problem.places.first().map(|(span, _)| span))
-            .collect();
         let mut told: Vec<Problem> = Vec::new();
         for problem in problems.iter() {
-            let hidden = match problem.kind {
-                Kind::Unreadable | Kind::Syntax => false,
-                Kind::Missing => broken,
-                Kind::Plain => problem
-                    .places
-                    .first()
-                    .is_some_and(|(span, _)| unreadable.iter().any(|other| touches(span, other))),
-            };
+            let follows = problem.kind <= Kind::Plain
+                && problems.iter().any(|other| other.kind < problem.kind && touch(problem, other));
+            let hidden = follows || (broken && problem.kind == Kind::Missing);
             if !hidden && !told.contains(problem) {
                 told.push(problem.clone());
             }
@@ -269,6 +266,10 @@ impl fmt::Debug for Diagnostics {
     }
 }
 
-fn touches(a: &Span, b: &Span) -> bool {
-    a.start <= b.end && b.start <= a.end
+/// Whether both point at the same text; an empty span touches the text it stands in or beside.
+fn touch(problem: &Problem, other: &Problem) -> bool {
+    match (problem.places.first(), other.places.first()) {
+        (Some((a, _)), Some((b, _))) => a.start <= b.end && b.start <= a.end,
+        _ => false,
+    }
 }

@@ -25,14 +25,9 @@ impl Section {
     pub fn choice<T: Copy>(&self, key: &'static str, choices: &[(&'static str, T)]) -> T {
         let (_, first) = choices.first().expect("a choice has words to choose from");
         let fallback = self.default_of(key, |text| find_choice(text, choices).ok());
-        self.scalar(
-            key,
-            &Scalar { expected: "one word", ..Scalar::TEXT },
-            |text| find_choice(text, choices),
-            |(word, _)| quoted(word),
-        )
-        .or(fallback)
-        .map_or(*first, |(_, choice)| choice)
+        self.scalar(key, &Scalar::WORD, |text| find_choice(text, choices), |(word, _)| quoted(word))
+            .or(fallback)
+            .map_or(*first, |(_, choice)| choice)
     }
 
     /// A list of strings; one string alone is a list of one.
@@ -58,9 +53,9 @@ impl Section {
                         Value::Text { text, .. } => {
                             texts.push(Spanned::new(text.clone(), item.span.clone()));
                         }
-                        other => {
+                        _ => {
                             let remedy = format!("write `{key} = [\"…\", \"…\"]`");
-                            self.wrong_type(key, item, "a list of strings", other, &remedy);
+                            self.wrong_type(key, item, "a list of strings", &remedy);
                         }
                     }
                 }
@@ -204,8 +199,10 @@ impl Section {
             Given::Entry(entry) => entry,
         };
         let Some(text) = scalar.text_of(&entry.value.value) else {
-            let found = &entry.value.value;
-            self.wrong_type(key, &entry.value, scalar.expected, found, scalar.example);
+            // What the parser would say of nothing is what would be right.
+            let right = parse("").err().map_or_else(String::new, |error| error.remedy);
+            let remedy = scalar.remedy(&entry.value.value, right);
+            self.wrong_type(key, &entry.value, scalar.expected, &remedy);
             return None;
         };
         match parse(&text) {
@@ -214,56 +211,49 @@ impl Section {
                 Some(value)
             }
             Err(error) => {
-                let what = format!("`{key}`: {}", error.what);
-                self.diagnostics().error(entry.value.span.clone(), what, error.remedy);
+                let what = match entry.value.value {
+                    Value::Text { .. } => error.what,
+                    _ => error.what.replace(&format!("\"{text}\""), &text),
+                };
+                let what = format!("`{key}`: {what}");
+                self.unreadable(key, entry.value.span.clone(), what, &error.remedy);
                 None
             }
         }
     }
 }
 
-/// Which TOML types a getter takes, and how it says what it wanted.
+/// Which TOML types a getter takes, and how it calls what it wanted.
 struct Scalar {
     expected: &'static str,
-    example: &'static str,
     strings: bool,
     integers: bool,
     flags: bool,
 }
 
 impl Scalar {
-    const TEXT: Self = Self {
-        expected: "a string",
-        example: "put it in double quotes",
-        strings: true,
-        integers: false,
-        flags: false,
-    };
-    const SIZE: Self =
-        Self { expected: "a size", example: units::SIZE_REMEDY, integers: true, ..Self::TEXT };
-    const TIME: Self = Self { expected: "a time", example: units::TIME_REMEDY, ..Self::TEXT };
-    const RATE: Self =
-        Self { expected: "a rate", example: units::RATE_REMEDY, integers: true, ..Self::TEXT };
-    const AMOUNT: Self = Self {
-        expected: "a size or a share",
-        example: "write \"10GiB\" or \"5%\"",
-        integers: true,
-        ..Self::TEXT
-    };
-    const INTEGER: Self = Self {
-        expected: "an integer",
-        example: "write it without quotes, as in 4",
-        strings: false,
-        integers: true,
-        flags: false,
-    };
-    const FLAG: Self = Self {
-        expected: "true or false",
-        example: "write it without quotes",
-        strings: false,
-        integers: false,
-        flags: true,
-    };
+    const TEXT: Self = Self { expected: "a string", strings: true, integers: false, flags: false };
+    const WORD: Self = Self { expected: "a word", ..Self::TEXT };
+    const TIME: Self = Self { expected: "a time", ..Self::TEXT };
+    const SIZE: Self = Self { expected: "a size", integers: true, ..Self::TEXT };
+    const RATE: Self = Self { expected: "a rate", integers: true, ..Self::TEXT };
+    const AMOUNT: Self = Self { expected: "a size or a share", integers: true, ..Self::TEXT };
+    const INTEGER: Self =
+        Self { expected: "an integer", strings: false, integers: true, flags: false };
+    const FLAG: Self =
+        Self { expected: "true or false", strings: false, integers: false, flags: true };
+
+    /// What to write instead of a value of the wrong type.
+    fn remedy(&self, found: &Value, right: String) -> String {
+        match found {
+            Value::Integer(number) if self.expected == "a time" && *number >= 0 => {
+                format!("write \"{number}s\" for seconds; {right}")
+            }
+            Value::Text { .. } => format!("without quotes; {right}"),
+            _ if right.is_empty() => "put it in double quotes".to_owned(),
+            _ => right,
+        }
+    }
 
     /// The value as the text to parse, when its type will do.
     fn text_of(&self, value: &Value) -> Option<String> {

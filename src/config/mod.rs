@@ -5,13 +5,19 @@
 //! once, with file, line, the text underlined and what would be right.
 
 mod diagnostic;
+mod document;
+mod file;
 mod getters;
+#[cfg(test)]
+mod mistakes;
 mod section;
 mod suggest;
+mod syntax;
 pub mod units;
 mod value;
 
 pub use diagnostic::{Diagnostics, Problem, Severity, Span};
+pub use document::{AgentConfig, Component, Config};
 pub use section::{OptionDoc, Section, Setting, TextOrTable, check_docs};
 pub use suggest::{listed, nearest};
 pub use units::{Amount, Rate};

@@ -56,6 +56,8 @@ struct Inner {
     docs: RefCell<Vec<&'static [OptionDoc]>>,
     /// Keys of parts that do not exist yet: refused with their own words by `later`.
     refused: RefCell<Vec<&'static str>>,
+    /// Keys that are missing or could not be read: told once, whatever the part finds.
+    unusable: RefCell<Vec<&'static str>>,
     record: RefCell<Vec<Record>>,
     diagnostics: Diagnostics,
 }
@@ -82,6 +84,7 @@ impl Section {
             table,
             docs: RefCell::default(),
             refused: RefCell::default(),
+            unusable: RefCell::default(),
             record: RefCell::default(),
             diagnostics,
         };
@@ -134,8 +137,8 @@ impl Section {
         let table = match self.given(key) {
             Given::Entry(Entry { value, .. }) => match &value.value {
                 Value::Table(table) => table.clone(),
-                other => {
-                    self.wrong_type(key, value, "a table", other, &example(key, docs));
+                _ => {
+                    self.wrong_type(key, value, "a table", &example(key, docs));
                     self.empty()
                 }
             },
@@ -152,9 +155,9 @@ impl Section {
                 Value::Table(table) => {
                     return TextOrTable::Table(self.below(key, table.clone(), docs));
                 }
-                other => {
+                _ => {
                     let expected = "a string or a table";
-                    self.wrong_type(key, value, expected, other, &example(key, docs));
+                    self.wrong_type(key, value, expected, &example(key, docs));
                     let default = self.default_of(key, |text| Some(text.to_owned()));
                     (default.unwrap_or_default(), value.span.clone(), true)
                 }
@@ -180,9 +183,17 @@ impl Section {
 
     // ---- problems -----------------------------------------------------------------------------
 
-    /// An error at the value of `key` (at the header when it is the default).
+    /// An error at the value of `key` (at the header when it is the default). Nothing when the
+    /// value was missing or unreadable: that has been told, and this is about its stand-in.
     pub fn fail(&self, key: &str, what: impl Into<String>, remedy: impl Into<String>) {
-        self.inner.diagnostics.error(self.span(key), what, remedy);
+        if self.usable(key) {
+            self.inner.diagnostics.error(self.span(key), what, remedy);
+        }
+    }
+
+    /// Whether what the getter gave out for `key` is the user's value or a default, and no stand-in.
+    pub fn usable(&self, key: &str) -> bool {
+        !self.inner.unusable.borrow().contains(&key)
     }
 
     /// An error at the table's header.
@@ -197,6 +208,9 @@ impl Section {
 
     /// A warning at the value of `key`.
     pub fn warn(&self, key: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        if !self.usable(key) {
+            return;
+        }
         self.inner.diagnostics.warning(self.span(key), what, remedy);
     }
 
@@ -270,6 +284,7 @@ impl Section {
                 let what = format!("`{key}` is missing in {}", self.inner.title);
                 let problem = Problem::missing(what).at(self.header(), "");
                 self.inner.diagnostics.push(problem.remedy(format!("`{key}`: {}", row.doc)));
+                self.inner.unusable.borrow_mut().push(key);
                 Given::Missing
             }
         }
@@ -277,14 +292,19 @@ impl Section {
 
     pub(super) fn wrong_type(
         &self,
-        key: &str,
+        key: &'static str,
         at: &Spanned<Value>,
         expected: &str,
-        found: &Value,
         remedy: &str,
     ) {
-        let what = format!("`{key}`: expected {expected}, found {}", found.type_name());
-        self.inner.diagnostics.error(at.span.clone(), what, remedy);
+        let what = format!("`{key}`: expected {expected}, found {}", at.value.type_name());
+        self.unreadable(key, at.span.clone(), what, remedy);
+    }
+
+    /// The value of `key` is of no use; what the part says of its stand-in is not told.
+    pub(super) fn unreadable(&self, key: &'static str, span: Span, what: String, remedy: &str) {
+        self.inner.unusable.borrow_mut().push(key);
+        self.inner.diagnostics.push(Problem::unreadable(what).at(span, "").remedy(remedy));
     }
 
     pub(super) fn keep(&self, key: &str, value: Option<String>, explicit: bool) {

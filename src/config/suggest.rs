@@ -2,8 +2,8 @@
 
 /// The nearest of `known` to `word`, when it is near enough to have been meant.
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    // A third of the letters may be wrong: `chanel` finds `channel`, `x` finds nothing.
-    let wrong_max = word.chars().count().div_ceil(3).min(3);
+    // A third of the letters may be wrong: `chanel` finds `channel`, `path` does not find `rate`.
+    let wrong_max = (word.chars().count() / 3).min(3);
     known
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))

@@ -6,11 +6,13 @@
 //! literal `${`. A lone `$` is a lone `$`.
 
 use std::fmt;
+use std::num::{IntErrorKind, ParseIntError};
 use std::ops::Deref;
 
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostics, Problem, Span};
+use super::syntax;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -103,7 +105,7 @@ pub(super) fn parse(lookup: Lookup<'_>, diagnostics: &Diagnostics) -> Table {
     let (root, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let span = error.span().unwrap_or_default();
-        diagnostics.push(Problem::syntax(error.message()).at(span, ""));
+        diagnostics.push(syntax::explain(error.message(), span, text));
     }
     table(root.get_ref(), 0..0, lookup, diagnostics)
 }
@@ -117,6 +119,11 @@ fn table(
 ) -> Table {
     let mut entries: Vec<Entry> = parsed
         .iter()
+        // After a syntax error a value may stand nowhere: there is nothing to read.
+        .filter(|(key, inner)| {
+            let below_a_header = inner.get_ref().is_table() || inner.get_ref().is_array();
+            below_a_header || inner.span().start > key.span().start
+        })
         .map(|(key, inner)| {
             let header = header_span(inner.span(), key.span(), diagnostics.text());
             Entry {
@@ -147,14 +154,14 @@ fn value(parsed: &DeValue<'_>, span: Span, lookup: Lookup<'_>, diagnostics: &Dia
             Value::Text { text, filled }
         }
         DeValue::Integer(integer) => {
-            if let Ok(number) = i64::from_str_radix(integer.as_str(), integer.radix()) {
-                Value::Integer(number)
-            } else {
-                let what = "this integer does not fit in 64 bits";
-                let remedy = "integers go from -9223372036854775808 to 9223372036854775807";
-                diagnostics.push(Problem::unreadable(what).at(span, "").remedy(remedy));
-                Value::Integer(0)
-            }
+            let number = i64::from_str_radix(integer.as_str(), integer.radix());
+            number.map_or_else(
+                |error| {
+                    diagnostics.push(no_integer(&error).at(span, ""));
+                    Value::Integer(0)
+                },
+                Value::Integer,
+            )
         }
         DeValue::Boolean(flag) => Value::Flag(*flag),
         DeValue::Array(items) => Value::List(
@@ -169,6 +176,16 @@ fn value(parsed: &DeValue<'_>, span: Span, lookup: Lookup<'_>, diagnostics: &Dia
         DeValue::Table(inner) => Value::Table(table(inner, span, lookup, diagnostics)),
         DeValue::Float(_) => Value::Other("a float"),
         DeValue::Datetime(_) => Value::Other("a date"),
+    }
+}
+
+fn no_integer(error: &ParseIntError) -> Problem {
+    match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => {
+            Problem::unformed("this integer does not fit in 64 bits")
+                .remedy("integers go from -9223372036854775808 to 9223372036854775807")
+        }
+        _ => Problem::unformed("this integer has no digits").remedy("write it out, as in 0x1F"),
     }
 }
 
@@ -188,7 +205,7 @@ fn fill(text: &str, span: &Span, lookup: Lookup<'_>, diagnostics: &Diagnostics) 
         let Some(length) = rest[at..].find('}') else {
             let what = "`${` without its `}`";
             let remedy = "write `${NAME}`, or `$${` for a literal `${`";
-            diagnostics.push(Problem::unreadable(what).at(span.clone(), "").remedy(remedy));
+            diagnostics.push(Problem::unformed(what).at(span.clone(), "").remedy(remedy));
             return (out, filled);
         };
         let inside = &rest[at + 2..at + length];
@@ -212,7 +229,7 @@ fn variable(
     diagnostics: &Diagnostics,
 ) -> String {
     let unreadable = |what: String, remedy: String| {
-        diagnostics.push(Problem::unreadable(what).at(span.clone(), "").remedy(remedy));
+        diagnostics.push(Problem::unformed(what).at(span.clone(), "").remedy(remedy));
     };
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if name.is_empty() || !plain || name.starts_with(|c: char| c.is_ascii_digit()) {
