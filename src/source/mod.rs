@@ -4,6 +4,8 @@
 //! A part plans itself from its section of the configuration (pure), then builds: all sockets of a
 //! source are bound before the first one listens.
 
+pub mod carry;
+pub mod connection;
 pub mod framing;
 pub mod runner;
 pub mod text;

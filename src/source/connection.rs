@@ -1,0 +1,371 @@
+//! One byte stream and its unfinished frame: reading into the page, in place.
+//!
+//! ```text
+//!   page  │ events … │ hole, as long as the carry │ fresh bytes of this read │ gap ──▶
+//!                    ^ tail
+//! ```
+//! A line that a read did not finish waits in the connection's carry. The next read leaves a hole
+//! of its length in front, so that only fresh bytes are searched; the carry is copied into the hole
+//! when its frame ends, and grows otherwise: a line that comes byte by byte costs what it costs
+//! otherwise, not its square. Within one visit the unfinished frame simply stays where it is.
+//!
+//! A read asks for a ninth of the gap: frames of one byte take 2 bytes and a slot of 16, so whatever
+//! arrives, all frames found have room.
+
+use std::io;
+
+use super::carry::{Carries, Carry};
+use super::framing::{self, Cut, Rules, Stage};
+use crate::event::{Origin, OriginIndex, Page};
+use crate::limits::{u32_of, usize_of};
+use crate::time::Wall;
+
+/// Bytes and slots a visit may need beside its fresh bytes: an origin, the pieces of one line that
+/// had been carried, a newline, alignment.
+const RESERVE_BYTES: usize = 1024;
+
+/// A slot and the two bytes of the shortest frame, rounded up, for each byte read.
+const ROOM_PER_BYTE: usize = 9;
+
+/// A page with room for shorter reads only is full.
+const READ_BYTES_MIN: usize = 4 << 10;
+
+/// What a visit left behind.
+#[derive(Debug)]
+pub enum Visit {
+    /// All that was there has been read.
+    Drained,
+    /// There may be more: it stopped at the bound.
+    Bound,
+    /// There may be more, but the page has no room.
+    Full,
+    /// The peer has closed, and the last line is an event.
+    Ended,
+    /// The stream failed, and the last line is an event.
+    Failed(io::Error),
+}
+
+/// A stream's place in its framing, and its origin in the page being filled.
+#[derive(Debug, Default)]
+pub struct Stream {
+    carry: Carry,
+    stage: Stage,
+    /// Serial of the page that `index` is good for.
+    serial: u64,
+    index: Option<OriginIndex>,
+}
+
+/// What all streams of a worker share in one `receive`.
+pub struct Desk<'a> {
+    pub page: &'a mut Page,
+    pub carries: &'a mut Carries,
+    pub rules: &'a Rules,
+    pub at: Wall,
+}
+
+impl Stream {
+    /// Reads until there is no more, `bound` bytes have come, or the page is full. `carries` must
+    /// not be tight. `read` may return fewer bytes than asked for; only `WouldBlock` or 0 end it.
+    pub fn visit(
+        &mut self,
+        desk: &mut Desk<'_>,
+        origin: Origin,
+        bound: usize,
+        mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+    ) -> Visit {
+        let mut held = self.carry.len();
+        let mut standing = false;
+        let mut taken = 0;
+        let visit = loop {
+            let free = desk.page.free_bytes();
+            if free < room(desk.page, held) {
+                break Visit::Full;
+            }
+            if taken >= bound {
+                break Visit::Bound;
+            }
+            let longest = (free - held - RESERVE_BYTES) / ROOM_PER_BYTE;
+            let spare = desk.page.spare_mut();
+            let count = match read(&mut spare[held..held + longest]) {
+                Ok(0) => break Visit::Ended,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Visit::Drained,
+                Err(error) => break Visit::Failed(error),
+            };
+            taken += count;
+            if held > 0 && !standing {
+                let (hole, fresh) = spare[..held + count].split_at_mut(held);
+                if !framing::settles(self.carry.bytes(), self.stage, fresh, desk.rules) {
+                    desk.carries.append(&mut self.carry, fresh);
+                    held += count;
+                    continue;
+                }
+                hole.copy_from_slice(self.carry.bytes());
+                self.carry.clear();
+            }
+            held = self.frame(desk, origin, held, count);
+            standing = true;
+        };
+        self.leave(desk, origin, held, standing, &visit);
+        visit
+    }
+
+    /// Bytes of the unfinished frame.
+    pub fn carried(&self) -> usize {
+        self.carry.len()
+    }
+
+    /// Makes an event of what is carried: the stream is closed by us, or memory is needed. False:
+    /// the page has no room.
+    pub fn flush(&mut self, desk: &mut Desk<'_>, origin: Origin, why: Cut) -> bool {
+        let held = self.carry.len();
+        if held > 0 {
+            if desk.page.free_bytes() < held + RESERVE_BYTES {
+                return false;
+            }
+            desk.page.spare_mut()[..held].copy_from_slice(self.carry.bytes());
+            self.cut(desk, origin, held, why);
+        }
+        desk.carries.release(&mut self.carry);
+        true
+    }
+
+    /// Frames `held` unfinished and `count` fresh bytes at the tail; returns how many are
+    /// unfinished now, and stand at the tail.
+    fn frame(&mut self, desk: &mut Desk<'_>, origin: Origin, held: usize, count: usize) -> usize {
+        let index = self.origin(desk.page, origin);
+        let start = usize_of(desk.page.tail());
+        let end = start + held + count;
+        let (bytes, mut records) = desk.page.frame(u32_of(end), desk.at, index);
+        let (partial, stage) =
+            framing::frame(bytes, start, held, self.stage, desk.rules, &mut records);
+        let sums = records.finish();
+        desk.page.settle(sums, desk.at, u32_of(partial));
+        self.stage = stage;
+        end - partial
+    }
+
+    /// Makes events of the `held` unfinished bytes that stand at the tail.
+    fn cut(&mut self, desk: &mut Desk<'_>, origin: Origin, held: usize, why: Cut) {
+        let index = self.origin(desk.page, origin);
+        let start = usize_of(desk.page.tail());
+        let end = u32_of(start + held + 1);
+        let (bytes, mut records) = desk.page.frame(end, desk.at, index);
+        self.stage = framing::cut(bytes, start, self.stage, why, desk.rules, &mut records);
+        let sums = records.finish();
+        desk.page.settle(sums, desk.at, end);
+    }
+
+    /// Ends a visit: the unfinished frame goes to the carry, or at the stream's end into an event.
+    fn leave(
+        &mut self,
+        desk: &mut Desk<'_>,
+        origin: Origin,
+        held: usize,
+        standing: bool,
+        visit: &Visit,
+    ) {
+        if matches!(visit, Visit::Ended | Visit::Failed(_)) {
+            if held > 0 {
+                if !standing {
+                    desk.page.spare_mut()[..held].copy_from_slice(self.carry.bytes());
+                }
+                self.cut(desk, origin, held, Cut::End);
+            }
+            desk.carries.release(&mut self.carry);
+        } else if standing && held > 0 {
+            desk.carries.append(&mut self.carry, &desk.page.spare_mut()[..held]);
+        } else if held == 0 {
+            desk.carries.release(&mut self.carry);
+        }
+    }
+
+    fn origin(&mut self, page: &mut Page, origin: Origin) -> OriginIndex {
+        match self.index {
+            Some(index) if self.serial == page.serial() => index,
+            _ => {
+                let index = page.push_origin(origin).expect("a visit keeps room for its origin");
+                self.serial = page.serial();
+                self.index = Some(index);
+                index
+            }
+        }
+    }
+}
+
+/// Free bytes without which a page is full for a stream that carries `held` bytes.
+fn room(page: &Page, held: usize) -> usize {
+    let read = held + RESERVE_BYTES + ROOM_PER_BYTE * READ_BYTES_MIN;
+    // A page with less than a sixteenth left makes for short reads: better a fresh one.
+    read.max(page.capacity() / 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Marks;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    const RULES: Rules = Rules { counted: true, event_bytes_max: 4096, want_pri: true };
+    const PAGE_BYTES: usize = 64 << 10;
+
+    type Text = (Vec<u8>, Marks);
+
+    /// A peer whose writes arrive as they were made; then it closes.
+    struct Peer(VecDeque<Vec<u8>>);
+
+    impl Peer {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let Some(front) = self.0.front_mut() else { return Ok(0) };
+            if front.is_empty() {
+                self.0.pop_front();
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let count = front.len().min(into.len());
+            into[..count].copy_from_slice(&front[..count]);
+            front.drain(..count);
+            Ok(count)
+        }
+    }
+
+    /// All events of a stream, over as many pages as it takes.
+    fn read_all(peer: &mut Peer, rules: &Rules, bound: usize) -> Vec<Text> {
+        let mut carries = Carries::new(rules.event_bytes_max, 0);
+        let mut stream = Stream::default();
+        let mut texts = Vec::new();
+        for serial in 1.. {
+            let mut page = Page::new(PAGE_BYTES);
+            page.clear(serial);
+            let ended = loop {
+                let mut desk = Desk { page: &mut page, carries: &mut carries, rules, at: Wall(1) };
+                match stream.visit(&mut desk, Origin::LOCAL, bound, |into| peer.read(into)) {
+                    Visit::Drained | Visit::Bound => {}
+                    Visit::Full => break false,
+                    Visit::Ended => break true,
+                    Visit::Failed(error) => panic!("{error}"),
+                }
+            };
+            texts.extend(page.events().map(|event| (event.bytes.to_vec(), event.marks)));
+            if ended {
+                break;
+            }
+        }
+        assert_eq!(carries.lent_bytes(), 0);
+        texts
+    }
+
+    fn lines(count: usize) -> Vec<u8> {
+        (0..count).flat_map(|n| format!("<13>line {n}\n").into_bytes()).collect()
+    }
+
+    #[test]
+    fn pages_fill_and_every_line_comes_once() {
+        let stream = lines(20_000);
+        let expected: Vec<Text> = stream
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| (line.to_vec(), Marks::NONE))
+            .collect();
+        for size in [1, 7, 1000, 100_000] {
+            for bound in [1, 5000, usize::MAX] {
+                let parts: VecDeque<Vec<u8>> = stream.chunks(size).map(<[u8]>::to_vec).collect();
+                let texts = read_all(&mut Peer(parts), &RULES, bound);
+                assert_eq!(texts.len(), 20_000);
+                assert!(texts == expected, "writes of {size}, bound {bound}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_shortest_frames_never_outgrow_their_room() {
+        let texts = read_all(&mut Peer([b"x\n".repeat(50_000)].into()), &RULES, usize::MAX);
+        assert_eq!(texts.len(), 50_000);
+        let texts = read_all(&mut Peer([b"1 <".repeat(50_000)].into()), &RULES, usize::MAX);
+        assert_eq!(texts.len(), 50_000);
+    }
+
+    #[test]
+    fn a_long_line_byte_by_byte_is_not_searched_again_and_again() {
+        // 4096 bytes in single writes: each is looked at once, so this is quick; and whole.
+        let line = vec![b'y'; 4096];
+        let parts = line.chunks(1).chain([&b"\n"[..]]).map(<[u8]>::to_vec).collect();
+        assert_eq!(read_all(&mut Peer(parts), &RULES, 1), [(line, Marks::NONE)]);
+    }
+
+    #[test]
+    fn a_line_without_end_comes_in_pieces_and_memory_stays() {
+        let rules = Rules { event_bytes_max: 1000, ..RULES };
+        let texts = read_all(&mut Peer(vec![vec![b'z'; 997]; 1000].into()), &rules, 2000);
+        let bytes: usize = texts.iter().map(|(text, _)| text.len()).sum();
+        assert_eq!((bytes, texts.len()), (997_000, 997));
+        assert!(texts.iter().all(|(text, marks)| text.len() == 1000 && *marks == Marks::SPLIT));
+    }
+
+    #[test]
+    fn the_last_line_is_an_event_also_when_the_peer_resets() {
+        let mut carries = Carries::new(RULES.event_bytes_max, 0);
+        let mut page = Page::new(PAGE_BYTES);
+        let mut stream = Stream::default();
+        let mut desk = Desk { page: &mut page, carries: &mut carries, rules: &RULES, at: Wall(1) };
+        let mut reads = VecDeque::from([
+            Ok(&b"<13>one\n<14>tw"[..]),
+            Err(io::ErrorKind::WouldBlock),
+            Ok(b"o"),
+            Err(io::ErrorKind::Interrupted),
+            Err(io::ErrorKind::ConnectionReset),
+        ]);
+        let mut read = |into: &mut [u8]| {
+            let text = reads.pop_front().unwrap()?;
+            into[..text.len()].copy_from_slice(text);
+            Ok(text.len())
+        };
+        let origin = Origin { peer: Some("[::1]:5".parse().unwrap()), listener: 3 };
+        assert!(matches!(stream.visit(&mut desk, origin, 9999, &mut read), Visit::Drained));
+        assert_eq!(stream.carried(), 6);
+        let Visit::Failed(error) = stream.visit(&mut desk, origin, 9999, &mut read) else {
+            panic!("the reset was not told");
+        };
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        let events: Vec<_> =
+            page.events().map(|event| (event.bytes, event.pri, event.origin)).collect();
+        assert_eq!(events, [(&b"<13>one"[..], Some(13), origin), (b"<14>two", Some(14), origin)]);
+        assert_eq!(page.contiguous(), Some(&b"<13>one\n<14>two\n"[..]));
+        assert_eq!(carries.lent_bytes(), 0);
+    }
+
+    #[test]
+    fn an_evicted_carry_is_a_piece_and_its_memory_free() {
+        let mut carries = Carries::new(RULES.event_bytes_max, 0);
+        let mut page = Page::new(PAGE_BYTES);
+        let mut stream = Stream::default();
+        let mut desk = Desk { page: &mut page, carries: &mut carries, rules: &RULES, at: Wall(1) };
+        let mut peer = Peer([b"first ha".to_vec(), b"lf\nsecond\n".to_vec()].into());
+        stream.visit(&mut desk, Origin::LOCAL, 9999, |into| peer.read(into));
+        assert!(stream.flush(&mut desk, Origin::LOCAL, Cut::Evicted));
+        assert_eq!(desk.carries.lent_bytes(), 0);
+        stream.visit(&mut desk, Origin::LOCAL, 9999, |into| peer.read(into));
+        let texts: Vec<_> = page.events().map(|event| (event.bytes, event.marks)).collect();
+        let split = Marks::SPLIT;
+        let expected = [(&b"first ha"[..], split), (b"lf", split), (b"second", Marks::NONE)];
+        assert_eq!(texts, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn writes_reads_and_pages_do_not_show(
+            parts in prop::collection::vec((prop::sample::select(vec![
+                "<1>abc\n", "9 <2>countd", "0", "\n", "12 <3>counted\n\n", "x", "\r\n", "7 ", "\0",
+                "a rather long line that goes on for a while",
+            ]), 1_usize..40), 0..60),
+            bound in 1_usize..3000,
+        ) {
+            let rules = Rules { event_bytes_max: 100, ..RULES };
+            let parts: Vec<Vec<u8>> =
+                parts.into_iter().map(|(text, times)| text.repeat(times).into_bytes()).collect();
+            let whole = read_all(&mut Peer([parts.concat()].into()), &rules, usize::MAX);
+            prop_assert_eq!(read_all(&mut Peer(parts.into()), &rules, bound), whole);
+        }
+    }
+}
