@@ -10,4 +10,5 @@ mod logger;
 mod netcat;
 mod peers;
 mod python;
+mod readme;
 mod rsyslog;
