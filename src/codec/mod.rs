@@ -70,7 +70,7 @@ pub struct CompressorKind {
     pub level_default: i32,
     pub build: fn(level: i32) -> Box<dyn Compressor>,
     pub decompressor: fn() -> Box<dyn Decompressor>,
-    /// Decodes a whole standard file of this codec, however many frames, skipping what is skippable.
+    /// Decodes a whole standard file of this codec: all its frames, skipping what is skippable.
     pub stream: for<'a> fn(Box<dyn Read + 'a>) -> Box<dyn Read + 'a>,
 }
 

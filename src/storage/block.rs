@@ -20,10 +20,9 @@
 //!   64  CRC32C header       4   of bytes 0..64 and of the optional fields
 //!   68  optional fields         { kind u16, length u16, bytes }*, unknown kinds are skipped
 //! ```
-//! Segment id and sequence are known when a block is appended, not when it is compressed (blocks are
-//! compressed in parallel, and a failed append may be retried into another segment): [`seal_block`]
-//! leaves them zero, [`stamp`] patches them into the same bytes. A block that is not stamped is
-//! whole and readable all the same.
+//! Segment id and sequence are known when a block is appended, not when it is compressed (blocks
+//! are compressed in parallel, and a failed append may be retried into another segment):
+//! [`seal_block`] leaves them zero, [`stamp`] patches them into the same bytes.
 //!
 //! Codec `none` has no headers: its blocks are their raw bytes, and stamping does nothing.
 
@@ -161,7 +160,7 @@ pub(super) fn frame_payload(lead: Lead, bytes: &[u8]) -> Result<&[u8], HeaderErr
 }
 
 impl BlockHeader {
-    /// Writes the fixed fields and the checksum of them and of what stands behind them in `payload`.
+    /// Writes the fixed fields and the checksum of them and of what is behind them in `payload`.
     pub fn encode(&self, payload: &mut [u8]) {
         payload[..4].copy_from_slice(&MAGIC);
         payload[4..8].copy_from_slice(&[VERSION, self.container.wire_id(), self.encoder, 0]);

@@ -95,7 +95,27 @@ pub struct Space {
     pub total_bytes: u64,
 }
 
-impl ReadAt for &[u8] {
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        (**self).read_at(offset, out)
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        (**self).bytes()
+    }
+}
+
+impl ReadAt for Arc<dyn DiskFile> {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        (**self).read_at(offset, out)
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        (**self).bytes()
+    }
+}
+
+impl ReadAt for [u8] {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         let rest = usize::try_from(offset).ok().and_then(|at| self.get(at..)).unwrap_or(&[]);
         let bytes = rest.len().min(out.len());

@@ -1,8 +1,10 @@
 //! After a crash: every `.open` file nobody holds is cut to its last whole block, indexed, sealed.
 //!
 //! ```text
-//!   held by another open file      left alone        not one of ours, or newer than we   left alone
-//!   whole blocks, then torn bytes  cut, sealed       no whole block                      .bad
+//!   held by another open file      left alone
+//!   not ours, or newer than we     left alone
+//!   whole blocks, then torn bytes  cut, sealed
+//!   no whole block                 set aside as .bad
 //!   … and whole blocks after those cut bytes go to a .bad file first, then cut, sealed
 //!   plain text                     cut to its last LF, sealed
 //!   empty                          removed

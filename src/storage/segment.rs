@@ -87,8 +87,8 @@ pub struct Scan {
 }
 
 /// Walks a file block by block. After an end it may be asked again: a growing file is followed.
-pub struct Scanner<'a> {
-    file: &'a dyn ReadAt,
+pub struct Scanner<F> {
+    file: F,
     check: Check,
     scan: Scan,
     buffer: Vec<u8>,
@@ -140,8 +140,8 @@ impl Scan {
     }
 }
 
-impl<'a> Scanner<'a> {
-    pub fn new(file: &'a dyn ReadAt, check: Check) -> io::Result<Self> {
+impl<F: ReadAt> Scanner<F> {
+    pub fn new(file: F, check: Check) -> io::Result<Self> {
         let scan = Scan {
             container: None,
             segment_id: 0,
@@ -268,7 +268,7 @@ impl<'a> Scanner<'a> {
         if self.buffer.len() < bytes {
             self.buffer.resize(bytes.max(BUFFER_BYTES), 0);
         }
-        read_full_at(self.file, at, &mut self.buffer[..bytes])
+        read_full_at(&self.file, at, &mut self.buffer[..bytes])
     }
 }
 
@@ -292,7 +292,7 @@ pub fn seal(
     catalog::finish(disk, open)
 }
 
-/// Counts whole blocks behind `from`: after damage in the middle of a file, what cutting would cost.
+/// Counts whole blocks behind `from`: what cutting there would cost.
 pub fn whole_blocks_after(file: &dyn ReadAt, from: u64) -> io::Result<u64> {
     let file_bytes = file.bytes()?;
     let (mut at, mut found) = (from, 0);

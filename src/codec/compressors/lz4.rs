@@ -37,7 +37,7 @@ const FLAGS: u8 = 0b0110_1000;
 const END_MARK: [u8; 4] = [0; 4];
 
 struct Lz4 {
-    /// The large kind at once: the small one would be exchanged, allocating, at the first big block.
+    /// The large kind at once: the small one would be exchanged at the first big block.
     table: CompressTable,
     /// `lz4_flex` writes to initialised memory only; copying a fifth of the block out of a scratch
     /// that stays initialised is cheaper than zeroing the whole bound in `out` each time.

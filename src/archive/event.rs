@@ -1,0 +1,84 @@
+//! One event as read back: the stored line, and on request what it says.
+
+use std::borrow::Cow;
+
+use super::base64::decode;
+use crate::codec::Encoding;
+use crate::time::Wall;
+
+/// A stored event. Looking at the line costs nothing; fields are parsed when asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct EventView<'a> {
+    /// As stored, without its LF.
+    pub line: &'a [u8],
+    /// None: the file does not say, so the line is the text.
+    pub encoding: Option<Encoding>,
+    /// First and last receive time of its block; None in plain text and files of others.
+    pub block_times: Option<(Wall, Wall)>,
+}
+
+/// What the `json` encoder kept of an event besides its text.
+#[derive(Debug, Default, serde::Deserialize)]
+pub struct Fields<'a> {
+    /// RFC 3339.
+    #[serde(borrow, default)]
+    pub time: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub peer: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    message: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    message_base64: Option<Cow<'a, str>>,
+}
+
+impl<'a> EventView<'a> {
+    /// The event's text. A JSON line without a message, or that is no JSON, is its own text.
+    pub fn text(&self) -> Cow<'a, [u8]> {
+        self.fields().1
+    }
+
+    /// Fields and text, parsed once for both.
+    pub fn fields(&self) -> (Fields<'a>, Cow<'a, [u8]>) {
+        if self.encoding != Some(Encoding::Json) {
+            return (Fields::default(), Cow::Borrowed(self.line));
+        }
+        let Ok(mut fields) = serde_json::from_slice::<Fields<'a>>(self.line) else {
+            return (Fields::default(), Cow::Borrowed(self.line));
+        };
+        let bytes = fields.message_base64.take().and_then(|text| decode(&text));
+        let text = match (fields.message.take(), bytes) {
+            (Some(Cow::Borrowed(text)), _) => Cow::Borrowed(text.as_bytes()),
+            (Some(Cow::Owned(text)), _) => Cow::Owned(text.into_bytes()),
+            (None, Some(bytes)) => Cow::Owned(bytes),
+            (None, None) => Cow::Borrowed(self.line),
+        };
+        (fields, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(line: &[u8]) -> EventView<'_> {
+        EventView { line, encoding: Some(Encoding::Json), block_times: None }
+    }
+
+    #[test]
+    fn the_text_of_a_json_event_is_its_message() {
+        let line = br#"{"time":"2003-10-11T22:14:15Z","peer":"h:1","pri":3,"message":"a\"b"}"#;
+        let view = json(line);
+        let (fields, text) = view.fields();
+        assert_eq!(
+            (fields.time.as_deref(), fields.peer.as_deref()),
+            (Some("2003-10-11T22:14:15Z"), Some("h:1"))
+        );
+        assert_eq!(&*text, b"a\"b");
+        assert_eq!(&*json(br#"{"message_base64":"/w=="}"#).text(), b"\xff");
+        for other in [&b"no json"[..], b"{\"x\":1}", b"[1]"] {
+            assert_eq!(&*json(other).text(), other);
+        }
+        let raw = EventView { encoding: Some(Encoding::Raw), ..view };
+        assert_eq!(&*raw.text(), line);
+    }
+}
