@@ -5,6 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use super::*;
 use crate::admin::bind;
+use crate::runtime::clock::SystemClock;
+use crate::runtime::thread::Post;
 use crate::telemetry::{Incidents, Ledger, Phase, Readiness};
 use crate::time::Wall;
 
@@ -296,4 +298,23 @@ fn a_waker_ends_a_wait_without_a_deadline() {
     assert_eq!(harness.settle(), Progress::IDLE);
     harness.server.waker().wake();
     harness.server.wait(harness.now, Mono::MAX);
+}
+
+#[test]
+fn on_its_own_thread_it_serves_and_stops_at_once() {
+    let Harness { server, address, .. } = Harness::new();
+    let clock = Arc::new(SystemClock::default());
+    let post = Post::start(Box::new(server), None, clock).expect("a thread");
+    let mut stream = TcpStream::connect(address).expect("listening");
+    stream.set_read_timeout(Some(GUARD)).expect("a socket");
+    stream.write_all(b"GET /ledger HTTP/1.0\r\n\r\n").expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("closed after the answer, as 1.0 asks");
+    assert!(text.contains("\"agent\": \"edge\""), "{text}");
+    // An idle client keeps its connection open over the stop.
+    let _idle = TcpStream::connect(address).expect("listening");
+    let begun = std::time::Instant::now();
+    post.close();
+    post.join().expect("no panic");
+    assert!(begun.elapsed() < 2 * CLOSE_PATIENCE, "{:?}", begun.elapsed());
 }
