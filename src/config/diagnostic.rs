@@ -1,8 +1,8 @@
 //! Everything that is wrong with a configuration, collected, then shown at once.
 //!
 //! A [`Diagnostics`] is a handle on one list for one file: the reader, every section and the plan
-//! push [`Problem`]s into it, in any order; [`Diagnostics::render`] shows them by position, each with
-//! file, line, the offending text underlined and what would be right, and the count last.
+//! push [`Problem`]s into it, in any order; [`Diagnostics::render`] shows them by position, each
+//! with file, line, the offending text underlined and what would be right, and the count last.
 //!
 //! Two rules keep one mistake from being told twice. A problem that points at a value which could
 //! not even be read (syntax, unset variable) is dropped: the first message says it. And once the

@@ -1,9 +1,9 @@
 //! A table of the configuration as the part it belongs to reads it.
 //!
-//! A part describes its keys in rows of [`OptionDoc`]; a getter reads the value given or the default
-//! of the row, so a default stands in one place. Getters never fail: what is wrong is pushed into
-//! the [`Diagnostics`], and a harmless value (the default, the low end of the range, nothing)
-//! returned, so that planning goes on and finds the next mistake.
+//! A part describes its keys in rows of [`OptionDoc`]; a getter reads the value given or the
+//! default of the row, so a default stands in one place. Getters never fail: what is wrong is
+//! pushed into the [`Diagnostics`], and a harmless value (the default, the low end of the range,
+//! nothing) returned, so that planning goes on and finds the next mistake.
 //!
 //! Each getter also records what it gave out: [`Section::settings`] is the configuration in effect.
 //!
@@ -191,7 +191,7 @@ impl Section {
         }
     }
 
-    /// Whether what the getter gave out for `key` is the user's value or a default, and no stand-in.
+    /// Whether the getter gave out the user's value or a default for `key`, and no stand-in.
     pub fn usable(&self, key: &str) -> bool {
         !self.inner.unusable.borrow().contains(&key)
     }

@@ -1,9 +1,9 @@
 //! Sizes, times, rates and shares as people write them, and back again.
 //!
 //! ```text
-//! size   512 · 64KB (1000) · 64KiB (1024) · 1.5GiB          any case, a space before the unit is fine
-//! time   250ms · 20s · 1h · 30d · 1h30m                     always with a unit; largest unit first
-//! rate   max · 5000 · 5000/s · 10k · 1.5M/s                 events a second
+//! size   512 · 64KB (1000) · 64KiB (1024) · 1.5GiB        any case, a space before the unit is fine
+//! time   250ms · 20s · 1h · 30d · 1h30m                   always with a unit; largest unit first
+//! rate   max · 5000 · 5000/s · 10k · 1.5M/s               events a second
 //! share  5% · 0.5%
 //! ```
 //!

@@ -234,8 +234,8 @@ fn variable(
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if name.is_empty() || !plain || name.starts_with(|c: char| c.is_ascii_digit()) {
         let what = format!("`${{{name}}}` does not name an environment variable");
-        let remedy = "write `${NAME}` or `${NAME:-default}`; letters, digits and `_` only, or `$${` \
-                      for a literal `${`";
+        let remedy = "write `${NAME}` or `${NAME:-default}`; letters, digits and `_` only, or \
+                      `$${` for a literal `${`";
         unreadable(what, remedy.to_owned());
         return String::new();
     }

@@ -196,7 +196,7 @@ impl Deref for Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // Release: our reads before the page is given; Acquire: all others' reads before we give it.
+        // Release: our reads before the page goes; Acquire: all others' reads before we give it.
         if self.pool.cell(self.index).holds.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.pool.come_home(self.index);
         }

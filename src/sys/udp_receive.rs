@@ -1,8 +1,8 @@
 //! Many datagrams with one system call: recvmmsg into slots that are set up once.
 //!
 //! ```text
-//!   buffers   [slot 0 ........ ][slot 1 ........ ][slot 2 ........ ]   64 KiB + 1 each, in virtual
-//!   headers   [mmsghdr][mmsghdr][mmsghdr]                              memory; touched only as used
+//!   buffers   [slot 0 ........ ][slot 1 ........ ][slot 2 ........ ] 64 KiB + 1 each, in virtual
+//!   headers   [mmsghdr][mmsghdr][mmsghdr]                            memory; touched only as used
 //! ```
 //!
 //! Here because std, mio and socket2 know neither recvmmsg nor `UDP_GRO`, `SO_MEMINFO` and

@@ -1,7 +1,7 @@
 //! Who may know whom. A new arrow is a line in this table and a dated line in
 //! `src/manual/decisions.md`; any other `crate::X` fails.
 
-use crate::text::Source;
+use crate::text::{CodePath, Source};
 use crate::{Finding, lines, none, tree};
 use std::collections::BTreeMap;
 
@@ -78,21 +78,32 @@ const ASSEMBLERS: &[&str] = &["cli", "topology"];
 const CODEC_MEETS_STORAGE: &[&str] =
     &["src/archive/", "src/channel/file", "src/cli/", "src/sink/rolling_file", "src/topology/"];
 
-/// A door whose parts come through a registry row, and its files that are shared mechanics.
-/// Every other file behind the door is a part, and parts do not know each other.
+/// A door whose parts come through rows of a registry. Parts do not know each other; every other
+/// file behind the door is shared mechanics.
 struct Registry {
     door: &'static [&'static str],
-    mechanics: &'static [&'static str],
+    /// The file with the rows: whoever it names as `part::KIND` is a part.
+    rows: &'static str,
 }
 
 const REGISTRIES: &[Registry] = &[
-    Registry { door: &["source"], mechanics: &["framing", "runner", "text"] },
-    Registry { door: &["interceptor"], mechanics: &[] },
-    Registry { door: &["channel"], mechanics: &["valve"] },
-    Registry { door: &["sink"], mechanics: &["runner"] },
-    Registry { door: &["codec", "compressors"], mechanics: &["lz4_stream"] },
-    Registry { door: &["codec", "encoders"], mechanics: &[] },
+    Registry { door: &["source"], rows: "src/source/mod.rs" },
+    Registry { door: &["channel"], rows: "src/channel/mod.rs" },
+    Registry { door: &["sink"], rows: "src/sink/mod.rs" },
+    Registry { door: &["codec", "compressors"], rows: "src/codec/mod.rs" },
 ];
+
+impl Registry {
+    fn parts(&self, sources: &[Source]) -> Vec<String> {
+        let rows = sources.iter().find(|source| source.path == self.rows);
+        let paths = rows.map(Source::paths).unwrap_or_default();
+        let row = |path: CodePath| match &path.segments[..] {
+            [.., part, kind] if kind == "KIND" => Some(part.clone()),
+            _ => None,
+        };
+        paths.into_iter().filter_map(row).collect()
+    }
+}
 
 fn layer(room: &str) -> Option<&'static Layer> {
     LAYERS.iter().find(|layer| layer.room == room)
@@ -185,32 +196,28 @@ fn check_codec_meets_storage(source: &Source) -> Vec<Finding> {
 }
 
 /// Registered parts of one room that import each other.
-fn check_parts(source: &Source, files: &[String]) -> Vec<Finding> {
-    let own = module(&source.path);
-    let Some(registry) = REGISTRIES.iter().find(|registry| own.starts_with(registry.door)) else {
-        return Vec::new();
-    };
-    let depth = registry.door.len();
-    let behind = |names: &[&str], part: &str| {
-        names.len() > depth && names.starts_with(registry.door) && names[depth] == part
-    };
-    let is_part = |name: &str| {
-        !registry.mechanics.contains(&name)
-            && files.iter().any(|file| file.starts_with("src/") && behind(&module(file), name))
-    };
-    let Some(&part) = own.get(depth).filter(|name| is_part(name)) else { return Vec::new() };
+fn check_parts(sources: &[Source]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for path in source.paths().iter().filter(|path| !source.is_test(path.at)) {
-        let Some(other) = named_part(&path.segments, &own, registry.door) else { continue };
-        if other != part && is_part(other) {
-            findings.push(Finding {
-                path: source.path.clone(),
-                line: source.line(path.at),
-                what: format!("part `{part}` of `{}` imports part `{other}`", own[0]),
-                remedy: "move what both need to an unregistered file of the room and list it \
-                         under `mechanics` in tests/tidy/layers.rs"
-                    .to_owned(),
-            });
+    for registry in REGISTRIES {
+        let parts = registry.parts(sources);
+        for source in sources.iter().filter(|source| source.path.starts_with("src/")) {
+            let own = module(&source.path);
+            let part = own.get(registry.door.len()).copied().unwrap_or_default();
+            if !own.starts_with(registry.door) || !parts.iter().any(|known| known == part) {
+                continue;
+            }
+            for path in source.paths().iter().filter(|path| !source.is_test(path.at)) {
+                let Some(other) = named_part(&path.segments, &own, registry.door) else { continue };
+                if other != part && parts.iter().any(|known| known == other) {
+                    findings.push(Finding {
+                        path: source.path.clone(),
+                        line: source.line(path.at),
+                        what: format!("part `{part}` imports part `{other}`"),
+                        remedy: "move what both need to a file of the room that is no part"
+                            .to_owned(),
+                    });
+                }
+            }
         }
     }
     findings
@@ -263,9 +270,11 @@ fn codec_meets_storage_in_three_places() {
 
 #[test]
 fn parts_of_a_room_do_not_know_each_other() {
-    let files = tree::files();
     let sources = tree::rust_sources();
-    none(&sources.iter().flat_map(|source| check_parts(source, &files)).collect::<Vec<_>>());
+    for registry in REGISTRIES {
+        assert!(!registry.parts(&sources).is_empty(), "{}: no `part::KIND`", registry.rows);
+    }
+    none(&check_parts(&sources));
 }
 
 #[test]
@@ -310,18 +319,6 @@ fn source_and_sink_never_meet() {
 }
 
 #[test]
-fn mechanics_exist() {
-    let files = tree::files();
-    for registry in REGISTRIES {
-        for name in registry.mechanics {
-            let file = format!("src/{}/{name}", registry.door.join("/"));
-            let there = files.iter().any(|path| path.starts_with(&file));
-            assert!(there, "{file}: listed as mechanics, but there is no such file");
-        }
-    }
-}
-
-#[test]
 fn self_test_arrows() {
     let bad = "use crate::sink::Sink;\nuse crate::{event::Page, codec};\nfn f() {\n    \
                crate::load::run();\n    super::super::sink::x();\n}\n";
@@ -344,18 +341,24 @@ fn self_test_codec_meets_storage() {
 
 #[test]
 fn self_test_parts() {
-    let files = ["src/sink/mod.rs", "src/sink/null.rs", "src/sink/stdout.rs"].map(String::from);
-    let bad = Source::new("src/sink/null.rs", "use super::stdout::X;\nuse super::Sink;\n");
-    assert_eq!(lines(&check_parts(&bad, &files)), [1]);
-    let bad = Source::new("src/sink/null.rs", "use crate::sink::{Sink, stdout::X};\n");
-    assert_eq!(lines(&check_parts(&bad, &files)), [1]);
-    let door = Source::new("src/sink/mod.rs", "use crate::sink::stdout::X;\n");
-    assert!(check_parts(&door, &files).is_empty());
-    let files = ["src/codec/compressors/a.rs", "src/codec/compressors/b.rs"].map(String::from);
-    let bad = Source::new(&files[0], "use crate::codec::compressors::b;\nuse super::b::X;\n");
-    assert_eq!(lines(&check_parts(&bad, &files)), [1, 2]);
-    let fine = Source::new(&files[0], "use crate::codec::Codec;\nuse super::super::b;\n");
-    assert!(check_parts(&fine, &files).is_empty());
+    let sources = [
+        Source::new("src/sink/mod.rs", "const S: &[K] = &[null::KIND, file::KIND];\nuse file::X;"),
+        Source::new("src/sink/null.rs", "use super::file::X;\nuse super::runner::Y;\n"),
+        Source::new("src/sink/file/mod.rs", "use crate::sink::{Sink, null::X};\nuse super::Sink;"),
+        Source::new("src/sink/file/deep.rs", "use super::name;\nuse super::super::null::X;\n"),
+        Source::new("src/sink/runner.rs", "use super::null::X;\n"),
+        Source::new("src/codec/mod.rs", "const S: &[K] = &[a::KIND, b::KIND];\n"),
+        Source::new("src/codec/compressors/a.rs", "use super::b::X;\nuse crate::codec::b;\n"),
+    ];
+    let found = check_parts(&sources);
+    let found: Vec<_> = found.iter().map(|f| (f.path.as_str(), f.line)).collect();
+    let expected = [
+        ("src/sink/null.rs", 1),
+        ("src/sink/file/mod.rs", 1),
+        ("src/sink/file/deep.rs", 2),
+        ("src/codec/compressors/a.rs", 1),
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -154,11 +154,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_and_time_come_back(text in ".*", at in -62_135_596_800_000_000_000i128..1 << 62) {
+        fn any_text_and_time_come_back(
+            text in ".*",
+            at in -62_135_596_800_000_000_000i128..1 << 62,
+        ) {
             let at = i64::try_from(at.max(i128::from(i64::MIN))).expect("clamped");
             let value = encode(text.as_bytes(), at, Marks::NONE);
             prop_assert_eq!(value["message"].as_str(), Some(text.as_str()));
-            let parsed: jiff::Timestamp = value["time"].as_str().expect("text").parse().expect("RFC 3339");
+            let time = value["time"].as_str().expect("text");
+            let parsed: jiff::Timestamp = time.parse().expect("RFC 3339");
             prop_assert_eq!(parsed.as_nanosecond(), i128::from(at));
         }
     }
