@@ -89,7 +89,7 @@ pub fn answer(site: Site, request: &Request<()>, board: &Board) -> Answer {
         Page::FlumeMetrics => Answer::new(200, JSON, flume::metrics(&board.ledger.snapshot())),
         Page::Health => Answer::text(200, "ok\n"),
         Page::Ready => ready(board),
-        Page::Ledger => json_answer(&report::json(&board.ledger.snapshot())),
+        Page::Ledger => json_answer(&report::json(&board.ledger.settled())),
         Page::Incidents => json_answer(&incidents(&board.incidents.list())),
     }
 }
@@ -139,7 +139,7 @@ fn rfc3339(wall: Wall) -> String {
 }
 
 fn index(board: &Board) -> String {
-    let snapshot = board.ledger.snapshot();
+    let snapshot = board.ledger.settled();
     let mut page = page_head(&format!("flumen {}", snapshot.agent));
     let reasons = board.readiness.reasons();
     if reasons.is_empty() {

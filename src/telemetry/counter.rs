@@ -142,7 +142,8 @@ labelled_counters! {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct SourceCounters {
-    /// Events read, whatever became of them; without those in `lost{kernel}`.
+    /// Events read, whatever became of them; without those in `lost{kernel}`. Counted together with
+    /// what became of them, so that a reading between the two is rare.
     pub received_events: Counter,
     /// Bytes of those events, without framing.
     pub received_bytes: Counter,

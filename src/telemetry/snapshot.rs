@@ -10,9 +10,8 @@
 //! them does. A channel's right side takes the sinks that drain it. `lost{kernel}` was never
 //! received and stands outside.
 //!
-//! The equations are exact at rest: when sources have stopped, or between two duty cycles. While
-//! batches are moving they are off by what moved between two loads, and by what a source has
-//! read and not yet offered.
+//! The equations are exact at rest. While batches are moving a reading may fall between two counts
+//! of one batch: [`Ledger::settled`](super::ledger::Ledger::settled) looks again until it does not.
 
 use std::fmt;
 
