@@ -20,6 +20,7 @@
 pub mod admin;
 pub mod archive;
 pub mod channel;
+pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod event;

@@ -73,7 +73,7 @@ impl SegmentName {
     }
 }
 
-/// `NAME.log.12` → (`NAME.log`, 12). Numbers as this program writes them: no sign, no leading zero.
+/// `NAME.log.12` → (`NAME.log`, 12). Numbers as this program writes them: no leading zero.
 fn split_number(name: &[u8]) -> Option<(&[u8], u32)> {
     let dot = memchr::memrchr(b'.', name)?;
     let digits = std::str::from_utf8(&name[dot + 1..]).ok()?;
