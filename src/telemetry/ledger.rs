@@ -161,8 +161,8 @@ impl Ledger {
         &self.agent
     }
 
-    /// A reading that adds up, if one can be had by looking again: what was between two counts moves
-    /// on, a wrong count stays. For people and programs that look at a running agent.
+    /// A reading that adds up, if one can be had by looking again: what was between two counts
+    /// moves on, a wrong count stays. For people and programs that look at a running agent.
     pub fn settled(&self) -> Snapshot {
         let mut snapshot = self.snapshot();
         for _ in 1..SETTLE_TRIES_MAX {
