@@ -4,18 +4,22 @@
 //! push [`Problem`]s into it, in any order; [`Diagnostics::render`] shows them by position, each
 //! with file, line, the offending text underlined and what would be right, and the count last.
 //!
-//! Two rules keep one mistake from being told twice. A problem that points at a value which could
-//! not even be read (syntax, unset variable) is dropped: the first message says it. And once the
-//! file has syntax errors, nothing is called missing: it may stand in the part not understood.
+//! Two rules keep one mistake from being told twice. Of two problems at one place only the deeper
+//! is told: syntax, then a value that could not be formed (unset variable), then one its getter
+//! could not read, then what a part says. And once the file has syntax errors, nothing is called
+//! missing: it may stand in the part that was not understood.
 //!
 //! One thread; clones share the list.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+/// Kept and told one by one; a file of some other kind has a mistake a line.
+const PROBLEMS_MAX: usize = 200;
 
 /// Byte offsets into the text of the configuration file.
 pub type Span = Range<usize>;
@@ -112,16 +116,30 @@ struct Shared {
     path: String,
     text: String,
     problems: RefCell<Vec<Problem>>,
+    /// Errors beyond `PROBLEMS_MAX`.
+    errors_beyond: Cell<usize>,
 }
 
 impl Diagnostics {
     pub fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
-        let shared = Shared { path: path.into(), text: text.into(), problems: RefCell::default() };
+        let shared = Shared {
+            path: path.into(),
+            text: text.into(),
+            problems: RefCell::default(),
+            errors_beyond: Cell::new(0),
+        };
         Self { shared: Rc::new(shared) }
     }
 
     pub fn push(&self, problem: Problem) {
-        self.shared.problems.borrow_mut().push(problem);
+        let mut problems = self.shared.problems.borrow_mut();
+        if problems.len() < PROBLEMS_MAX {
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        } else if problem.severity == Severity::Error {
+            self.shared.errors_beyond.set(self.shared.errors_beyond.get() + 1);
+        }
     }
 
     /// An error at one place.
@@ -147,11 +165,15 @@ impl Diagnostics {
     }
 
     pub fn error_count(&self) -> usize {
-        self.told().iter().filter(|problem| problem.severity == Severity::Error).count()
+        self.count(Severity::Error) + self.shared.errors_beyond.get()
     }
 
     pub fn warning_count(&self) -> usize {
-        self.told().iter().filter(|problem| problem.severity == Severity::Warning).count()
+        self.count(Severity::Warning)
+    }
+
+    fn count(&self, severity: Severity) -> usize {
+        self.told().iter().filter(|problem| problem.severity == severity).count()
     }
 
     /// One line a problem, by position: `3:1: what (remedy)`. What tests compare.
@@ -183,6 +205,10 @@ impl Diagnostics {
             report.push_str(&renderer.render(&[self.group(problem)]));
             report.push_str("\n\n");
         }
+        match self.shared.errors_beyond.get() {
+            0 => {}
+            beyond => report.push_str(&format!("{beyond} more errors are not shown\n")),
+        }
         report.push_str(&self.summary());
         report.push('\n');
         report
@@ -211,7 +237,7 @@ impl Diagnostics {
             let follows = problem.kind <= Kind::Plain
                 && problems.iter().any(|other| other.kind < problem.kind && touch(problem, other));
             let hidden = follows || (broken && problem.kind == Kind::Missing);
-            if !hidden && !told.contains(problem) {
+            if !hidden {
                 told.push(problem.clone());
             }
         }
@@ -225,16 +251,21 @@ impl Diagnostics {
             Severity::Warning => Level::WARNING,
         };
         let title = level.primary_title(problem.what.as_str());
+        let path = self.shared.path.as_str();
         let mut group = if problem.places.is_empty() {
-            title.element(Origin::path(self.shared.path.as_str()))
+            title.element(Origin::path(path))
         } else {
-            let mut snippet =
-                Snippet::source(self.shared.text.as_str()).path(self.shared.path.as_str());
+            let window = self.window(problem);
+            let (line, _) = self.line_and_column(window.start);
+            let source = &self.shared.text[window.clone()];
+            let mut snippet = Snippet::source(source).line_start(line).path(path);
             for (index, (span, label)) in problem.places.iter().enumerate() {
                 let kind =
                     if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+                let span = self.clamp(span);
+                let span = span.start - window.start..span.end - window.start;
                 let label = (!label.is_empty()).then_some(label.as_str());
-                snippet = snippet.annotation(kind.span(self.clamp(span)).label(label));
+                snippet = snippet.annotation(kind.span(span).label(label));
             }
             title.element(snippet)
         };
@@ -242,6 +273,17 @@ impl Diagnostics {
             group = group.element(Level::HELP.message(remedy.as_str()));
         }
         group
+    }
+
+    /// The lines that hold all places: the renderer walks what it is given, and need not walk all.
+    fn window(&self, problem: &Problem) -> Span {
+        let text = &self.shared.text;
+        let places = || problem.places.iter().map(|(span, _)| self.clamp(span));
+        let start = places().map(|span| span.start).min().unwrap_or(0);
+        let end = places().map(|span| span.end).max().unwrap_or(0);
+        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line_end = text[end..].find('\n').map_or(text.len(), |at| end + at + 1);
+        line_start..line_end
     }
 
     /// `span` within the text and on character boundaries: a wrong span must not become a panic.
@@ -271,5 +313,146 @@ fn touch(problem: &Problem, other: &Problem) -> bool {
     match (problem.places.first(), other.places.first()) {
         (Some((a, _)), Some((b, _))) => a.start <= b.end && b.start <= a.end,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(text: &str, problems: Vec<Problem>) -> String {
+        let diagnostics = Diagnostics::new("f.toml", text);
+        for problem in problems {
+            diagnostics.push(problem);
+        }
+        diagnostics.render(false)
+    }
+
+    fn place(text: &str, found: &str) -> Span {
+        let start = text.find(found).expect("the text has it");
+        start..start + found.len()
+    }
+
+    #[test]
+    fn problems_are_shown_by_position_with_place_and_remedy_and_counted() {
+        let text = "[sinks.a]\npath = \"/x\"\n\n\n[sinks.b]\npath = '/x'\nspeed = 1\n";
+        let report = render(
+            text,
+            vec![
+                Problem::warning("`speed` has no effect").at(place(text, "speed"), ""),
+                Problem::error("two sinks write one path")
+                    .at(place(text, "'/x'"), "here")
+                    .at(place(text, "\"/x\""), "and here")
+                    .remedy("give each its own"),
+                Problem::error("`type` is missing").at(place(text, "[sinks.a]"), ""),
+            ],
+        );
+        let expected = "\
+error: `type` is missing
+ --> f.toml:1:1
+  |
+1 | [sinks.a]
+  | ^^^^^^^^^
+
+error: two sinks write one path
+ --> f.toml:6:8
+  |
+2 | path = \"/x\"
+  |        ---- and here
+...
+6 | path = '/x'
+  |        ^^^^ here
+  |
+  = help: give each its own
+
+warning: `speed` has no effect
+ --> f.toml:7:1
+  |
+7 | speed = 1
+  | ^^^^^
+
+f.toml: 2 errors, 1 warning
+";
+        assert_eq!(report, expected);
+    }
+
+    #[test]
+    fn tabs_and_wide_letters_stay_above_their_underline() {
+        let text = "\tключ = \"日本\" # é\r\n";
+        let report = render(text, vec![Problem::error("no").at(place(text, "\"日本\""), "so")]);
+        let expected = "\
+error: no
+ --> f.toml:1:9
+  |
+1 |     ключ = \"日本\" # é
+  |            ^^^^^^ so
+
+f.toml: 1 error
+";
+        assert_eq!(report, expected);
+    }
+
+    #[test]
+    fn a_place_may_run_over_lines() {
+        let text = "a = [\n  1,\n]\n";
+        let report = render(text, vec![Problem::error("no list").at(4..12, "")]);
+        let expected = "\
+error: no list
+ --> f.toml:1:5
+  |
+1 |   a = [
+  |  _____^
+2 | |   1,
+3 | | ]
+  | |_^
+
+f.toml: 1 error
+";
+        assert_eq!(report, expected);
+    }
+
+    #[test]
+    fn an_empty_file_and_no_place_at_all_can_be_shown() {
+        let report = render("", vec![Problem::error("nothing").at(0..0, "")]);
+        assert_eq!(report, "error: nothing\n --> f.toml:1:1\n  |\n1 |\n  | ^\n\nf.toml: 1 error\n");
+        let report = render("", vec![Problem::error("nothing")]);
+        assert_eq!(report, "error: nothing\n--> f.toml\n\nf.toml: 1 error\n");
+        assert_eq!(render("a = 1", vec![]), "");
+    }
+
+    #[test]
+    fn a_wrong_place_is_still_shown() {
+        for span in [999..1000, 1..2, 8..9, 0..999] {
+            let report = render("é = 'é'\n", vec![Problem::error("no").at(span, "")]);
+            assert!(report.starts_with("error: no\n --> f.toml:"), "{report}");
+        }
+    }
+
+    #[test]
+    fn what_follows_from_a_deeper_problem_is_not_told() {
+        let diagnostics = Diagnostics::new("f.toml", "a = ${X}\nb = 1\n");
+        diagnostics.push(Problem::error("a part's opinion").at(4..8, ""));
+        diagnostics.push(Problem::unreadable("not a size").at(4..8, ""));
+        diagnostics.push(Problem::missing("`c` is missing").at(0..0, ""));
+        assert_eq!(diagnostics.lines(), ["1:1: `c` is missing", "1:5: not a size"]);
+        diagnostics.push(Problem::unformed("X is not set").at(4..8, ""));
+        assert_eq!(diagnostics.lines(), ["1:1: `c` is missing", "1:5: X is not set"]);
+        diagnostics.push(Problem::syntax("not in quotes").at(4..8, ""));
+        assert_eq!(diagnostics.lines(), ["1:5: not in quotes"]);
+        diagnostics.push(Problem::error("elsewhere").at(13..14, ""));
+        diagnostics.push(Problem::error("elsewhere").at(13..14, ""));
+        assert_eq!(diagnostics.lines(), ["1:5: not in quotes", "2:5: elsewhere"]);
+        assert_eq!(diagnostics.error_count(), 2);
+    }
+
+    #[test]
+    fn a_thousand_problems_are_counted_and_some_shown() {
+        let diagnostics = Diagnostics::new("f.toml", "x\n".repeat(1000));
+        for line in 0..1000 {
+            diagnostics.error(line * 2..line * 2 + 1, format!("no {line}"), "");
+        }
+        let report = diagnostics.render(false);
+        assert_eq!(report.matches("error: no").count(), PROBLEMS_MAX);
+        assert!(report.ends_with("\n800 more errors are not shown\nf.toml: 1000 errors\n"));
     }
 }

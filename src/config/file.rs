@@ -98,3 +98,95 @@ fn is_properties(line: &str) -> bool {
 fn is_word(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said about a file of this name with these bytes, without its folder.
+    fn told(name: &str, bytes: &[u8]) -> String {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("the file can be written");
+        let prefix = format!("{}/", folder.path().display());
+        match read(&path) {
+            Ok(diagnostics) => diagnostics.render(false),
+            Err(diagnostics) => diagnostics.render(false).replace(&prefix, ""),
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_or_no_file_is_told() {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let path = folder.path().join("gone.toml");
+        let report = read(&path).expect_err("it is not there").render(false);
+        let shown = path.display();
+        assert_eq!(
+            report,
+            format!(
+                "error: the configuration cannot be read: No such file or directory (os error 2)\n\
+                 --> {shown}\n = help: name a TOML file that this user may read\n\n\
+                 {shown}: 1 error\n"
+            )
+        );
+        let report = read(folder.path()).expect_err("it is a directory").render(false);
+        assert!(report.starts_with("error: this is a directory, not a"), "{report}");
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_shown() {
+        let expected = "\
+error: the byte 0xFF is not UTF-8
+ --> f.toml:2:6
+  |
+2 | b = '\u{fffd}'
+  |      ^
+  |
+  = help: save the file as UTF-8
+
+f.toml: 1 error
+";
+        assert_eq!(told("f.toml", b"a = 1\nb = '\xFF'\n"), expected);
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused_unread() {
+        let size = usize::try_from(FILE_BYTES_MAX).expect("4 MiB") + 1;
+        assert!(
+            told("f.toml", &vec![b'\n'; size]).starts_with("error: this file is larger than 4 MiB")
+        );
+        assert_eq!(told("f.toml", &vec![b'\n'; size - 1]), "");
+    }
+
+    #[test]
+    fn flume_properties_are_refused_by_name() {
+        let text = b"# a Flume agent\n  a1.sources = r1\na1.sources.r1.type = netcat\n";
+        let expected = "\
+error: this is a Flume properties file, which flumen does not read yet
+ --> f.conf:2:3
+  |
+2 |   a1.sources = r1
+  |   ^^^^^^^^^^^^^^^
+  |
+  = help: write it as TOML: `a1.sources.r1.type = x` becomes `[sources.r1]` with `type = \"x\"`
+
+f.conf: 1 error
+";
+        assert_eq!(told("f.conf", text), expected);
+        assert!(told("f.properties", b"").starts_with("error: this is a Flume properties file"));
+        let toml = b"[agents.a1.sources.r1]\ntype = 'x'\na.sinks.b.c = 'x'\na.sinks.d.e = true\n";
+        assert_eq!(told("f.toml", toml), "");
+    }
+
+    #[test]
+    fn a_text_of_another_kind_is_told_quickly() {
+        let line = "Oct 11 22:14:15 mymachine su: 'su root' failed for lonvick on /dev/pts/8\n";
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let path = folder.path().join("messages");
+        std::fs::write(&path, line.repeat(50_000)).expect("the file can be written");
+        let config = crate::config::Config::load(&path).expect("it is text");
+        assert!(config.agent(None).is_none());
+        let report = config.diagnostics().render(false);
+        assert!(report.contains("errors are not shown"), "{}", config.diagnostics().summary());
+    }
+}

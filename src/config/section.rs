@@ -131,8 +131,8 @@ impl Section {
 
     // ---- tables -------------------------------------------------------------------------------
 
-    /// The table below `key`, inline or with its own header; empty when left out, so that its rows'
-    /// defaults are in effect.
+    /// The table below `key`, inline or with its own header; empty when left out, so that its
+    /// rows' defaults are in effect.
     pub fn subsection(&self, key: &'static str, docs: &'static [OptionDoc]) -> Self {
         let table = match self.given(key) {
             Given::Entry(Entry { value, .. }) => match &value.value {
@@ -191,7 +191,7 @@ impl Section {
         }
     }
 
-    /// Whether the getter gave out the user's value or a default for `key`, and no stand-in.
+    /// Whether what the getter gave out for `key` is the user's value or a default, no stand-in.
     pub fn usable(&self, key: &str) -> bool {
         !self.inner.unusable.borrow().contains(&key)
     }

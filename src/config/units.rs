@@ -1,9 +1,9 @@
 //! Sizes, times, rates and shares as people write them, and back again.
 //!
 //! ```text
-//! size   512 · 64KB (1000) · 64KiB (1024) · 1.5GiB        any case, a space before the unit is fine
-//! time   250ms · 20s · 1h · 30d · 1h30m                   always with a unit; largest unit first
-//! rate   max · 5000 · 5000/s · 10k · 1.5M/s               events a second
+//! size   512 · 64KB (1000) · 64KiB (1024) · 1.5GiB     any case, a space before the unit is fine
+//! time   250ms · 20s · 1h · 30d · 1h30m                always with a unit; largest unit first
+//! rate   max · 5000 · 5000/s · 10k · 1.5M/s            events a second
 //! share  5% · 0.5%
 //! ```
 //!
@@ -261,4 +261,206 @@ fn scaled(number: &str, scale: u64) -> Result<u64, Misfit> {
     }
     let total = u128::from(whole) * u128::from(scale) + below / tenth;
     u64::try_from(total).map_err(|_| Misfit::TooLarge)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn sizes_as_people_write_them() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512", 512),
+            ("1B", 1),
+            ("64KB", 64_000),
+            ("64KiB", 65_536),
+            ("64kib", 65_536),
+            ("10 MiB", 10 << 20),
+            (" 1GiB ", 1 << 30),
+            ("1.5GiB", 3 << 29),
+            ("0.5KB", 500),
+            ("2TB", 2_000_000_000_000),
+            ("18446744073709551615", u64::MAX),
+            ("1.50000000000000000000MB", 1_500_000),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_are_none() {
+        for text in [
+            "",
+            " ",
+            "KiB",
+            "-1",
+            "+1",
+            "1,5KB",
+            "1..5KB",
+            ".5KB",
+            "5.KB",
+            "1e3",
+            "0x10",
+            "1_000",
+            "1KiBs",
+            "1KiB 2",
+            "1KiB1KiB",
+            "16777216TiB",
+            "18446744073709551616",
+            "0.1",
+            "0.0001KB",
+            "٣KB",
+            "1K",
+            "1 k i b",
+            "1\0",
+        ] {
+            assert!(size(text).is_err(), "{text:?} is {:?}", size(text));
+        }
+    }
+
+    #[test]
+    fn times_as_people_write_them() {
+        for (text, ns) in [
+            ("0s", 0),
+            ("250ms", 250_000_000),
+            ("1h", 3_600_000_000_000),
+            ("1h30m", 5_400_000_000_000),
+            ("1h 30m", 5_400_000_000_000),
+            ("30d", 2_592_000_000_000_000),
+            ("1.5s", 1_500_000_000),
+            ("1d1h1m1s1ms1us1ns", 90_061_001_001_001),
+            ("90s", 90_000_000_000),
+            ("1 s", 1_000_000_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_nanos(ns)), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_that_are_none() {
+        for text in [
+            "",
+            " ",
+            "1",
+            "s",
+            "1 0",
+            "1h30",
+            "30m1h",
+            "1h1h",
+            "-1s",
+            "1.s",
+            ".5s",
+            "1S",
+            "1min",
+            "1w",
+            "1h-1m",
+            "213504d",
+            "18446744073710s",
+            "0.1ns",
+            "1s,",
+            "é",
+            "1é",
+            "1m é",
+        ] {
+            assert!(duration(text).is_err(), "{text:?} is {:?}", duration(text));
+        }
+    }
+
+    #[test]
+    fn rates_and_shares() {
+        for (text, expected) in [
+            ("max", Some(Rate::Max)),
+            ("5000", Some(Rate::PerSecond(5000))),
+            ("5000/s", Some(Rate::PerSecond(5000))),
+            ("10k/s", Some(Rate::PerSecond(10_000))),
+            ("1.5M", Some(Rate::PerSecond(1_500_000))),
+            ("0", None),
+            ("0.5", None),
+            ("5000/m", None),
+            ("fast", None),
+            ("", None),
+            ("/s", None),
+        ] {
+            assert_eq!(rate(text).ok(), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("5%", Some(5.0)),
+            ("0.5 %", Some(0.5)),
+            ("0%", Some(0.0)),
+            ("100%", Some(100.0)),
+            ("100.1%", None),
+            ("-1%", None),
+            ("5", None),
+            ("%", None),
+            (".%", None),
+            ("nan%", None),
+            ("inf%", None),
+            ("1e1%", None),
+        ] {
+            assert_eq!(percent(text).ok(), expected, "{text}");
+        }
+        assert_eq!(amount("5%"), Ok(Amount::Percent(5.0)));
+        assert_eq!(amount("5KiB"), Ok(Amount::Bytes(5120)));
+    }
+
+    #[test]
+    fn values_are_shown_short() {
+        for (bytes, text) in [
+            (0, "0"),
+            (1, "1"),
+            (512, "512"),
+            (1000, "1KB"),
+            (1024, "1KiB"),
+            (65_536, "64KiB"),
+            (1 << 30, "1GiB"),
+            (1_500_000, "1500KB"),
+            (1025, "1025"),
+        ] {
+            assert_eq!(show_size(bytes), text);
+        }
+        for (ns, text) in [
+            (0, "0s"),
+            (1_000_000_000, "1s"),
+            (5_400_000_000_000, "1h30m"),
+            (250_000_000, "250ms"),
+            (86_400_000_000_000, "1d"),
+            (1_000_000_001, "1s1ns"),
+        ] {
+            assert_eq!(show_duration(Duration::from_nanos(ns)), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_reads_back(
+            bytes in any::<u64>(),
+            ns in any::<u64>(),
+            share in 0..=1000_u32,
+        ) {
+            prop_assert_eq!(size(&show_size(bytes)), Ok(bytes));
+            let time = Duration::from_nanos(ns);
+            prop_assert_eq!(duration(&show_duration(time)), Ok(time));
+            let events = Rate::PerSecond(bytes.max(1));
+            prop_assert_eq!(rate(&show_rate(events)), Ok(events));
+            let part = Amount::Percent(f64::from(share) / 10.0);
+            prop_assert_eq!(amount(&show_amount(part)), Ok(part));
+        }
+
+        #[test]
+        fn round_values_read_back(count in 0..5000_u64, unit in prop::sample::select(SIZE_UNITS)) {
+            let bytes = count * unit.1;
+            prop_assert_eq!(size(&format!("{count}{}", unit.0)), Ok(bytes));
+            prop_assert_eq!(size(&show_size(bytes)), Ok(bytes));
+        }
+
+        #[test]
+        fn no_text_is_too_odd(text in any::<String>(), odd in "[0-9.]{0,24} ?[a-zA-Z%/]{0,4}") {
+            for text in [text, odd] {
+                let _ = (size(&text), duration(&text), rate(&text), amount(&text));
+            }
+        }
+    }
 }

@@ -234,8 +234,7 @@ fn variable(
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if name.is_empty() || !plain || name.starts_with(|c: char| c.is_ascii_digit()) {
         let what = format!("`${{{name}}}` does not name an environment variable");
-        let remedy = "write `${NAME}` or `${NAME:-default}`; letters, digits and `_` only, or \
-                      `$${` for a literal `${`";
+        let remedy = "write `${NAME}` or `${NAME:-default}`, or `$${` for a literal `${`";
         unreadable(what, remedy.to_owned());
         return String::new();
     }
@@ -248,5 +247,63 @@ fn variable(
             unreadable(what, format!("set it, or give a default: `${{{name}:-default}}`"));
             String::new()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `value` as a string in a file, where PORT is 5514, EMPTY is empty and QUOTE breaks out.
+    fn filled(value: &str) -> Result<String, Vec<String>> {
+        let text = format!("a = '''{value}'''");
+        let diagnostics = Diagnostics::new("f.toml", text.as_str());
+        let lookup = |name: &str| match name {
+            "PORT" => Some("5514".to_owned()),
+            "EMPTY" => Some(String::new()),
+            "QUOTE" => Some("'''\n${PORT}".to_owned()),
+            _ => None,
+        };
+        let table = parse(&lookup, &diagnostics);
+        match &table.find("a").expect("a is there").value.value {
+            Value::Text { text, .. } if !diagnostics.has_errors() => Ok(text.clone()),
+            _ => Err(diagnostics.lines()),
+        }
+    }
+
+    #[test]
+    fn variables_are_filled_in_after_parsing() {
+        for (value, expected) in [
+            ("tcp://[::]:${PORT}", "tcp://[::]:5514"),
+            ("${PORT}${PORT}", "55145514"),
+            ("${PORT:-1}", "5514"),
+            ("${NONE:-1}", "1"),
+            ("${NONE:-}", ""),
+            ("${EMPTY}", ""),
+            ("${EMPTY:-1}", "1"),
+            ("${NONE:-a:-b}", "a:-b"),
+            ("$${PORT}", "${PORT}"),
+            ("$$${PORT}", "$${PORT}"),
+            ("$PORT $ %{host}", "$PORT $ %{host}"),
+            ("${QUOTE}", "'''\n${PORT}"),
+        ] {
+            assert_eq!(filled(value).as_deref(), Ok(expected), "{value}");
+        }
+    }
+
+    #[test]
+    fn variables_that_are_not_set_are_each_told() {
+        let told = filled("${A} ${B}").expect_err("neither is set");
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("1:5: the environment variable `A` is not set"), "{told:?}");
+    }
+
+    #[test]
+    fn keys_come_in_the_order_of_the_file() {
+        let diagnostics = Diagnostics::new("f.toml", "b = 1\na.z = 2\n[c]\nx = 1\n[a.y]\n");
+        let table = parse(&|_| None, &diagnostics);
+        let keys: Vec<&str> = table.entries.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(keys, ["b", "a", "c"]);
+        assert_eq!(diagnostics.lines(), Vec::<String>::new());
     }
 }
