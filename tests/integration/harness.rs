@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -62,6 +62,17 @@ impl Agent {
 
     /// The same in a folder that has seen an agent before.
     pub(crate) fn start_in(dir: TempDir, configuration: &str) -> Self {
+        Self::spawn(dir, configuration, Stdio::null()).0
+    }
+
+    /// The same with the agent's standard output, which nobody reads but the caller.
+    pub(crate) fn start_piped(configuration: &str) -> (Self, ChildStdout) {
+        let dir = TempDir::new().expect("a folder");
+        let (agent, stdout) = Self::spawn(dir, configuration, Stdio::piped());
+        (agent, stdout.expect("piped"))
+    }
+
+    fn spawn(dir: TempDir, configuration: &str, stdout: Stdio) -> (Self, Option<ChildStdout>) {
         let file = dir.path().join("flumen.toml");
         let folder = dir.path().to_str().expect("UTF-8");
         std::fs::write(&file, configuration.replace("{dir}", folder)).expect("written");
@@ -69,7 +80,7 @@ impl Agent {
             .arg("run")
             .arg(&file)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
@@ -81,7 +92,24 @@ impl Agent {
         };
         let mut addresses = listening(&line);
         let admin = addresses.remove("admin=http").unwrap_or_else(|| panic!("no admin in {line}"));
-        Self { child, log, addresses, admin, dir }
+        let stdout = child.stdout.take();
+        (Self { child, log, addresses, admin, dir }, stdout)
+    }
+
+    /// What the process holds in memory now.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the agent runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
+        kib.expect("a number") * 1024
+    }
+
+    /// SIGKILL, in the middle of whatever it does; its folder stays.
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.child.kill().expect("the agent runs");
+        self.child.wait().expect("our own child");
+        std::mem::replace(&mut self.dir, TempDir::new().expect("a folder"))
     }
 
     pub(crate) fn udp(&self, source: &str) -> SocketAddr {
@@ -235,6 +263,14 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
     assert!(!head.to_ascii_lowercase().contains("transfer-encoding"), "a length was expected");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     (status.expect("a status"), body.to_owned())
+}
+
+/// A number of the environment: how long or how often a script wants a test to go on.
+pub(crate) fn from_environment(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")),
+        Err(_) => default,
+    }
 }
 
 /// Waits for a child within the deadline.

@@ -4,6 +4,7 @@
 //! luck, and asserts exact counts. A test whose peer is missing prints `skipped: needs X`; under
 //! `CI=true` that is a failure. `scripts/peers` brings the peers to a Debian machine.
 
+mod crash;
 mod files;
 mod formats;
 mod harness;
@@ -13,3 +14,4 @@ mod peers;
 mod python;
 mod readme;
 mod rsyslog;
+mod stuck;

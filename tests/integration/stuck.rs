@@ -1,0 +1,99 @@
+//! A sink that takes nothing for a while, under full load: nobody loses, senders wait, memory
+//! stays within the sum. `scripts/stuck-sink 60` does it for a minute.
+
+use crate::harness::{Agent, DEADLINE, from_environment, sum};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+const MEMORY_BYTES: u64 = 48 << 20;
+/// Code, stacks and allocator, beside `agent.memory`.
+const BESIDE_BYTES: u64 = 32 << 20;
+
+/// The sink is a pipe that nobody reads.
+const LINES_TO_STDOUT: &str = r#"
+[agent]
+memory = "48MiB"
+admin  = "127.0.0.1:0"
+cores  = "none"
+
+[sources.net]
+type    = "tcp"
+listen  = ["tcp://127.0.0.1:0"]
+channel = "main"
+
+[channels.main]
+type      = "memory"
+when_full = "wait"
+
+[sinks.pipe]
+type    = "stdout"
+channel = "main"
+"#;
+
+/// Sends numbered lines until told to stop, as fast as they are taken; says how many.
+fn send(to: SocketAddr, connection: usize, stop: &AtomicBool) -> u64 {
+    let mut stream = TcpStream::connect(to).unwrap();
+    let mut count = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let mut lines = String::new();
+        for _ in 0..100 {
+            lines.push_str(&format!("{connection} {count} {}\n", "x".repeat(170)));
+            count += 1;
+        }
+        stream.write_all(lines.as_bytes()).unwrap();
+    }
+    count
+}
+
+#[test]
+fn a_stuck_sink_loses_nothing() {
+    const CONNECTIONS: usize = 3;
+    let stuck = Duration::from_secs(from_environment("FLUMEN_STUCK_SECONDS", 2));
+    let (agent, stdout) = Agent::start_piped(LINES_TO_STDOUT);
+    let to = agent.tcp("net");
+    let stop = Arc::new(AtomicBool::new(false));
+    let senders: Vec<_> = (0..CONNECTIONS)
+        .map(|connection| {
+            let stop = stop.clone();
+            std::thread::spawn(move || send(to, connection, &stop))
+        })
+        .collect();
+
+    // Full: what was received no longer grows while the senders still try.
+    let started = Instant::now();
+    let mut received = 0;
+    let mut stalled = false;
+    while started.elapsed() < stuck || !stalled {
+        std::thread::sleep(Duration::from_millis(200));
+        let now = sum(&agent.ledger()["sources"], "received_events");
+        stalled = now == received && now > 0;
+        received = now;
+        let resident = agent.resident_bytes();
+        assert!(resident <= MEMORY_BYTES + BESIDE_BYTES, "{resident} bytes resident");
+        assert!(started.elapsed() < stuck + DEADLINE, "it never filled: {now} events received");
+    }
+    stop.store(true, Ordering::Relaxed);
+
+    // The pipe is read again: every line of every connection comes, once and in order.
+    let mut next = [0_u64; CONNECTIONS];
+    let reader = std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines() {
+            let line = line.unwrap();
+            let mut words = line.split(' ');
+            let mut number = || words.next().unwrap().parse::<u64>().unwrap();
+            let (connection, count) = (number() as usize, number());
+            assert_eq!(count, next[connection], "of connection {connection}");
+            next[connection] += 1;
+        }
+        next
+    });
+    let sent: Vec<u64> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
+    let total: u64 = sent.iter().sum();
+    println!("{total} events sent, {received} of them into the stuck agent");
+    agent.wait_for(total);
+    agent.stop().well();
+    assert_eq!(reader.join().unwrap().to_vec(), sent);
+}
