@@ -23,6 +23,17 @@ pub trait Encoder: Send {
     /// The most bytes one event of `event_bytes` can become.
     fn bound(&self, event_bytes: usize) -> usize;
 
+    /// The most bytes this event can become: tighter than `bound`.
+    fn bound_event(&self, event: &Event<'_>) -> usize {
+        self.bound(event.bytes.len())
+    }
+
+    /// The most bytes the page's events can become; cheap and not tight.
+    fn bound_page(&self, page: &Page) -> usize {
+        let bytes = usize::try_from(page.event_bytes()).unwrap_or(usize::MAX);
+        self.bound(bytes) + usize_of(page.event_count()) * self.bound(0)
+    }
+
     /// Appends one event.
     fn encode_event(&self, event: &Event<'_>, out: &mut Vec<u8>);
 

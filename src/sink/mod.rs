@@ -5,6 +5,7 @@
 //! together, so only the part knows how.
 
 pub mod null;
+pub mod rolling_file;
 pub mod runner;
 pub mod stdout;
 
@@ -16,6 +17,7 @@ use crate::channel::Channel;
 use crate::config::{OptionDoc, Section};
 use crate::memory::MemoryLine;
 use crate::runtime::Worker;
+use crate::runtime::clock::Clock;
 use crate::storage::Disk;
 use crate::telemetry::{Incidents, SinkCounters};
 use crate::time::Now;
@@ -48,6 +50,8 @@ pub struct SinkContext {
     pub counters: Vec<Arc<SinkCounters>>,
     pub incidents: Arc<Incidents>,
     pub disk: Arc<dyn Disk>,
+    /// For measuring how long a write or a sync takes; `now` stays an argument.
+    pub clock: Arc<dyn Clock>,
     pub orders: Arc<Orders>,
     /// Size of a page's body in bytes.
     pub page_bytes: usize,
@@ -123,4 +127,4 @@ pub struct SinkKind {
 }
 
 /// Every sink type, sorted by name.
-pub const SINKS: &[SinkKind] = &[null::KIND, stdout::KIND];
+pub const SINKS: &[SinkKind] = &[rolling_file::KIND, null::KIND, stdout::KIND];

@@ -68,8 +68,7 @@ impl SourceRunner {
             self.valve.give_back(page);
             return;
         }
-        self.counters.routed_events.add(u64::from(page.event_count()));
-        self.counters.routed_batches.add(1);
+        count(&page, &self.counters);
         self.valve.offer(page, None, self.first_at, now);
         self.first_at = Mono::MAX;
     }
@@ -118,9 +117,10 @@ impl Worker for SourceRunner {
             return Progress::IDLE;
         };
         self.shut = false;
-        let before = Tally::of(page);
+        let before = page.event_count();
         let received = self.source.receive(page, now);
-        let fresh = before.count_since(page, &self.counters);
+        let fresh = page.event_count() > before;
+        self.counters.held_events.set(u64::from(page.event_count()));
         if fresh && self.first_at == Mono::MAX {
             self.first_at = now.mono;
         }
@@ -160,33 +160,19 @@ impl Worker for SourceRunner {
 /// A worker with a partial page looks at its rings again after so long at the least.
 const TICK: Duration = Duration::from_millis(1);
 
-/// What a page held before a `receive`.
-struct Tally {
-    events: u32,
-    bytes: u64,
-    marks: [u32; Mark::COUNT],
-}
-
-impl Tally {
-    fn of(page: &Page) -> Self {
-        Self { events: page.event_count(), bytes: page.event_bytes(), marks: page.mark_counts() }
-    }
-
-    /// Counts what has come since; says whether anything did.
-    fn count_since(&self, page: &Page, counters: &SourceCounters) -> bool {
-        let events = page.event_count() - self.events;
-        if events == 0 {
-            return false;
+/// Counts a page that is about to be offered. Received and routed are counted together, so that
+/// the source's equation holds at every moment; what is still in hand is `held_events`.
+fn count(page: &Page, counters: &SourceCounters) {
+    let events = u64::from(page.event_count());
+    counters.received_events.add(events);
+    counters.received_bytes.add(page.event_bytes());
+    counters.routed_events.add(events);
+    counters.routed_batches.add(1);
+    counters.held_events.set(0);
+    for (mark, count) in Mark::ALL.into_iter().zip(page.mark_counts()) {
+        if count > 0 {
+            counters.marked.add(mark_key(mark), u64::from(count));
         }
-        counters.received_events.add(u64::from(events));
-        counters.received_bytes.add(page.event_bytes() - self.bytes);
-        for (mark, now) in Mark::ALL.into_iter().zip(page.mark_counts()) {
-            let fresh = now - self.marks[mark as usize];
-            if fresh > 0 {
-                counters.marked.add(mark_key(mark), u64::from(fresh));
-            }
-        }
-        true
     }
 }
 

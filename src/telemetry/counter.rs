@@ -33,6 +33,12 @@ impl Counter {
         self.0.store(before.wrapping_add(count), Ordering::Release);
     }
 
+    /// Takes back what turned out not to hold (a written event that a failed sync lost). The same
+    /// writer as `add`.
+    pub fn take_back(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed) - count, Ordering::Release);
+    }
+
     pub fn get(&self) -> u64 {
         // Acquire; pairs with the Release in `add`.
         self.0.load(Ordering::Acquire)
@@ -159,6 +165,9 @@ pub struct SourceCounters {
     /// Reads that failed (a reset connection, a broken file), each once.
     pub errors: Counter,
     pub open_connections: Level,
+    /// Read, in the thread's own page, and not offered yet: no part of any equation, and what a
+    /// stop at the deadline counts as received and lost.
+    pub held_events: Level,
 }
 
 /// What one source thread counts towards one channel. Written by that thread's runner only.

@@ -23,6 +23,13 @@ impl Encoder for Json {
         FRAME_BYTES_MAX + 6 * event_bytes
     }
 
+    fn bound_event(&self, event: &Event<'_>) -> usize {
+        let controls = event.bytes.iter().filter(|byte| **byte < 0x20).count();
+        let quotes = event.bytes.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+        let base64 = event.bytes.len() / 3 * 4 + 4;
+        FRAME_BYTES_MAX + base64.max(event.bytes.len() + 5 * controls + quotes)
+    }
+
     fn encode_event(&self, event: &Event<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"time\":\"");
         time(event.at.0, out);

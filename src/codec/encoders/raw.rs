@@ -26,6 +26,10 @@ impl Encoder for Raw {
         if self.keep_control { event_bytes + 1 } else { 4 * event_bytes + 1 }
     }
 
+    fn bound_event(&self, event: &Event<'_>) -> usize {
+        bound_text(event, self.keep_control)
+    }
+
     fn as_is<'page>(&self, page: &'page Page) -> Option<&'page [u8]> {
         page.contiguous()
     }
@@ -44,9 +48,19 @@ impl Encoder for Line {
         if self.keep_control { event_bytes + 1 } else { 4 * event_bytes + 1 }
     }
 
+    fn bound_event(&self, event: &Event<'_>) -> usize {
+        bound_text(event, self.keep_control)
+    }
+
     fn encode_event(&self, event: &Event<'_>, out: &mut Vec<u8>) {
         text(after_pri(event.bytes), event.marks, self.keep_control, out);
     }
+}
+
+/// Only marked events can grow.
+fn bound_text(event: &Event<'_>, keep_control: bool) -> usize {
+    let grows = event.marks.contains(Marks::CONTROL) && !keep_control;
+    event.bytes.len() * if grows { 4 } else { 1 } + 1
 }
 
 fn text(bytes: &[u8], marks: Marks, keep_control: bool, out: &mut Vec<u8>) {

@@ -1,0 +1,277 @@
+//! What the next block is: taken from the channel together with its place in the order.
+//!
+//! A full batch whose bytes are the block already is handed out as it is. A larger one, or one that
+//! must be rewritten, is handed out in parts, one block each. Small batches are gathered into an
+//! open block, so that a trickle neither makes tiny blocks nor pins pages; the open block goes when
+//! it is full or its deadline comes.
+//!
+//! Threading: used under one short lock; encoding and compressing a part happen outside of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::block::{Contents, Place};
+use super::path::Template;
+use crate::channel::{Channel, Parcel};
+use crate::codec::encoders::Encoder;
+use crate::limits;
+use crate::memory::ReceiptSlip;
+use crate::memory::Shared;
+use crate::memory::gate::exempt;
+use crate::telemetry::SinkCounters;
+use crate::time::{Mono, Now, Wall};
+
+/// Sizes that the encoder, the press and the buffers agree on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// A block is full with so many bytes before compression.
+    pub(super) block: usize,
+    /// A raw buffer has so much room.
+    pub(super) raw: usize,
+}
+
+/// One block to be made.
+pub(super) struct Job {
+    pub(super) ticket: u64,
+    pub(super) body: Body,
+    pub(super) contents: Contents,
+}
+
+pub(super) enum Body {
+    /// The batch's own bytes.
+    Whole(Parcel),
+    /// Events `from..to` of a batch, to be encoded.
+    Part { batch: Shared, from: u32, to: u32 },
+    /// Gathered and encoded already: in the caller's raw buffer.
+    Gathered,
+}
+
+pub(super) struct Assembler {
+    channel: Arc<dyn Channel>,
+    encoder: Arc<dyn Encoder + Sync>,
+    places: PlaceCache,
+    sizes: Sizes,
+    /// How long an event may wait in the open block.
+    patience: Duration,
+    open: OpenBlock,
+    /// A batch handed out in parts, and where its next part begins.
+    current: Option<(Parcel, u32)>,
+    next_ticket: u64,
+    counters: Arc<SinkCounters>,
+}
+
+/// The place of a batch, remembered for as long as its time unit lasts.
+struct PlaceCache {
+    template: Arc<Template>,
+    slice_ns: Option<i64>,
+    last: Option<(i64, Place)>,
+}
+
+struct OpenBlock {
+    raw: Vec<u8>,
+    contents: Option<Contents>,
+    first_at: Mono,
+}
+
+impl Assembler {
+    pub(super) fn new(
+        channel: Arc<dyn Channel>,
+        encoder: Arc<dyn Encoder + Sync>,
+        template: Arc<Template>,
+        sizes: Sizes,
+        patience: Duration,
+        counters: Arc<SinkCounters>,
+    ) -> Self {
+        let slice = template.slice().map(|slice| slice.min(Duration::from_secs(900)));
+        let slice_ns = slice.and_then(|slice| i64::try_from(slice.as_nanos()).ok());
+        let raw = Vec::with_capacity(sizes.raw);
+        Self {
+            channel,
+            encoder,
+            places: PlaceCache { template, slice_ns, last: None },
+            sizes,
+            patience,
+            open: OpenBlock { raw, contents: None, first_at: Mono::MAX },
+            current: None,
+            next_ticket: 0,
+            counters,
+        }
+    }
+
+    /// The next block to make, if there is one now. `raw` is the caller's empty buffer. With
+    /// `hurry` an open block goes though it is neither full nor due.
+    pub(super) fn take(&mut self, now: Now, hurry: bool, raw: &mut Vec<u8>) -> Option<Job> {
+        loop {
+            if self.current.is_some() {
+                return Some(self.take_part());
+            }
+            if self.open.contents.is_some() && now.mono >= self.due() {
+                return Some(self.take_open(raw));
+            }
+            let Some(parcel) = self.channel.poll() else {
+                let leftover = hurry && self.open.contents.is_some();
+                return leftover.then(|| self.take_open(raw));
+            };
+            self.counters.channel_wait.record(now.mono.since(parcel.offered_at));
+            let place = self.places.of(parcel.batch.time_min());
+            let room = self.room_for(&parcel, &place);
+            match room {
+                Room::Gather => self.gather(parcel, place),
+                Room::AfterOpen => {
+                    let job = self.take_open(raw);
+                    self.current = Some((parcel, 0));
+                    return Some(job);
+                }
+                Room::Alone => self.current = Some((parcel, 0)),
+            }
+            if self.open.raw.len() >= self.sizes.block {
+                return Some(self.take_open(raw));
+            }
+        }
+    }
+
+    /// When the open block goes.
+    pub(super) fn due(&self) -> Mono {
+        self.open.first_at.after(self.patience)
+    }
+
+    /// Nothing is left that was polled and not handed out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.contents.is_none() && self.current.is_none()
+    }
+
+    pub(super) fn next_ticket(&self) -> u64 {
+        self.next_ticket
+    }
+
+    fn room_for(&self, parcel: &Parcel, place: &Place) -> Room {
+        let batch = &parcel.batch;
+        let most = match self.encoder.as_is(batch) {
+            Some(bytes) => bytes.len(),
+            None => self.encoder.bound_page(batch),
+        };
+        let open = self.open.contents.as_ref();
+        let fits = self.open.raw.len() + most <= self.sizes.raw;
+        let joins = open.is_none_or(|open| {
+            open.place == *place && open.slips.len() < limits::BLOCK_RECEIPTS_MAX
+        });
+        match () {
+            () if most <= self.sizes.block / 4 && fits && joins => Room::Gather,
+            () if open.is_some() => Room::AfterOpen,
+            () if most <= self.sizes.block / 4 => Room::Gather,
+            () => Room::Alone,
+        }
+    }
+
+    fn gather(&mut self, mut parcel: Parcel, place: Place) {
+        let batch = &parcel.batch;
+        match self.encoder.as_is(batch) {
+            Some(bytes) => self.open.raw.extend_from_slice(bytes),
+            None => {
+                self.encoder.encode_page(batch, 0, &mut self.open.raw, usize::MAX);
+            }
+        }
+        let contents = self.open.contents.get_or_insert_with(|| Contents::none(place));
+        contents.events += batch.event_count();
+        contents.event_bytes += batch.event_bytes();
+        contents.time_min = contents.time_min.min(batch.time_min());
+        contents.time_max = contents.time_max.max(batch.time_max());
+        contents.slips.extend(parcel.slip.take());
+        self.open.first_at = self.open.first_at.min(parcel.first_at);
+    }
+
+    fn take_open(&mut self, raw: &mut Vec<u8>) -> Job {
+        debug_assert!(raw.is_empty());
+        std::mem::swap(raw, &mut self.open.raw);
+        self.open.first_at = Mono::MAX;
+        let contents = self.open.contents.take().expect("the caller saw an open block");
+        self.job(Body::Gathered, contents)
+    }
+
+    /// The whole current batch as it is, or its next part.
+    fn take_part(&mut self) -> Job {
+        let (mut parcel, from) = self.current.take().expect("the caller saw a current batch");
+        let place = self.places.of(parcel.batch.time_min());
+        let batch = &parcel.batch;
+        let as_is = self.encoder.as_is(batch).map(<[u8]>::len);
+        let whole = as_is.is_some_and(|bytes| bytes <= self.sizes.block.max(self.sizes.raw));
+        if from == 0 && whole {
+            let contents = Contents {
+                place,
+                events: batch.event_count(),
+                event_bytes: batch.event_bytes(),
+                time_min: batch.time_min(),
+                time_max: batch.time_max(),
+                slips: parcel.slip.take().into_iter().collect(),
+            };
+            return self.job(Body::Whole(parcel), contents);
+        }
+        let mut contents = Contents::none(place);
+        let (mut most, mut length, mut to) = (0, 0, from);
+        for event in batch.events().skip(limits::usize_of(from)) {
+            most += self.encoder.bound_event(&event);
+            if to > from && (most > self.sizes.raw || length >= self.sizes.block) {
+                break;
+            }
+            length += event.bytes.len() + 1;
+            contents.event_bytes += event.bytes.len() as u64;
+            contents.time_min = contents.time_min.min(event.at);
+            contents.time_max = contents.time_max.max(event.at);
+            to += 1;
+        }
+        contents.events = to - from;
+        let batch = batch.clone();
+        if to < batch.event_count() {
+            self.current = Some((parcel, to));
+        } else {
+            // Appended in order, the last part answers for the whole batch.
+            contents.slips.extend(parcel.slip.take());
+        }
+        self.job(Body::Part { batch, from, to }, contents)
+    }
+
+    fn job(&mut self, body: Body, contents: Contents) -> Job {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        Job { ticket, body, contents }
+    }
+}
+
+enum Room {
+    /// Copied into the open block.
+    Gather,
+    /// The open block goes first.
+    AfterOpen,
+    /// It makes blocks of its own.
+    Alone,
+}
+
+impl Contents {
+    pub(super) fn none(place: Place) -> Self {
+        Self {
+            place,
+            events: 0,
+            event_bytes: 0,
+            time_min: Wall::MAX,
+            time_max: Wall::MIN,
+            slips: Vec::<ReceiptSlip>::new(),
+        }
+    }
+}
+
+impl PlaceCache {
+    fn of(&mut self, at: Wall) -> Place {
+        let slice = self.slice_ns.map_or(0, |ns| at.0.div_euclid(ns));
+        match &self.last {
+            Some((last, place)) if *last == slice => place.clone(),
+            _ => exempt(|| {
+                let place = Place {
+                    stem: Arc::from(self.template.render(at, None)),
+                    until: self.slice_ns.map(|ns| Wall((slice + 1).saturating_mul(ns))),
+                };
+                self.last = Some((slice, place.clone()));
+                place
+            }),
+        }
+    }
+}

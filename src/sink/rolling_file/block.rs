@@ -1,0 +1,75 @@
+//! A finished block on its way to a file, and the press that makes it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::codec::{Codec, Compressor};
+use crate::memory::ReceiptSlip;
+use crate::storage::Container;
+use crate::storage::block::{BlockFacts, header_frame_bytes, seal_block};
+use crate::time::Wall;
+
+/// Where a block belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Path without codec suffix.
+    pub(super) stem: Arc<Path>,
+    /// When the path's time unit ends; after that the file is only waiting for stragglers.
+    pub(super) until: Option<Wall>,
+}
+
+/// What a block holds.
+pub(super) struct Contents {
+    pub(super) place: Place,
+    pub(super) events: u32,
+    pub(super) event_bytes: u64,
+    pub(super) time_min: Wall,
+    pub(super) time_max: Wall,
+    pub(super) slips: Vec<ReceiptSlip>,
+}
+
+/// A compressed block: appended whole or not at all, and retried as the same bytes.
+pub(super) struct Block {
+    pub(super) bytes: Vec<u8>,
+    pub(super) contents: Contents,
+}
+
+/// One thread's compressor.
+pub(super) struct Press {
+    container: Container,
+    encoder_id: u8,
+    compressor: Box<dyn Compressor>,
+}
+
+impl Press {
+    pub(super) fn new(codec: Codec, level: i32, encoder_id: u8) -> Self {
+        let compressor = codec.compressor(level);
+        Self { container: container_of(codec), encoder_id, compressor }
+    }
+
+    /// Compresses `raw` into the empty buffer `bytes`.
+    pub(super) fn press(&mut self, raw: &[u8], mut bytes: Vec<u8>, contents: Contents) -> Block {
+        debug_assert!(bytes.is_empty());
+        let facts = BlockFacts {
+            container: self.container,
+            encoder: self.encoder_id,
+            event_count: contents.events,
+            time_min: contents.time_min,
+            time_max: contents.time_max,
+        };
+        let compressor = &mut self.compressor;
+        // A library that cannot compress into a buffer of its own bound is broken: our failure.
+        seal_block(&mut bytes, &facts, raw, |raw, out| compressor.compress(raw, out))
+            .unwrap_or_else(|error| panic!("a block could not be compressed: {error}"));
+        Block { bytes, contents }
+    }
+
+    /// The most bytes a block of `raw_bytes` can have.
+    pub(super) fn bound(&self, raw_bytes: usize) -> usize {
+        header_frame_bytes(self.container) + self.compressor.bound(raw_bytes)
+    }
+}
+
+pub(super) fn container_of(codec: Codec) -> Container {
+    Container::from_wire_id(codec.wire_id()).expect("codec and container share their numbers")
+}

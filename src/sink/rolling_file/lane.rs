@@ -1,0 +1,88 @@
+//! One path, one file at a time: the blocks that wait for it and the segment they go to.
+
+use std::collections::VecDeque;
+
+use super::block::{Block, Place};
+use super::clerk::{Segment, Unsynced};
+use crate::time::Mono;
+
+pub(super) struct Lane {
+    pub(super) place: Place,
+    /// Blocks not yet appended, in order.
+    pub(super) parked: VecDeque<Block>,
+    pub(super) state: State,
+    /// No attempt before this time, after a failure.
+    pub(super) retry_at: Mono,
+    pub(super) appended_at: Mono,
+    pub(super) failing: bool,
+    /// A handle of its segment is at the clerk's.
+    pub(super) tending: bool,
+}
+
+pub(super) enum State {
+    Closed,
+    /// Asked of the clerk.
+    Opening,
+    Open(Open),
+    /// Its sync failed; the clerk saves what it can. The segment is here between two attempts.
+    Rescuing {
+        unsynced: Unsynced,
+        segment: Option<Segment>,
+    },
+}
+
+/// A segment being written.
+pub(super) struct Open {
+    pub(super) segment: Segment,
+    pub(super) opened_at: Mono,
+    pub(super) synced_at: Mono,
+    /// Appended since the last sync was asked for.
+    pub(super) fresh: Unsynced,
+    /// What the sync that was asked for will make durable.
+    pub(super) asked: Unsynced,
+    /// With `sync = "block"`: the block that stays until it is synced.
+    pub(super) held: Option<Block>,
+}
+
+impl Lane {
+    pub(super) fn new(place: Place, now: Mono) -> Self {
+        Self {
+            place,
+            parked: VecDeque::with_capacity(8),
+            state: State::Closed,
+            retry_at: Mono(0),
+            appended_at: now,
+            failing: false,
+            tending: false,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.parked.is_empty() && matches!(self.state, State::Closed) && !self.tending
+    }
+}
+
+impl Open {
+    pub(super) fn new(segment: Segment, now: Mono) -> Self {
+        Self {
+            segment,
+            opened_at: now,
+            synced_at: now,
+            fresh: Unsynced::default(),
+            asked: Unsynced::default(),
+            held: None,
+        }
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.segment.synced_bytes < self.segment.bytes
+    }
+}
+
+impl Unsynced {
+    /// Takes what `newer` holds behind what is here.
+    pub(super) fn absorb(&mut self, newer: &mut Self) {
+        self.events += std::mem::take(&mut newer.events);
+        self.slips.append(&mut newer.slips);
+    }
+}

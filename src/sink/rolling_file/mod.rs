@@ -1,0 +1,334 @@
+//! The `file` sink: compressed rolling files that are readable at any instant.
+//!
+//! ```text
+//!            ┌ take + ticket ┐   encode, compress    ┌ window ┐  append   segment.open
+//!  channel ──▶  assembler    ├──▶ thread 0..n ──────▶│ order  │──▶ writer ──▶ segment
+//!            └───────────────┘                       └────────┘     │  ▲
+//!                                        open, sync, seal, rescue   ▼  │
+//!                                                                  clerk
+//! ```
+//! With a path that depends on the event (`%{peer}`) each thread owns its files instead (`keyed`).
+
+mod address;
+mod assembler;
+mod block;
+mod clerk;
+mod keyed;
+mod lane;
+mod options;
+mod ordered;
+mod path;
+mod roll_policy;
+#[cfg(test)]
+mod tests;
+mod window;
+mod writer;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::limits;
+use crate::memory::MemoryLine;
+use crate::ring::Ring;
+use crate::runtime::Worker;
+use crate::runtime::helper::{Desk, Helper};
+use crate::runtime::parker::Parker;
+use crate::storage::recovery::{Mode, Outcome, Recovered, recover};
+use crate::time::Mono;
+
+use super::{BuildError, Built, SinkContext, SinkPlan};
+use assembler::{Assembler, Sizes};
+use block::{Press, container_of};
+use clerk::{Answer, Clerk, Question};
+use keyed::{DEALT_MAX, Dealer, Keyed, OpenBlocks, Seats};
+use options::Options;
+use ordered::{Ordered, Shared};
+use window::Window;
+use writer::{QUESTIONS_MAX, Rules, Ties, Writer};
+
+pub use options::KIND;
+
+/// While closing, a worker looks again after so long.
+const CLOSING_LOOK: Duration = Duration::from_millis(5);
+/// Entries a segment has room for before its list grows.
+const ENTRIES_EXPECTED: usize = 8192;
+/// Keyed: raw bytes of one key's block, and of all open blocks of a thread.
+const KEY_BLOCK_BYTES: usize = 64 << 10;
+const KEY_BUDGET_BYTES: usize = 16 << 20;
+/// Keyed: finished blocks of one thread that wait for their file.
+const KEY_BUFFERS: usize = 8;
+
+/// Writers and helpers.
+type Crew = (Vec<Box<dyn Worker>>, Vec<Box<dyn Worker>>);
+
+impl Options {
+    fn keyed(&self) -> bool {
+        self.template.keyed()
+    }
+
+    fn sizes(&self, event_bytes_max: usize) -> Sizes {
+        let encoder = self.encoder();
+        let block =
+            if self.keyed() { self.block_bytes.min(KEY_BLOCK_BYTES) } else { self.block_bytes };
+        Sizes { block, raw: block + encoder.bound(event_bytes_max).max(block / 4) }
+    }
+
+    /// Finished blocks between compressor and file.
+    fn buffers(&self) -> usize {
+        if self.keyed() { KEY_BUFFERS } else { 2 * self.threads + 2 }
+    }
+
+    fn press(&self) -> Press {
+        Press::new(self.codec, self.level, self.encoder().encoding().wire_id())
+    }
+
+    fn patience(&self) -> Duration {
+        self.block_age - self.block_age / 8
+    }
+
+    fn clerk(
+        &self,
+        context: &SinkContext,
+        name: String,
+    ) -> (Box<dyn Worker>, Desk<Question, Answer>) {
+        let mut clerk = Clerk {
+            disk: Arc::clone(&context.disk),
+            clock: Arc::clone(&context.clock),
+            container: container_of(self.codec),
+            template: Arc::clone(&self.template),
+            keep: self.keep,
+            opened: 0,
+            entries_expected: if self.keyed() { 64 } else { ENTRIES_EXPECTED },
+        };
+        let (helper, desk) =
+            Helper::new(name, QUESTIONS_MAX, move |question, now| clerk.answer(question, now));
+        (Box::new(helper), desk)
+    }
+
+    fn writer(
+        &self,
+        context: &SinkContext,
+        thread: usize,
+        desk: Desk<Question, Answer>,
+        buffers: &Arc<Ring<Vec<u8>>>,
+    ) -> Writer {
+        let rules = Rules {
+            container: container_of(self.codec),
+            roll: self.roll,
+            sync: self.sync,
+            // One of the clerks prunes for all.
+            retain: self.keep != Default::default() && thread == 0,
+            open_files_max: (self.open_files / self.threads).max(1),
+        };
+        let ties = Ties {
+            desk,
+            buffers: Arc::clone(buffers),
+            channel: Arc::clone(&context.channel),
+            counters: Arc::clone(&context.counters[thread]),
+            orders: Arc::clone(&context.orders),
+            clock: Arc::clone(&context.clock),
+            watch: context.incidents.watch(&format!("sink {}", context.name)),
+        };
+        Writer::new(rules, ties)
+    }
+
+    fn block_buffers(&self, press: &Press, sizes: Sizes, page_bytes: usize) -> Arc<Ring<Vec<u8>>> {
+        let buffers = Arc::new(Ring::new(self.buffers()));
+        let bytes = press.bound(sizes.raw.max(if self.keyed() { 0 } else { page_bytes }));
+        (0..self.buffers()).for_each(|_| buffers.offer(Vec::with_capacity(bytes)));
+        buffers
+    }
+
+    fn build_ordered(&self, context: &SinkContext) -> Crew {
+        let sizes = self.sizes(context.event_bytes_max);
+        let encoder = self.encoder();
+        let buffers = self.block_buffers(&self.press(), sizes, context.page_bytes);
+        let (clerk, desk) = self.clerk(context, format!("clerk.{}", context.name));
+        let writer = self.writer(context, 0, desk, &buffers);
+        let assembler = Assembler::new(
+            Arc::clone(&context.channel),
+            Arc::clone(&encoder),
+            Arc::clone(&self.template),
+            sizes,
+            self.patience(),
+            Arc::clone(&context.counters[0]),
+        );
+        let shared = Arc::new(Shared {
+            assembler: Mutex::new(assembler),
+            window: Mutex::new(Window::new(self.buffers())),
+            writer: Mutex::new(writer),
+            buffers,
+            channel: Arc::clone(&context.channel),
+        });
+        let worker = |thread| {
+            let name = format!("sink.{}.{thread}", context.name);
+            let (shared, encoder) = (Arc::clone(&shared), Arc::clone(&encoder));
+            let leads = thread == 0;
+            let worker = Ordered::new(name, shared, encoder, self.press(), sizes.raw, leads);
+            Box::new(worker) as Box<dyn Worker>
+        };
+        ((0..self.threads).map(worker).collect(), vec![clerk])
+    }
+
+    fn build_keyed(&self, context: &SinkContext) -> Crew {
+        let sizes = self.sizes(context.event_bytes_max);
+        let hands = (0..self.threads).map(|_| Ring::new(DEALT_MAX)).collect();
+        let channel = Arc::clone(&context.channel);
+        let dealer = Arc::new(Dealer { channel, hands, lock: Mutex::new(()) });
+        let slice = self.template.slice().map(|slice| slice.min(Duration::from_secs(900)));
+        let mut clerks = Vec::new();
+        let mut workers = Vec::new();
+        for thread in 0..self.threads {
+            let press = self.press();
+            let buffers = self.block_buffers(&press, sizes, context.page_bytes);
+            let (clerk, desk) = self.clerk(context, format!("clerk.{}.{thread}", context.name));
+            clerks.push(clerk);
+            let parker = Parker::default();
+            let seats = Seats {
+                channel: dealer.channel.bell().join(parker.waker()),
+                hand: dealer.hands[thread].bell().join(parker.waker()),
+                buffers: buffers.bell().join(parker.waker()),
+                clerk: desk.answers().bell().join(parker.waker()),
+            };
+            let open = OpenBlocks {
+                slice_ns: slice.and_then(|slice| i64::try_from(slice.as_nanos()).ok()),
+                by_key: HashMap::default(),
+                spare: Vec::new(),
+                bytes: 0,
+                budget_bytes: KEY_BUDGET_BYTES,
+                block_bytes: sizes.block,
+                patience: self.patience(),
+                due: Mono::MAX,
+            };
+            workers.push(Box::new(Keyed {
+                name: format!("sink.{}.{thread}", context.name),
+                thread,
+                dealer: Arc::clone(&dealer),
+                template: Arc::clone(&self.template),
+                encoder: self.encoder(),
+                press,
+                writer: self.writer(context, thread, desk, &buffers),
+                buffers,
+                counters: Arc::clone(&context.counters[thread]),
+                parker,
+                seats,
+                open,
+                current: None,
+                closing: false,
+            }) as Box<dyn Worker>);
+        }
+        (workers, clerks)
+    }
+
+    /// The directory is there and may be written; what a crash left open is finished.
+    fn prepare(&self, context: &SinkContext) -> Result<Vec<String>, BuildError> {
+        let root = self.template.root();
+        let disk = context.disk.as_ref();
+        let refuse = |error: std::io::Error| BuildError {
+            what: format!("sinks.{} cannot write in {}: {error}", context.name, root.display()),
+            remedy: "make the directory writable for this user, or change `path`".to_owned(),
+        };
+        disk.create_dir_all(&root).map_err(refuse)?;
+        let probe = root.join(format!(".flumen-probe-{}-{}", context.name, std::process::id()));
+        disk.create_new(&probe).and_then(|_| disk.remove(&probe)).map_err(refuse)?;
+        let owns = |path: &Path| self.template.owns(path, container_of(self.codec));
+        let recovered = recover(disk, &root, &owns, Mode::Repair).map_err(refuse)?;
+        Ok(recovered.iter().map(describe).collect())
+    }
+}
+
+impl SinkPlan for Options {
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn memory(&self, name: &str, event_bytes_max: usize) -> Vec<MemoryLine> {
+        let sizes = self.sizes(event_bytes_max);
+        let part = format!("sinks.{name}");
+        let line = |what: String, bytes: usize| MemoryLine::new(part.clone(), what, bytes as u64);
+        let context = crate::codec::context_bytes(self.codec, self.level, sizes.raw);
+        let press = self.press();
+        let threads = self.threads;
+        let mut lines =
+            vec![line(format!("{} contexts × {threads} threads", self.codec), context * threads)];
+        if self.keyed() {
+            let block = press.bound(sizes.raw);
+            lines
+                .push(line(format!("open blocks × {threads} threads"), KEY_BUDGET_BYTES * threads));
+            let what = format!("finished blocks × {}", KEY_BUFFERS * threads);
+            lines.push(line(what, block * KEY_BUFFERS * threads));
+        } else {
+            let block = press.bound(sizes.raw.max(limits::BATCH_BYTES_DEFAULT));
+            lines
+                .push(line(format!("encoded blocks × {}", threads + 1), sizes.raw * (threads + 1)));
+            lines.push(line(
+                format!("finished blocks × {}", self.buffers()),
+                block * self.buffers(),
+            ));
+            lines.push(line("block index".to_owned(), 48 * ENTRIES_EXPECTED));
+        }
+        lines
+    }
+
+    fn pages_in_hand(&self) -> usize {
+        // Parts of one batch in several threads' hands; keyed: what was dealt and not taken.
+        if self.keyed() { self.threads * (DEALT_MAX + 1) } else { self.threads }
+    }
+
+    fn batch_age(&self) -> Duration {
+        self.block_age / 4
+    }
+
+    fn path_slice(&self) -> Option<Duration> {
+        self.template.slice()
+    }
+
+    fn wants_pri(&self) -> bool {
+        self.wants_pri
+    }
+
+    fn can_sync(&self) -> bool {
+        !self.keyed() && self.sync != writer::Sync::Never
+    }
+
+    fn place(&self) -> Option<String> {
+        Some(self.path_text.clone())
+    }
+
+    fn build(&self, context: &SinkContext) -> Result<Built, BuildError> {
+        let notes = self.prepare(context)?;
+        let (workers, helpers) =
+            if self.keyed() { self.build_keyed(context) } else { self.build_ordered(context) };
+        Ok(Built { workers, helpers, notes })
+    }
+}
+
+/// One line for the log about one file of start-up recovery.
+fn describe(file: &Recovered) -> String {
+    let path = file.path.display();
+    let cut = match file.cut_bytes {
+        0 => "nothing cut".to_owned(),
+        bytes => format!("{bytes} bytes of a torn tail cut"),
+    };
+    match &file.outcome {
+        Outcome::Sealed(name) => format!(
+            "recovered {path}: {} blocks, {} events kept, {cut}; now {}",
+            file.blocks,
+            file.events,
+            name.display()
+        ),
+        Outcome::SetAside(name) => {
+            format!("recovered {path}: no whole block; set aside as {}", name.display())
+        }
+        Outcome::RemovedEmpty => format!("recovered {path}: empty, removed"),
+        Outcome::Locked => format!("{path} is held by another process; left alone"),
+        Outcome::Foreign => format!("{path} is not ours; left alone"),
+        Outcome::Newer(version) => {
+            format!("{path} has format version {version}, written by a newer program; left alone")
+        }
+        Outcome::Gone => format!("{path} is gone; another process is at work here"),
+        Outcome::Failed(error) => format!("{path} could not be recovered: {error}"),
+    }
+}

@@ -1,0 +1,238 @@
+//! Options of the `file` sink, valid once built.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::path::Template;
+use super::roll_policy::RollPolicy;
+use super::writer::Sync;
+use crate::codec::Codec;
+use crate::codec::encoders::{Encoder, Json, Line, Raw};
+use crate::config::{Amount, OptionDoc, Section, TextOrTable};
+use crate::limits;
+use crate::sink::{SinkKind, SinkPlan};
+use crate::storage::retention::{DiskFree, Keep};
+
+pub const KIND: SinkKind = SinkKind {
+    name: "file",
+    aliases: &[],
+    summary: "compressed rolling files, readable at any instant",
+    options: OPTIONS,
+    plan: |section| Box::new(plan(section)) as Box<dyn SinkPlan>,
+};
+
+const fn row(name: &'static str, default: Option<&'static str>, doc: &'static str) -> OptionDoc {
+    OptionDoc { name, default, doc }
+}
+
+const OPTIONS: &[OptionDoc] = &[
+    row("path", None, "file path with escapes such as %Y %m %d %H and %{peer}"),
+    row("threads", Some("1"), "compression threads"),
+    row("encoder", Some("raw"), "raw, line or json"),
+    row("control", Some("escape"), "control bytes of framed events: escape (#012) or keep"),
+    row("codec", Some("zstd"), "zstd, gzip, lz4 or none"),
+    row("level", Some(""), "compression level; the codec's own default"),
+    row("zone", Some("local"), "time zone of path escapes, an IANA name or local"),
+    row(
+        "open_files",
+        Some("1024"),
+        "files open at once; the idlest is finished when more are needed",
+    ),
+    row("roll", Some(""), "when a file is finished"),
+    row("keep", Some(""), "which finished files are kept; all by default"),
+    row("block", Some(""), "when a block is finished"),
+    row("sync", Some("1s"), "fdatasync at least so often, or block, or never"),
+];
+
+const TEMPLATE: &[OptionDoc] = &[row("template", Some(""), "text with %{name}")];
+
+const ROLL: &[OptionDoc] = &[
+    row("bytes", Some("1GiB"), "stored bytes"),
+    row("age", Some("1h"), "time since it was opened"),
+    row("idle", Some("10m"), "time since the last event"),
+];
+
+const KEEP: &[OptionDoc] = &[
+    row("bytes", Some(""), "stored bytes of all finished files"),
+    row("age", Some(""), "time since the last write to a file"),
+    row("files", Some(""), "number of finished files"),
+    row("disk_free", Some(""), "free space on the disk, bytes or percent"),
+];
+
+const BLOCK: &[OptionDoc] = &[
+    row("bytes", Some("1MiB"), "bytes before compression"),
+    row("age", Some("1s"), "readable in the file at most so long after it came"),
+];
+
+#[derive(Clone)]
+pub(super) struct Options {
+    pub(super) path_text: String,
+    pub(super) template: Arc<Template>,
+    pub(super) threads: usize,
+    encoder: Arc<dyn Encoder + std::marker::Sync>,
+    pub(super) wants_pri: bool,
+    pub(super) codec: Codec,
+    pub(super) level: i32,
+    pub(super) roll: RollPolicy,
+    pub(super) keep: Keep,
+    pub(super) block_bytes: usize,
+    pub(super) block_age: Duration,
+    pub(super) sync: Sync,
+    pub(super) open_files: usize,
+}
+
+impl Options {
+    pub(super) fn encoder(&self) -> Arc<dyn Encoder + std::marker::Sync> {
+        Arc::clone(&self.encoder)
+    }
+}
+
+fn plan(section: &Section) -> Options {
+    let zone = zone(section);
+    let path_text = section.text("path");
+    let template = Template::parse(&path_text, zone.clone()).unwrap_or_else(|error| {
+        // An absent path was told by its getter.
+        if section.explicit("path") {
+            section.fail("path", &error.what, &error.remedy);
+        }
+        Template::parse("unknown", zone).expect("a plain name is a good template")
+    });
+    let (encoder, wants_pri) = encoder(section);
+    let codec = codec(section);
+    let threads = usize::try_from(section.integer("threads", 1..=limits::THREADS_MAX as i64));
+    let block = section.subsection("block", BLOCK);
+    let sync = section.duration_or_choice(
+        "sync",
+        Sync::Every,
+        &[("block", Sync::Block), ("never", Sync::Never)],
+    );
+    Options {
+        path_text,
+        template: Arc::new(template),
+        threads: threads.unwrap_or(1),
+        encoder,
+        wants_pri,
+        codec,
+        level: level(section, codec),
+        roll: roll(section),
+        keep: keep(section),
+        block_bytes: usize::try_from(block.size_in("bytes", 4 << 10..=16 << 20)).unwrap_or(1 << 20),
+        block_age: block.duration_in("age", Duration::from_millis(10)..=Duration::from_secs(3600)),
+        sync,
+        open_files: usize::try_from(section.integer("open_files", 1..=1_000_000)).unwrap_or(1024),
+    }
+}
+
+fn zone(section: &Section) -> TimeZone {
+    let name = section.text("zone");
+    if name == "local" {
+        return TimeZone::system();
+    }
+    TimeZone::get(&name).unwrap_or_else(|_| {
+        let remedy = "write \"local\", \"UTC\" or an IANA name such as \"Europe/Berlin\"";
+        section.fail("zone", format!("no time zone `{name}`"), remedy);
+        TimeZone::UTC
+    })
+}
+
+fn encoder(section: &Section) -> (Arc<dyn Encoder + std::marker::Sync>, bool) {
+    let keep_control = section.choice("control", &[("escape", false), ("keep", true)]);
+    let raw = || Arc::new(Raw { keep_control }) as Arc<dyn Encoder + std::marker::Sync>;
+    match section.text_or_table("encoder", TEMPLATE) {
+        TextOrTable::Text(name) => match name.value.as_str() {
+            "raw" => (raw(), false),
+            "line" => (Arc::new(Line { keep_control }), false),
+            "json" => (Arc::new(Json), true),
+            other => {
+                let what = format!("no encoder `{other}`");
+                section.fail("encoder", &what, "write \"raw\", \"line\" or \"json\"");
+                (raw(), false)
+            }
+        },
+        TextOrTable::Table(_) => {
+            let remedy = "write \"raw\", \"line\" or \"json\"";
+            section.fail("encoder", "a template needs parsing, which is not built yet", remedy);
+            (raw(), false)
+        }
+    }
+}
+
+fn codec(section: &Section) -> Codec {
+    let name = section.text("codec");
+    Codec::from_name(&name).unwrap_or_else(|| {
+        let remedy = "write \"zstd\", \"gzip\", \"lz4\" or \"none\"";
+        section.fail("codec", format!("no codec `{name}`"), remedy);
+        Codec::Zstd
+    })
+}
+
+fn level(section: &Section, codec: Codec) -> i32 {
+    let kind = codec.kind();
+    let Some(levels) = kind.levels.clone() else {
+        if section.optional_integer("level", i64::MIN..=i64::MAX).is_some() {
+            let what = format!("`level` has no effect on {}", kind.name);
+            section.warn("level", &what, "leave it out, or take zstd or gzip");
+        }
+        return kind.level_default;
+    };
+    let range = i64::from(*levels.start())..=i64::from(*levels.end());
+    let level = section.optional_integer("level", range);
+    level.and_then(|level| i32::try_from(level).ok()).unwrap_or(kind.level_default)
+}
+
+fn roll(section: &Section) -> RollPolicy {
+    let roll = section.subsection("roll", ROLL);
+    let second = Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
+    RollPolicy {
+        bytes: Some(roll.size_in("bytes", 64 << 10..=1 << 50)),
+        age: Some(roll.duration_in("age", second.clone())),
+        idle: Some(roll.duration_in("idle", second)),
+    }
+}
+
+fn keep(section: &Section) -> Keep {
+    let keep = section.subsection("keep", KEEP);
+    Keep {
+        bytes: keep.optional_size("bytes"),
+        age: keep.optional_duration("age"),
+        files: keep
+            .optional_integer("files", 1..=i64::MAX)
+            .and_then(|files| u64::try_from(files).ok()),
+        disk_free: keep.optional_amount("disk_free").map(|amount| match amount {
+            Amount::Bytes(bytes) => DiskFree::Bytes(bytes),
+            Amount::Percent(percent) => DiskFree::Percent(percent),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_hold() {
+        crate::config::check_docs(OPTIONS, "path = '/l/all.log'", |section| {
+            plan(section);
+        });
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_where_it_stands() {
+        for (text, line) in [
+            ("path = '/l/'", "a directory, not a file"),
+            ("path = '/l/%{host}'", "needs parsing, which is not built yet"),
+            ("path = '/l/x'\ncodec = 'bzip2'", "no codec `bzip2`"),
+            ("path = '/l/x'\nencoder = 'xml'", "no encoder `xml`"),
+            ("path = '/l/x'\nencoder = { template = 'x' }", "a template needs parsing"),
+            ("path = '/l/x'\nzone = 'Mars/Base'", "no time zone `Mars/Base`"),
+            ("path = '/l/x'\ncodec = 'lz4'\nlevel = 3", "`level` has no effect on lz4"),
+        ] {
+            let section = Section::parse(text, OPTIONS);
+            plan(&section);
+            let lines = section.diagnostics().lines();
+            assert!(lines.iter().any(|said| said.contains(line)), "{text}: {lines:?}");
+        }
+    }
+}

@@ -1,0 +1,634 @@
+//! The writer: blocks in order into segments; rolls, syncs, and waits out a failing disk.
+//!
+//! One owner at a time may use it: the keyed sink's thread, or whichever thread of the ordered sink
+//! holds its lock. It never blocks but for the append itself; open, sync, rename and the like go to
+//! the clerk.
+//!
+//! A failed append leaves the length as it was, so the same bytes are tried again at the same
+//! place: nothing is written twice and no half block stays.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::block::{Block, Place};
+use super::clerk::{Answer, Question, Rescue, Segment, Unsynced};
+use super::lane::{Lane, Open, State};
+use super::roll_policy::RollPolicy;
+use crate::channel::Channel;
+use crate::memory::ReceiptSlip;
+use crate::memory::gate::exempt;
+use crate::memory::receipt::Reached;
+use crate::ring::Ring;
+use crate::runtime::clock::Clock;
+use crate::runtime::helper::Desk;
+use crate::sink::Orders;
+use crate::storage::block::{crc32c, stamp};
+use crate::storage::segment::BlockEntry;
+use crate::storage::{Container, write_all_at};
+use crate::telemetry::{LostReason, SinkCounters, Watch};
+use crate::time::{Mono, Now};
+
+/// Open questions at the clerk's desk; more wait in the writer.
+pub(super) const QUESTIONS_MAX: usize = 64;
+/// How often rolls and syncs are looked at while files are open.
+const TICK: Duration = Duration::from_millis(100);
+const RETRY: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_secs(1);
+const RETAIN: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sync {
+    Every(Duration),
+    Block,
+    Never,
+}
+
+/// What the writer is told at build.
+pub(super) struct Rules {
+    pub(super) container: Container,
+    pub(super) roll: RollPolicy,
+    pub(super) sync: Sync,
+    pub(super) retain: bool,
+    /// Files open at once; the one idle for longest is finished when another is needed.
+    pub(super) open_files_max: usize,
+}
+
+/// What the writer is connected to.
+pub(super) struct Ties {
+    pub(super) desk: Desk<Question, Answer>,
+    pub(super) buffers: Arc<Ring<Vec<u8>>>,
+    pub(super) channel: Arc<dyn Channel>,
+    pub(super) counters: Arc<SinkCounters>,
+    pub(super) orders: Arc<Orders>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) watch: Watch,
+}
+
+pub(super) struct Writer {
+    rules: Rules,
+    ties: Ties,
+    lanes: Vec<Option<Lane>>,
+    by_stem: HashMap<Arc<Path>, usize>,
+    /// Asked of the clerk and not answered.
+    open_questions: usize,
+    backlog: VecDeque<Question>,
+    /// Segments whose sealing failed, to be tried again.
+    unsealed: Vec<(Segment, Unsynced)>,
+    unsealed_retry_at: Mono,
+    failing_lanes: usize,
+    tick_at: Mono,
+    retain_at: Mono,
+    rolls_seen: u64,
+    closing: bool,
+}
+
+impl Writer {
+    pub(super) fn new(rules: Rules, ties: Ties) -> Self {
+        let rolls_seen = ties.orders.rolls();
+        Self {
+            rules,
+            ties,
+            lanes: Vec::with_capacity(16),
+            by_stem: HashMap::with_capacity(16),
+            open_questions: 0,
+            backlog: VecDeque::with_capacity(QUESTIONS_MAX),
+            unsealed: Vec::new(),
+            unsealed_retry_at: Mono(0),
+            failing_lanes: 0,
+            tick_at: Mono(0),
+            retain_at: Mono(0),
+            rolls_seen,
+            closing: false,
+        }
+    }
+
+    pub(super) fn desk(&self) -> &Desk<Question, Answer> {
+        &self.ties.desk
+    }
+
+    /// Appends the block now, or as soon as its file is there.
+    pub(super) fn accept(&mut self, block: Block, now: Now) {
+        let id = self.lane_of(&block.contents.place, now);
+        self.lane(id).parked.push_back(block);
+        self.flush(id, now);
+    }
+
+    /// Answers of the clerk, then what is due by the clock. Says whether anything happened.
+    pub(super) fn tend(&mut self, now: Now) -> bool {
+        let mut worked = false;
+        while let Some(answer) = self.ties.desk.poll() {
+            worked = true;
+            self.open_questions -= 1;
+            exempt(|| self.answered(answer, now));
+        }
+        if now.mono >= self.tick_at {
+            self.tick(now);
+        }
+        while self.open_questions < QUESTIONS_MAX {
+            let Some(question) = self.backlog.pop_front() else { break };
+            self.open_questions += 1;
+            self.ties.desk.ask(question);
+        }
+        worked
+    }
+
+    /// When `tend` has something to do by itself.
+    pub(super) fn deadline(&self) -> Mono {
+        let quiet = self.lanes.iter().all(Option::is_none) && self.unsealed.is_empty();
+        if quiet && !self.rules.retain { Mono::MAX } else { self.tick_at }
+    }
+
+    /// No more blocks will come: everything is appended, then finished.
+    pub(super) fn close(&mut self, now: Now) {
+        self.closing = true;
+        self.tick_at = now.mono;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        let idle = self.open_questions == 0 && self.backlog.is_empty();
+        self.closing && idle && self.unsealed.is_empty() && self.lanes.iter().all(Option::is_none)
+    }
+
+    // ── appending ──
+
+    fn flush(&mut self, id: usize, now: Now) {
+        loop {
+            let policy = self.rules.roll;
+            let lane = self.lane(id);
+            let Some(front) = lane.parked.front() else { return };
+            if lane.retry_at > now.mono {
+                return;
+            }
+            match &lane.state {
+                State::Opening | State::Rescuing { .. } => return,
+                State::Closed => {
+                    lane.state = State::Opening;
+                    let stem = Arc::clone(&lane.place.stem);
+                    self.ask(Question::Open { lane: id, stem });
+                    return;
+                }
+                State::Open(open) if open.held.is_some() => return,
+                State::Open(open)
+                    if policy.full(open.segment.bytes, front.bytes.len())
+                        || policy.aged(open.opened_at, now) =>
+                {
+                    // A failed sync is told once: the answer must find its segment here.
+                    if lane.tending {
+                        return;
+                    }
+                    exempt(|| self.roll(id));
+                }
+                State::Open(_) => {
+                    if !self.append(id, now) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Appends the lane's first block; on failure says why and when to try again.
+    fn append(&mut self, id: usize, now: Now) -> bool {
+        let container = self.rules.container;
+        let before = self.ties.clock.now().mono;
+        let lane = self.lanes[id].as_mut().expect("the caller's lane exists");
+        let State::Open(open) = &mut lane.state else { return false };
+        let Some(mut block) = lane.parked.pop_front() else { return false };
+        let segment = &mut open.segment;
+        stamp(container, &mut block.bytes, segment.id, segment.entries.len() as u64);
+        if let Err(error) = write_all_at(segment.file.as_ref(), segment.bytes, &block.bytes) {
+            // What was written of it lies behind the length; cutting it is a courtesy to readers.
+            let _ = segment.file.truncate(segment.bytes);
+            lane.parked.push_front(block);
+            self.ties.counters.retries.add(1);
+            exempt(|| self.fail(id, now, &error));
+            return false;
+        }
+        segment.entries.push(entry_of(container, segment.bytes, &block));
+        segment.bytes += block.bytes.len() as u64;
+        lane.appended_at = now.mono;
+        let took = self.ties.clock.now().mono.since(before);
+        self.ties.counters.write.record(took);
+        self.recover(id, now);
+        if self.rules.sync == Sync::Block {
+            self.hold(id, block);
+        } else {
+            self.book(id, block);
+        }
+        true
+    }
+
+    /// Counts an appended block and sends its buffer home.
+    fn book(&mut self, id: usize, block: Block) {
+        let Block { mut bytes, mut contents } = block;
+        let counters = &self.ties.counters;
+        let events = u64::from(contents.events);
+        counters.written_events.add(events);
+        counters.written_bytes.add(contents.event_bytes);
+        counters.written_batches.add(1);
+        counters.stored_bytes.add(bytes.len() as u64);
+        self.ties.channel.counters().gauge.leave(events, contents.event_bytes);
+        bytes.clear();
+        self.ties.buffers.offer(bytes);
+        let State::Open(open) = &mut self.lane(id).state else { return };
+        open.fresh.events += events;
+        for slip in contents.slips.drain(..) {
+            match slip.wanted() {
+                Reached::Received | Reached::Written => slip.confirm(),
+                Reached::Synced => open.fresh.slips.push(slip),
+            }
+        }
+    }
+
+    /// `sync = "block"`: the block stays here until the disk has it.
+    fn hold(&mut self, id: usize, block: Block) {
+        let State::Open(open) = &mut self.lane(id).state else { return };
+        open.held = Some(block);
+        self.sync(id, true);
+    }
+
+    fn sync(&mut self, id: usize, sync: bool) {
+        let lane = self.lanes[id].as_mut().expect("the caller's lane exists");
+        let State::Open(open) = &mut lane.state else { return };
+        if lane.tending {
+            return;
+        }
+        lane.tending = true;
+        if sync {
+            open.asked.absorb(&mut open.fresh);
+        }
+        let question = Question::Tend {
+            lane: id,
+            file: Arc::clone(&open.segment.file),
+            path: Arc::clone(&open.segment.open_path),
+            bytes: open.segment.bytes,
+            sync,
+        };
+        self.ask(question);
+    }
+
+    /// Hands the segment over to be finished; the next block opens another.
+    fn roll(&mut self, id: usize) {
+        let lane = self.lane(id);
+        match std::mem::replace(&mut lane.state, State::Closed) {
+            State::Open(mut open) => {
+                let mut unsynced = open.asked;
+                unsynced.absorb(&mut open.fresh);
+                let segment = open.segment;
+                self.ask(Question::Seal { segment, unsynced });
+            }
+            other => lane.state = other,
+        }
+    }
+
+    // ── by the clock ──
+
+    fn tick(&mut self, now: Now) {
+        self.tick_at = now.mono.after(TICK);
+        let rolls = self.ties.orders.rolls();
+        let ordered = std::mem::replace(&mut self.rolls_seen, rolls) != rolls;
+        for id in 0..self.lanes.len() {
+            if self.lanes[id].is_some() {
+                self.tick_lane(id, ordered, now);
+            }
+        }
+        if !self.unsealed.is_empty() && now.mono >= self.unsealed_retry_at {
+            exempt(|| self.seal_again(now));
+        }
+        if self.rules.retain && now.mono >= self.retain_at && !self.closing {
+            self.retain_at = now.mono.after(RETAIN);
+            self.ask(Question::Retain);
+        }
+    }
+
+    fn tick_lane(&mut self, id: usize, ordered: bool, now: Now) {
+        self.flush(id, now);
+        let (policy, sync, closing) = (self.rules.roll, self.rules.sync, self.closing);
+        let lane = self.lane(id);
+        let open = match &lane.state {
+            State::Open(open) => open,
+            State::Rescuing { .. } if lane.retry_at <= now.mono => return self.rescue(id),
+            _ => return self.remove_if_empty(id),
+        };
+        if open.held.is_some() || !lane.parked.is_empty() {
+            return;
+        }
+        let finish = ordered
+            || closing
+            || policy.aged(open.opened_at, now)
+            || policy.idle(lane.appended_at, now)
+            || RollPolicy::over(lane.place.until, now);
+        if finish && !lane.tending {
+            return exempt(|| self.roll(id));
+        }
+        let every = match sync {
+            Sync::Every(every) => every,
+            Sync::Block | Sync::Never => Duration::MAX,
+        };
+        let age = now.mono.since(open.synced_at);
+        if open.is_dirty() && age >= every.saturating_sub(TICK) {
+            self.sync(id, true);
+        } else if age >= LOOK.max(every) {
+            self.sync(id, false);
+        }
+    }
+
+    fn seal_again(&mut self, now: Now) {
+        if self.open_questions + self.backlog.len() < QUESTIONS_MAX {
+            self.unsealed_retry_at = now.mono.after(RETRY);
+            for (segment, unsynced) in std::mem::take(&mut self.unsealed) {
+                self.ask(Question::Seal { segment, unsynced });
+            }
+        }
+    }
+
+    // ── what the clerk says ──
+
+    fn answered(&mut self, answer: Answer, now: Now) {
+        match answer {
+            Answer::Opened { lane, result: Ok(segment) } => self.opened(lane, segment, now),
+            Answer::Opened { lane, result: Err(error) } => {
+                self.lane(lane).state = State::Closed;
+                self.fail(lane, now, &error);
+            }
+            Answer::Tended { lane, bytes, linked, synced, took } => {
+                self.tended(lane, bytes, linked, synced, took, now);
+            }
+            Answer::Sealed { segment, unsynced, result } => {
+                self.sealed(segment, unsynced, result, now);
+            }
+            Answer::Rescued { lane, result } => self.rescued(lane, result, now),
+            Answer::Retained { removed, failed } => {
+                if removed > 0 {
+                    tracing::info!("{}: retention removed {removed} files", self.name());
+                }
+                if let Some(failed) = failed {
+                    tracing::warn!("{}: retention could not remove {failed}", self.name());
+                }
+            }
+        }
+    }
+
+    fn opened(&mut self, id: usize, segment: Segment, now: Now) {
+        let lane = self.lane(id);
+        lane.state = State::Open(Open::new(segment, now.mono));
+        lane.appended_at = now.mono;
+        self.recover(id, now);
+        self.flush(id, now);
+        self.spare_files(id);
+    }
+
+    fn tended(
+        &mut self,
+        id: usize,
+        bytes: u64,
+        linked: bool,
+        synced: Option<io::Result<()>>,
+        took: Duration,
+        now: Now,
+    ) {
+        let lane = self.lane(id);
+        lane.tending = false;
+        let State::Open(open) = &mut lane.state else {
+            return self.remove_if_empty(id);
+        };
+        open.synced_at = now.mono;
+        match synced {
+            Some(Ok(())) => {
+                open.segment.synced_bytes = open.segment.synced_bytes.max(bytes);
+                let held = open.held.take();
+                let mut done = std::mem::take(&mut open.asked);
+                self.ties.counters.sync.record(took);
+                if let Some(block) = held {
+                    self.book(id, block);
+                    let State::Open(open) = &mut self.lane(id).state else { return };
+                    done.absorb(&mut open.fresh);
+                }
+                self.confirm(done);
+                self.recover(id, now);
+            }
+            Some(Err(error)) => return self.sync_failed(id, now, &error),
+            None => {}
+        }
+        if !linked {
+            self.unlinked(id, now);
+        }
+        self.flush(id, now);
+    }
+
+    /// Trap: after a failed fsync the pages may be gone. The segment is done with.
+    fn sync_failed(&mut self, id: usize, now: Now, error: &io::Error) {
+        self.ties.counters.errors.add(1);
+        let lane = self.lanes[id].as_mut().expect("the caller's lane exists");
+        let State::Open(mut open) = std::mem::replace(&mut lane.state, State::Closed) else {
+            return;
+        };
+        if let Some(block) = open.held.take() {
+            // Still in our hands: it goes into the next segment as the same bytes.
+            open.segment.entries.pop();
+            lane.parked.push_front(block);
+        }
+        open.asked.absorb(&mut open.fresh);
+        let what = format!("{}: sync failed: {error}", open.segment.open_path.display());
+        lane.state = State::Rescuing { unsynced: open.asked, segment: Some(open.segment) };
+        self.ties.watch.fault(now, &what);
+        self.rescue(id);
+    }
+
+    fn rescue(&mut self, id: usize) {
+        let lane = self.lane(id);
+        let stem = Arc::clone(&lane.place.stem);
+        let State::Rescuing { segment, .. } = &mut lane.state else { return };
+        if let Some(segment) = segment.take() {
+            self.ask(Question::Rescue { lane: id, stem, segment });
+        }
+    }
+
+    fn rescued(&mut self, id: usize, result: Result<Rescue, (Segment, io::Error)>, now: Now) {
+        let (name, counters) = (self.name(), Arc::clone(&self.ties.counters));
+        let lane = self.lane(id);
+        let State::Rescuing { mut unsynced, .. } =
+            std::mem::replace(&mut lane.state, State::Closed)
+        else {
+            return;
+        };
+        match result {
+            Ok(rescue) => {
+                tracing::warn!("{name}: {}", rescue.note);
+                if rescue.lost_events > 0 {
+                    counters.written_events.take_back(rescue.lost_events);
+                    counters.lost.add(LostReason::Sync, rescue.lost_events);
+                    unsynced.events = unsynced.events.saturating_sub(rescue.lost_events);
+                    // Dropped slips fail their receipts: what may be lost is not acknowledged.
+                    unsynced.slips.clear();
+                }
+                let mut open = Open::new(rescue.segment, now.mono);
+                open.fresh = unsynced;
+                lane.state = State::Open(open);
+                self.recover(id, now);
+                self.flush(id, now);
+            }
+            Err((segment, error)) => {
+                lane.state = State::Rescuing { unsynced, segment: Some(segment) };
+                self.fail(id, now, &error);
+            }
+        }
+    }
+
+    /// The file was deleted or moved away under us: what is in it is where it is; go on in a new one.
+    fn unlinked(&mut self, id: usize, now: Now) {
+        let lane = self.lanes[id].as_mut().expect("the caller's lane exists");
+        let State::Open(open) = std::mem::replace(&mut lane.state, State::Closed) else { return };
+        let path = open.segment.open_path.display();
+        let what =
+            format!("{path} was deleted or moved away while it was written; a new file is begun");
+        self.ties.counters.errors.add(1);
+        self.ties.watch.once(now, &what);
+        // Its slips are dropped: nobody can say whether those events are still somewhere.
+    }
+
+    fn sealed(
+        &mut self,
+        segment: Segment,
+        unsynced: Unsynced,
+        result: io::Result<std::path::PathBuf>,
+        now: Now,
+    ) {
+        let path = segment.open_path.display();
+        match result {
+            Ok(_) => {
+                self.confirm(unsynced);
+                if self.failing_lanes == 0 {
+                    self.ties.watch.recovered(now);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let what = format!("{path} was deleted or moved away before it was finished");
+                self.ties.counters.errors.add(1);
+                self.ties.watch.once(now, &what);
+            }
+            Err(error) if self.closing => {
+                self.ties.counters.errors.add(1);
+                tracing::warn!("{path} cannot be finished ({error}); the next start will do it");
+            }
+            Err(error) => {
+                self.ties.counters.errors.add(1);
+                self.ties.watch.blocked(now, &format!("{path} cannot be finished: {error}"));
+                self.unsealed_retry_at = now.mono.after(RETRY);
+                self.unsealed.push((segment, unsynced));
+            }
+        }
+        if self.rules.retain {
+            self.retain_at = self.retain_at.min(now.mono.after(LOOK));
+        }
+    }
+
+    fn confirm(&self, unsynced: Unsynced) {
+        self.ties.counters.synced_events.add(unsynced.events);
+        unsynced.slips.into_iter().for_each(ReceiptSlip::confirm);
+    }
+
+    // ── lanes and faults ──
+
+    fn lane(&mut self, id: usize) -> &mut Lane {
+        self.lanes[id].as_mut().expect("a lane stays while anything refers to it")
+    }
+
+    fn lane_of(&mut self, place: &Place, now: Now) -> usize {
+        if let Some(id) = self.by_stem.get(&place.stem) {
+            return *id;
+        }
+        exempt(|| {
+            let id = self.lanes.iter().position(Option::is_none).unwrap_or_else(|| {
+                self.lanes.push(None);
+                self.lanes.len() - 1
+            });
+            self.lanes[id] = Some(Lane::new(place.clone(), now.mono));
+            self.by_stem.insert(Arc::clone(&place.stem), id);
+            self.tick_at = self.tick_at.min(now.mono.after(TICK));
+            id
+        })
+    }
+
+    fn remove_if_empty(&mut self, id: usize) {
+        if self.lane(id).is_empty()
+            && let Some(lane) = self.lanes[id].take()
+        {
+            self.by_stem.remove(&lane.place.stem);
+        }
+    }
+
+    /// Too many files are open: the one idle for longest is finished.
+    fn spare_files(&mut self, newest: usize) {
+        let open = |lane: &&Lane| matches!(lane.state, State::Open(_));
+        let count = self.lanes.iter().flatten().filter(open).count();
+        if count <= self.rules.open_files_max {
+            return;
+        }
+        let idle = |(id, lane): (usize, &Option<Lane>)| {
+            let lane = lane.as_ref()?;
+            let spare = matches!(&lane.state, State::Open(open) if open.held.is_none());
+            (spare && id != newest && !lane.tending && lane.parked.is_empty())
+                .then_some((lane.appended_at, id))
+        };
+        if let Some((_, id)) = self.lanes.iter().enumerate().filter_map(idle).min() {
+            self.roll(id);
+        }
+    }
+
+    fn fail(&mut self, id: usize, now: Now, error: &io::Error) {
+        let lane = self.lane(id);
+        lane.retry_at = now.mono.after(RETRY);
+        let what = format!("{}: {error}", lane.place.stem.display());
+        if !std::mem::replace(&mut lane.failing, true) {
+            self.failing_lanes += 1;
+        }
+        self.ties.counters.errors.add(1);
+        self.ties.watch.blocked(now, &what);
+    }
+
+    fn recover(&mut self, id: usize, now: Now) {
+        let lane = self.lane(id);
+        if std::mem::replace(&mut lane.failing, false) {
+            self.failing_lanes -= 1;
+        }
+        if self.failing_lanes == 0 && self.unsealed.is_empty() && self.ties.watch.is_open() {
+            self.ties.watch.recovered(now);
+        }
+    }
+
+    fn ask(&mut self, question: Question) {
+        self.backlog.push_back(question);
+        if self.open_questions < QUESTIONS_MAX
+            && let Some(question) = self.backlog.pop_front()
+        {
+            self.open_questions += 1;
+            self.ties.desk.ask(question);
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("sink on channel {}", self.ties.channel.name())
+    }
+}
+
+fn entry_of(container: Container, offset: u64, block: &Block) -> BlockEntry {
+    if container != Container::Plain {
+        return BlockEntry::of_block(offset, &block.bytes).expect("the press made its header");
+    }
+    let bytes = u32::try_from(block.bytes.len()).expect("a block is under 4 GiB");
+    BlockEntry {
+        offset,
+        time_min: block.contents.time_min,
+        time_max: block.contents.time_max,
+        header_bytes: 0,
+        stored_bytes: bytes,
+        raw_bytes: bytes,
+        event_count: block.contents.events,
+        crc_raw: crc32c(&block.bytes),
+        encoder: 0,
+    }
+}
