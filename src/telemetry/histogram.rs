@@ -5,7 +5,7 @@
 //! would not, and 24 counters fit six cache lines. Recording is one search of 22 numbers and
 //! three adds, once a batch.
 //!
-//! Threading: one writer, any readers; as [`Counter`](super::counter::Counter). The sum and the
+//! Threading: one writer, any readers; as [`Counter`]. The sum and the
 //! buckets of one reading may differ by what was recorded in between; the count is made from the
 //! buckets, so that it never contradicts them.
 

@@ -183,6 +183,40 @@ fn check_machine_paths(path: &str, text: &str) -> Vec<Finding> {
     .collect()
 }
 
+/// Scripts stop at the first thing that goes wrong, and say at the top what they are.
+fn check_script(path: &str, text: &str) -> Vec<Finding> {
+    let mut rows = text.lines();
+    let first = rows.next() == Some("#!/usr/bin/env bash");
+    let head = rows.next().is_some_and(|row| row.starts_with("# "));
+    let strict = text.lines().any(|row| row == "set -euo pipefail");
+    let rules = [
+        (first, "begins with #!/usr/bin/env bash"),
+        (head, "says on its second line what it is"),
+        (strict, "sets -euo pipefail"),
+    ];
+    let broken = rules.iter().filter(|(kept, _)| !kept);
+    broken
+        .map(|(_, rule)| Finding {
+            path: path.to_owned(),
+            line: 1,
+            what: "a script out of order".to_owned(),
+            remedy: format!("a script {rule}"),
+        })
+        .collect()
+}
+
+#[test]
+fn scripts_are_strict() {
+    let files = files();
+    let bash = files.iter().filter(|file| {
+        let stem = file.rsplit('/').next().unwrap_or(file);
+        (file.starts_with("scripts/") || file.starts_with(".ci/")) && !stem.contains('.')
+    });
+    let read = |file: &String| std::fs::read_to_string(root().join(file)).unwrap();
+    let findings: Vec<Finding> = bash.flat_map(|file| check_script(file, &read(file))).collect();
+    none(&findings);
+}
+
 #[test]
 fn every_file_is_reached() {
     none(&check_dead(&rust_sources(), is_root));
@@ -226,6 +260,13 @@ fn self_test_top_level() {
     let files = ["src/lib.rs", ".ci/run", "notes.txt", "docs/x.md"].map(String::from);
     let found = check_top_level(&files);
     assert_eq!(found.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["docs", "notes.txt"]);
+}
+
+#[test]
+fn self_test_scripts() {
+    let good = "#!/usr/bin/env bash\n# a: does b.\nset -euo pipefail\n";
+    assert!(check_script("scripts/a", good).is_empty());
+    assert_eq!(check_script("scripts/a", "#!/bin/sh\nset -e\n").len(), 3);
 }
 
 #[test]
