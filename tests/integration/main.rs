@@ -17,3 +17,4 @@ mod readme;
 mod rsyslog;
 mod stuck;
 mod wire;
+mod stock_tools;
