@@ -18,3 +18,4 @@ mod rsyslog;
 mod stuck;
 mod wire;
 mod stock_tools;
+mod stuck;
