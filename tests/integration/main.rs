@@ -15,7 +15,6 @@ mod peers;
 mod python;
 mod readme;
 mod rsyslog;
-mod stuck;
-mod wire;
 mod stock_tools;
 mod stuck;
+mod wire;
