@@ -14,7 +14,7 @@
 
 use std::io;
 
-use super::carry::{Carries, Carry};
+use super::carry::{Carries, Carry, FRAME_EXTRA_BYTES};
 use super::framing::{self, Cut, Rules, Stage};
 use crate::event::{Origin, OriginIndex, Page};
 use crate::limits::{u32_of, usize_of};
@@ -175,6 +175,8 @@ impl Stream {
             }
             desk.carries.release(&mut self.carry);
         } else if standing && held > 0 {
+            // From the right size, or one long line would keep a large buffer busy for ever.
+            desk.carries.release(&mut self.carry);
             desk.carries.append(&mut self.carry, &desk.page.spare_mut()[..held]);
         } else if held == 0 {
             desk.carries.release(&mut self.carry);
@@ -192,6 +194,11 @@ impl Stream {
             }
         }
     }
+}
+
+/// The smallest page that holds the longest frame, a read behind it, and what that may become.
+pub const fn page_bytes_min(event_bytes_max: usize) -> usize {
+    event_bytes_max + FRAME_EXTRA_BYTES + RESERVE_BYTES + ROOM_PER_BYTE * READ_BYTES_MIN
 }
 
 /// Free bytes without which a page is full for a stream that carries `held` bytes.

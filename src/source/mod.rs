@@ -6,9 +6,17 @@
 
 pub mod carry;
 pub mod connection;
+pub mod datagrams;
 pub mod framing;
+pub mod gate;
+pub mod listen;
+pub mod network;
+pub mod reactor;
 pub mod runner;
+mod syslog;
+mod tcp;
 pub mod text;
+mod udp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -111,4 +119,4 @@ pub struct SourceKind {
 }
 
 /// Every source type, sorted by name.
-pub const SOURCES: &[SourceKind] = &[];
+pub const SOURCES: &[SourceKind] = &[syslog::KIND, tcp::KIND, udp::KIND];

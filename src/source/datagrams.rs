@@ -1,0 +1,462 @@
+//! Datagrams: from the kernel into slots, from the slots into the page, and an exact account of
+//! those that never came.
+//!
+//! One ring of slots serves all UDP sockets of a worker. When the page is full in the middle of the
+//! slots, the rest stays there and comes first into the next page.
+//!
+//! Stopping loses nothing unseen: a filter that refuses everything is attached, what was queued is
+//! read, and only then the kernel's drop counter is read for the last time: it counts what the
+//! filter refused. So sent = received + lost{kernel} holds to the event also in the middle of a
+//! flood. With GRO the kernel counts one drop for each merged packet: then it is a lower bound.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::net::UdpSocket;
+use socket2::{SockFilter, SockRef};
+
+use super::framing::Rules;
+use super::text::{holds_control, parse_pri, trim};
+use crate::event::{EventHead, Full, Marks, Origin, OriginIndex, Page};
+use crate::sys::udp_receive::{self, ReceiveRing, SLOT_BYTES};
+use crate::telemetry::{LostReason, SourceCounters};
+use crate::time::{Mono, Now};
+
+/// Datagrams a system call may bring.
+pub const SLOTS: usize = 64;
+
+/// System calls in one visit: 1024 datagrams, about a millisecond, until others have their turn.
+const CALLS_PER_VISIT: usize = 16;
+
+/// The kernel's drop counter is read at most so often.
+const DROPS_EVERY: Duration = Duration::from_millis(100);
+
+/// Packets that had passed the old filter when ours was attached are in the queue after this.
+const QUIET: Duration = Duration::from_millis(5);
+
+/// Senders whose place in the page is remembered.
+const ORIGINS: usize = 256;
+
+/// What a visit left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visit {
+    Drained,
+    Bound,
+    Full,
+}
+
+/// All UDP sockets of one worker.
+pub struct Datagrams {
+    sockets: Vec<Receiver>,
+    ring: ReceiveRing,
+    /// The next datagram to unload: socket, slot, and how many of the slot are done.
+    waiting: Option<(usize, usize, usize)>,
+    origins: Origins,
+    counters: Arc<SourceCounters>,
+    /// When to read the drop counters again; never, while nothing comes.
+    drops_due: Mono,
+    drops_read: Mono,
+    /// After `stop`: from then on an empty queue stays empty.
+    quiet_at: Option<Mono>,
+}
+
+pub struct Receiver {
+    socket: UdpSocket,
+    listener: u16,
+    /// The kernel's counter as we saw it last; it wraps.
+    drops: u32,
+    /// When its queue was last seen empty.
+    drained_at: Option<Mono>,
+}
+
+impl Receiver {
+    pub fn new(socket: UdpSocket, listener: u16) -> Self {
+        Self { socket, listener, drops: 0, drained_at: None }
+    }
+
+    pub fn socket_mut(&mut self) -> &mut UdpSocket {
+        &mut self.socket
+    }
+}
+
+impl Datagrams {
+    pub fn new(sockets: Vec<Receiver>, counters: Arc<SourceCounters>) -> Self {
+        // Without a socket the slots are a formality.
+        let (slots, bytes) = if sockets.is_empty() { (1, 1) } else { (SLOTS, SLOT_BYTES) };
+        Self::with_ring(sockets, ReceiveRing::new(slots, bytes), counters)
+    }
+
+    fn with_ring(sockets: Vec<Receiver>, ring: ReceiveRing, counters: Arc<SourceCounters>) -> Self {
+        Self {
+            sockets,
+            ring,
+            waiting: None,
+            origins: Origins::default(),
+            counters,
+            drops_due: Mono::MAX,
+            drops_read: Mono(0),
+            quiet_at: None,
+        }
+    }
+
+    pub fn memory_bytes() -> usize {
+        ReceiveRing::memory_bytes(SLOTS, SLOT_BYTES)
+    }
+
+    pub fn sockets(&mut self) -> impl Iterator<Item = &mut Receiver> {
+        self.sockets.iter_mut()
+    }
+
+    pub fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    /// Reads from one socket until there is no more, the bound, or a full page.
+    pub fn visit(&mut self, index: usize, page: &mut Page, now: Now, rules: &Rules) -> Visit {
+        if self.unload(page, now, rules).is_err() {
+            return Visit::Full;
+        }
+        self.drops_due = self.drops_due.min(self.drops_read.after(DROPS_EVERY));
+        for _ in 0..CALLS_PER_VISIT {
+            let receiver = &mut self.sockets[index];
+            match self.ring.receive(receiver.socket.as_fd()) {
+                Ok(_) => receiver.drained_at = None,
+                Err(error) => {
+                    if error.kind() != io::ErrorKind::WouldBlock {
+                        // Such as an ICMP answer to nothing we sent: it is taken off the socket by
+                        // being told, and says nothing about what comes next.
+                        self.counters.errors.add(1);
+                        continue;
+                    }
+                    receiver.drained_at = Some(now.mono);
+                    return Visit::Drained;
+                }
+            }
+            self.waiting = Some((index, 0, 0));
+            if self.unload(page, now, rules).is_err() {
+                return Visit::Full;
+            }
+        }
+        Visit::Bound
+    }
+
+    /// Moves what stands in the slots into the page.
+    fn unload(&mut self, page: &mut Page, now: Now, rules: &Rules) -> Result<(), Full> {
+        let Some((socket, mut slot, mut done)) = self.waiting else { return Ok(()) };
+        let listener = self.sockets[socket].listener;
+        while slot < self.ring.count() {
+            let filled = self.ring.slot(slot);
+            let origin = Origin { peer: filled.peer, listener };
+            let marks = if filled.truncated { Marks::TRUNCATED } else { Marks::NONE };
+            let mut unloaded = || {
+                for text in filled.datagrams().skip(done) {
+                    let origin = self.origins.find(page, origin)?;
+                    let head = EventHead { at: now.wall, origin, pri: None, marks };
+                    append(page, text, head, rules)?;
+                    done += 1;
+                }
+                Ok(())
+            };
+            if let Err(full) = unloaded() {
+                self.waiting = Some((socket, slot, done));
+                return Err(full);
+            }
+            (slot, done) = (slot + 1, 0);
+        }
+        self.waiting = None;
+        Ok(())
+    }
+
+    /// Datagrams that stand in the slots and in no page yet.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// When `count_drops` wants to be called.
+    pub fn drops_due(&self) -> Mono {
+        self.drops_due
+    }
+
+    /// When, after `stop`, the queues are to be read for the last time.
+    pub fn quiet_at(&self) -> Mono {
+        self.quiet_at.unwrap_or(Mono::MAX)
+    }
+
+    /// Counts what the kernel has dropped, if it is time to look.
+    pub fn count_drops(&mut self, now: Now) {
+        if now.mono >= self.drops_due {
+            self.read_drops();
+            self.drops_read = now.mono;
+            self.drops_due = Mono::MAX;
+        }
+    }
+
+    /// The same for a socket that is not being read: then every packet may be a dropped one.
+    pub fn watch_drops(&mut self) {
+        if !self.sockets.is_empty() {
+            self.drops_due = self.drops_due.min(self.drops_read.after(DROPS_EVERY));
+        }
+    }
+
+    fn read_drops(&mut self) {
+        for receiver in &mut self.sockets {
+            let Ok(drops) = udp_receive::drops(receiver.socket.as_fd()) else { continue };
+            let fresh = drops.wrapping_sub(receiver.drops);
+            receiver.drops = drops;
+            if fresh > 0 {
+                self.counters.lost.add(LostReason::Kernel, u64::from(fresh));
+            }
+        }
+    }
+
+    /// Lets nothing more in; what is queued is still read.
+    pub fn stop(&mut self, now: Now) {
+        // "Return 0 bytes of the packet": drop it.
+        let refuse = [SockFilter::new(libc::BPF_RET as u16, 0, 0, 0)];
+        for receiver in &mut self.sockets {
+            if let Err(error) = SockRef::from(&receiver.socket).attach_filter(&refuse) {
+                tracing::warn!("a socket could not be shut before it is drained: {error}");
+            }
+        }
+        self.quiet_at = Some(now.mono.after(QUIET));
+    }
+
+    /// Whether, after `stop`, the last datagram is in a page. Then the sockets are closed and the
+    /// last drops counted.
+    pub fn finish(&mut self) -> bool {
+        let Some(quiet_at) = self.quiet_at else { return false };
+        if self.sockets.is_empty() {
+            return true;
+        }
+        // Seen empty when it is quiet: no wake will come for what a race let in.
+        let empty = |receiver: &Receiver| receiver.drained_at.is_some_and(|at| at >= quiet_at);
+        if self.is_waiting() || !self.sockets.iter().all(empty) {
+            return false;
+        }
+        self.read_drops();
+        self.sockets.clear();
+        self.quiet_at = Some(Mono::MAX);
+        self.drops_due = Mono::MAX;
+        true
+    }
+}
+
+impl Drop for Datagrams {
+    /// Whoever stops us in a hurry still gets the count of what was dropped until now.
+    fn drop(&mut self) {
+        self.read_drops();
+    }
+}
+
+/// One datagram as an event, or as several when it is longer than the longest: all or none of it.
+fn append(page: &mut Page, text: &[u8], head: EventHead, rules: &Rules) -> Result<(), Full> {
+    let text = trim(text);
+    let control = if holds_control(text) { Marks::CONTROL } else { Marks::NONE };
+    let pri = if rules.want_pri { parse_pri(text) } else { None };
+    let marks = head.marks.with(control);
+    if text.len() <= rules.event_bytes_max {
+        return page.append_event(text, EventHead { pri, marks, ..head });
+    }
+    let pieces = text.len().div_ceil(rules.event_bytes_max);
+    if page.free_bytes() < text.len() + pieces * 32 {
+        return Err(Full);
+    }
+    for (index, piece) in text.chunks(rules.event_bytes_max).enumerate() {
+        let pri = if index == 0 { pri } else { None };
+        let marks = marks.with(Marks::SPLIT);
+        page.append_event(piece, EventHead { pri, marks, ..head })?;
+    }
+    Ok(())
+}
+
+/// Places of senders in the page: a small cache, so that a sender's address stands there about
+/// once, and a flood of senders costs what it must.
+struct Origins {
+    serial: u64,
+    places: Vec<Option<(Origin, OriginIndex)>>,
+}
+
+impl Default for Origins {
+    fn default() -> Self {
+        Self { serial: 0, places: vec![None; ORIGINS] }
+    }
+}
+
+impl Origins {
+    fn find(&mut self, page: &mut Page, origin: Origin) -> Result<OriginIndex, Full> {
+        if self.serial != page.serial() {
+            self.serial = page.serial();
+            self.places.fill(None);
+        }
+        let place = &mut self.places[hash(origin) % ORIGINS];
+        if let Some((known, index)) = place
+            && *known == origin
+        {
+            return Ok(*index);
+        }
+        let index = page.push_origin(origin)?;
+        *place = Some((origin, index));
+        Ok(index)
+    }
+}
+
+fn hash(origin: Origin) -> usize {
+    let address = match origin.peer.map(|peer: SocketAddr| (peer.ip(), peer.port())) {
+        None => 0,
+        Some((IpAddr::V4(ip), port)) => u64::from(u32::from(ip)) << 16 | u64::from(port),
+        Some((IpAddr::V6(ip), port)) => {
+            let bits = u128::from(ip);
+            (bits >> 64) as u64 ^ bits as u64 ^ u64::from(port) << 48
+        }
+    };
+    // Fibonacci hashing: neighbouring addresses and ports spread; the upper bits are the good ones.
+    let mixed = (address ^ u64::from(origin.listener)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Wall;
+
+    const RULES: Rules = Rules { counted: false, event_bytes_max: 64 << 10, want_pri: true };
+
+    struct Bench {
+        sender: std::net::UdpSocket,
+        datagrams: Datagrams,
+        counters: Arc<SourceCounters>,
+    }
+
+    impl Bench {
+        fn flood(&self, count: usize, text: &[u8]) {
+            for _ in 0..count {
+                self.sender.send(text).unwrap();
+            }
+        }
+    }
+
+    fn bench(slots: usize, slot_bytes: usize) -> Bench {
+        let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(receiver.local_addr().unwrap()).unwrap();
+        let counters = Arc::<SourceCounters>::default();
+        let receiver = Receiver::new(UdpSocket::from_std(receiver), 2);
+        let ring = ReceiveRing::new(slots, slot_bytes);
+        let datagrams = Datagrams::with_ring(vec![receiver], ring, counters.clone());
+        Bench { sender, datagrams, counters }
+    }
+
+    fn at(ms: u64) -> Now {
+        Now { mono: Mono(ms * 1_000_000), wall: Wall(ms as i64) }
+    }
+
+    fn page(serial: u64) -> Page {
+        let mut page = Page::new(64 << 10);
+        page.clear(serial);
+        page
+    }
+
+    fn texts(page: &Page) -> Vec<&[u8]> {
+        page.events().map(|event| event.bytes).collect()
+    }
+
+    #[test]
+    fn a_datagram_is_an_event_without_one_trailing_delimiter() {
+        let mut bench = bench(4, SLOT_BYTES);
+        for text in ["<13>a\n", "b\r\n", "", "c\0", "d\n\n", "<191>\te"] {
+            bench.sender.send(text.as_bytes()).unwrap();
+        }
+        let mut page = page(1);
+        assert_eq!(bench.datagrams.visit(0, &mut page, at(1), &RULES), Visit::Drained);
+        assert_eq!(texts(&page), [&b"<13>a"[..], b"b", b"", b"c", b"d\n", b"<191>\te"]);
+        let peer = bench.sender.local_addr().unwrap();
+        for event in page.events() {
+            assert_eq!(event.origin, Origin { peer: Some(peer), listener: 2 });
+            assert_eq!(event.marks.contains(Marks::CONTROL), event.bytes == b"d\n");
+        }
+        assert_eq!(page.events().map(|event| event.pri).nth(5), Some(Some(191)));
+        assert_eq!(page.contiguous(), None);
+    }
+
+    #[test]
+    fn a_full_page_leaves_the_rest_in_the_slots() {
+        let mut bench = bench(8, SLOT_BYTES);
+        let text = |n: u8| vec![b'a' + n; 20_000];
+        (0..10).for_each(|n| assert_eq!(bench.sender.send(&text(n)).unwrap(), 20_000));
+        let mut seen = Vec::new();
+        for serial in 1..=4 {
+            let mut page = page(serial);
+            let visit = bench.datagrams.visit(0, &mut page, at(serial), &RULES);
+            assert_eq!(visit, if serial < 4 { Visit::Full } else { Visit::Drained });
+            assert!(page.contiguous().is_some());
+            seen.extend(texts(&page).into_iter().map(<[u8]>::to_vec));
+        }
+        assert!(seen == (0..10).map(text).collect::<Vec<_>>());
+        assert!(!bench.datagrams.is_waiting());
+    }
+
+    #[test]
+    fn long_ones_are_split_and_cut_ones_marked() {
+        let mut cut = bench(4, 100);
+        cut.sender.send(&[b'x'; 150]).unwrap();
+        let mut page_1 = page(1);
+        cut.datagrams.visit(0, &mut page_1, at(1), &RULES);
+        assert_eq!(
+            page_1.events().map(|event| event.marks).collect::<Vec<_>>(),
+            [Marks::TRUNCATED]
+        );
+        let mut long = bench(4, SLOT_BYTES);
+        long.sender.send(&[b'y'; 250]).unwrap();
+        let mut page_2 = page(2);
+        long.datagrams.visit(0, &mut page_2, at(1), &Rules { event_bytes_max: 100, ..RULES });
+        let lengths: Vec<_> =
+            page_2.events().map(|event| (event.bytes.len(), event.marks)).collect();
+        assert_eq!(lengths, [(100, Marks::SPLIT), (100, Marks::SPLIT), (50, Marks::SPLIT)]);
+    }
+
+    #[test]
+    fn what_the_kernel_drops_is_counted_a_few_times_a_second() {
+        let mut bench = bench(8, SLOT_BYTES);
+        udp_receive::set_receive_buffer(bench.datagrams.sockets[0].socket.as_fd(), 4096).unwrap();
+        let mut received = 0;
+        for round in 0..3 {
+            bench.flood(100, &[b'x'; 500]);
+            let mut page = page(round + 1);
+            bench.datagrams.visit(0, &mut page, at(200 * (round + 1)), &RULES);
+            received += u64::from(page.event_count());
+            let due = bench.datagrams.drops_due();
+            assert!(due <= at(200 * (round + 1)).mono.after(DROPS_EVERY));
+            bench.datagrams.count_drops(at(200 * (round + 1) + 100));
+            assert_eq!(bench.datagrams.drops_due(), Mono::MAX);
+            let lost = bench.counters.lost[LostReason::Kernel].get();
+            assert!(lost > 0);
+            assert_eq!(received + lost, 100 * (round + 1));
+        }
+    }
+
+    #[test]
+    fn stopped_in_a_flood_everything_sent_is_received_or_counted() {
+        let mut bench = bench(64, SLOT_BYTES);
+        let text = [b'x'; 200];
+        bench.flood(50, &text);
+        bench.datagrams.stop(at(10));
+        bench.flood(70, &text);
+        let mut page = page(1);
+        assert_eq!(bench.datagrams.visit(0, &mut page, at(11), &RULES), Visit::Drained);
+        assert!(!bench.datagrams.finish(), "a racing packet may still come");
+        assert_eq!(bench.datagrams.quiet_at(), at(15).mono);
+        bench.flood(30, &text);
+        assert_eq!(bench.datagrams.visit(0, &mut page, at(15), &RULES), Visit::Drained);
+        assert!(bench.datagrams.finish() && bench.datagrams.finish());
+        assert_eq!(page.event_count(), 50);
+        assert_eq!(bench.counters.lost[LostReason::Kernel].get(), 100);
+    }
+}

@@ -1,0 +1,469 @@
+//! One thread's network source: listeners, connections and UDP sockets on one mio poll.
+//!
+//! Readiness is edge-triggered: an event only puts its owner on the ready list, and the owner stays
+//! on it until a read or accept said WouldBlock. The list is visited in turn, each visit bounded,
+//! so that one sender at full rate starves nobody; whoever meets a full page comes first in the
+//! next one.
+//!
+//! The doorbell is a poll of its own, nested in the other: with the valve closed a worker sleeps at
+//! the doorbell alone, and arriving data does not wake it.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use super::carry::Carries;
+use super::connection::{Desk, Stream, Visit};
+use super::datagrams::{self, Datagrams};
+use super::framing::{Cut, Rules};
+use super::gate::{Entry, Gate, Places};
+use super::{Received, Source};
+use crate::event::{Origin, Page};
+use crate::ring::Wake;
+use crate::telemetry::SourceCounters;
+use crate::time::{Mono, Now};
+
+/// Bytes of one connection until others have their turn: a quarter of a batch.
+const VISIT_BYTES: usize = 256 << 10;
+
+/// Events taken from the kernel with one call; the rest comes with the next.
+const EVENTS: usize = 1024;
+
+/// Silent connections are looked for so often at most.
+const SWEEP: Duration = Duration::from_secs(1);
+
+const DOORBELL: Token = Token(0);
+const GATES: usize = 1;
+
+/// What a reactor is made of; everything is bound, and listens.
+pub struct Parts {
+    pub gates: Vec<Gate>,
+    pub datagrams: Datagrams,
+    pub carries: Carries,
+    pub rules: Rules,
+    pub places: Arc<Places>,
+    pub idle_timeout: Option<Duration>,
+    pub counters: Arc<SourceCounters>,
+}
+
+pub struct Reactor {
+    poll: Poll,
+    doorbell: Poll,
+    waker: Arc<Bell>,
+    events: Events,
+    /// Somebody rang while we looked for readiness: the next wait ends at once.
+    rung: bool,
+    /// `wait` has just asked the kernel, so `receive` need not.
+    polled: bool,
+    /// Closed ones are none; a token never changes its meaning.
+    gates: Vec<Option<Gate>>,
+    datagrams: Datagrams,
+    connections: Vec<Option<Connection>>,
+    vacant: Vec<usize>,
+    /// Tokens of those that may have something, each once, and which are on it: by token.
+    ready: VecDeque<usize>,
+    listed: Vec<bool>,
+    /// When to ask again at gates that could not accept.
+    retry: Mono,
+    sweep: Mono,
+    carries: Carries,
+    rules: Rules,
+    places: Arc<Places>,
+    idle_timeout: Option<Duration>,
+    counters: Arc<SourceCounters>,
+    stopping: bool,
+}
+
+struct Connection {
+    socket: TcpStream,
+    stream: Stream,
+    origin: Origin,
+    heard: Mono,
+    /// While stopping: bytes that were there, and are still to be read.
+    allowance: Option<usize>,
+}
+
+struct Bell(Waker);
+
+impl Wake for Bell {
+    fn wake(&self) {
+        // It fails only without memory for an eventfd's count, which is one number.
+        let _ = self.0.wake();
+    }
+}
+
+enum After {
+    Rest,
+    Again,
+    Full,
+}
+
+impl Reactor {
+    pub fn new(parts: Parts) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let doorbell = Poll::new()?;
+        let waker = Arc::new(Bell(Waker::new(doorbell.registry(), DOORBELL)?));
+        let bell = doorbell.as_raw_fd();
+        poll.registry().register(&mut SourceFd(&bell), DOORBELL, Interest::READABLE)?;
+        let Parts { mut gates, mut datagrams, carries, rules, places, .. } = parts;
+        let mut token = GATES;
+        for gate in &mut gates {
+            poll.registry().register(gate.listener_mut(), Token(token), Interest::READABLE)?;
+            token += 1;
+        }
+        for receiver in datagrams.sockets() {
+            poll.registry().register(receiver.socket_mut(), Token(token), Interest::READABLE)?;
+            token += 1;
+        }
+        Ok(Self {
+            poll,
+            doorbell,
+            waker,
+            events: Events::with_capacity(EVENTS),
+            rung: false,
+            polled: false,
+            gates: gates.into_iter().map(Some).collect(),
+            datagrams,
+            connections: Vec::new(),
+            vacant: Vec::new(),
+            ready: (GATES..token).collect(),
+            listed: vec![true; token],
+            retry: Mono::MAX,
+            sweep: Mono(0),
+            carries,
+            rules,
+            places,
+            idle_timeout: parts.idle_timeout,
+            counters: parts.counters,
+            stopping: false,
+        })
+    }
+
+    // ── readiness ──
+
+    /// Asks the kernel who is ready, and puts them on the list.
+    fn look(&mut self, timeout: Option<Duration>) {
+        if let Err(error) = self.poll.poll(&mut self.events, timeout) {
+            assert!(error.kind() == io::ErrorKind::Interrupted, "epoll_wait: {error}");
+            return;
+        }
+        let mut rung = false;
+        for event in &self.events {
+            match event.token() {
+                DOORBELL => rung = true,
+                Token(token) => list(&mut self.ready, &mut self.listed, token),
+            }
+        }
+        if rung {
+            self.answer(Some(Duration::ZERO));
+            self.rung = true;
+        }
+    }
+
+    /// Waits at the doorbell, and takes the rings that have been.
+    fn answer(&mut self, timeout: Option<Duration>) {
+        if let Err(error) = self.doorbell.poll(&mut self.events, timeout) {
+            assert!(error.kind() == io::ErrorKind::Interrupted, "epoll_wait: {error}");
+        }
+    }
+
+    /// The first connection's token: behind the doorbell, the gates and the UDP sockets.
+    fn base(&self) -> usize {
+        self.listed.len() - self.connections.len()
+    }
+
+    /// When something is due though nothing arrives.
+    fn due(&self) -> Mono {
+        let sweep = if self.idle_timeout.is_some() { self.sweep } else { Mono::MAX };
+        let datagrams = self.datagrams.drops_due().min(self.datagrams.quiet_at());
+        datagrams.min(self.retry).min(sweep)
+    }
+
+    // ── visits ──
+
+    fn visit(&mut self, token: usize, page: &mut Page, now: Now) -> After {
+        let (gates, base) = (GATES + self.gates.len(), self.base());
+        if token < gates {
+            return self.enter(token - GATES, now);
+        }
+        if token < base {
+            if self.datagrams.is_empty() {
+                return After::Rest;
+            }
+            return match self.datagrams.visit(token - gates, page, now, &self.rules) {
+                datagrams::Visit::Drained => After::Rest,
+                datagrams::Visit::Bound => After::Again,
+                datagrams::Visit::Full => After::Full,
+            };
+        }
+        let index = token - base;
+        if self.connections[index].is_none() {
+            return After::Rest;
+        }
+        if self.carries.is_tight() && !self.evict(page, now) {
+            return After::Full;
+        }
+        self.read(index, page, now)
+    }
+
+    fn read(&mut self, index: usize, page: &mut Page, now: Now) -> After {
+        let Some(connection) = &mut self.connections[index] else { return After::Rest };
+        let bound = connection.bound(self.stopping);
+        let (rules, carries) = (&self.rules, &mut self.carries);
+        let mut desk = Desk { page, carries, rules, at: now.wall };
+        let mut taken = 0;
+        let socket = &mut connection.socket;
+        let visit = connection.stream.visit(&mut desk, connection.origin, bound, |into| {
+            let count = socket.read(into)?;
+            taken += count;
+            Ok(count)
+        });
+        if taken > 0 {
+            connection.heard = now.mono;
+        }
+        let left = connection.allowance.map(|allowance| allowance.saturating_sub(taken));
+        connection.allowance = left;
+        match visit {
+            Visit::Full => return After::Full,
+            Visit::Bound if left != Some(0) => return After::Again,
+            Visit::Drained if !self.stopping => return After::Rest,
+            Visit::Failed(_) => self.counters.errors.add(1),
+            Visit::Drained | Visit::Bound | Visit::Ended => {}
+        }
+        let origin = connection.origin;
+        if !connection.stream.flush(&mut desk, origin, Cut::End) {
+            return After::Full;
+        }
+        self.close(index);
+        After::Rest
+    }
+
+    /// Makes room for carries: the longest becomes an event. False: the page has no room.
+    fn evict(&mut self, page: &mut Page, now: Now) -> bool {
+        while self.carries.is_tight() {
+            let longest = self.connections.iter_mut().flatten();
+            let longest = longest.max_by_key(|connection| connection.stream.carried());
+            let Some(Connection { stream, origin, .. }) = longest else { return true };
+            let (rules, carries) = (&self.rules, &mut self.carries);
+            let mut desk = Desk { page, carries, rules, at: now.wall };
+            if !stream.flush(&mut desk, *origin, Cut::Evicted) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn close(&mut self, index: usize) {
+        let Some(mut connection) = self.connections[index].take() else { return };
+        // Closing would do it too, unless somebody holds a copy of the descriptor.
+        let _ = self.poll.registry().deregister(&mut connection.socket);
+        drop(connection);
+        self.vacant.push(index);
+        self.places.give();
+        self.gates.iter_mut().flatten().for_each(Gate::replenish);
+        if self.retry != Mono::MAX {
+            self.retry = Mono(0);
+        }
+        self.count_open();
+    }
+
+    fn count_open(&self) {
+        let open = self.connections.len() - self.vacant.len();
+        self.counters.open_connections.set(open as u64);
+    }
+
+    // ── newcomers ──
+
+    fn enter(&mut self, index: usize, now: Now) -> After {
+        for _ in 0..Gate::bound() {
+            let Some(gate) = &mut self.gates[index] else { return After::Rest };
+            match gate.accept(now) {
+                Entry::Nobody => {
+                    if self.stopping {
+                        self.gates[index] = None;
+                    }
+                    return After::Rest;
+                }
+                Entry::Later(retry) => {
+                    self.retry = self.retry.min(retry);
+                    return After::Rest;
+                }
+                Entry::Came(socket, peer) => {
+                    let origin = Origin { peer: Some(peer), listener: gate.listener_id };
+                    self.add(socket, origin, now);
+                }
+            }
+        }
+        After::Again
+    }
+
+    fn add(&mut self, socket: TcpStream, origin: Origin, now: Now) {
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.listed.push(false);
+            self.connections.len() - 1
+        });
+        let token = self.base() + index;
+        let stream = Stream::default();
+        let mut connection =
+            Connection { socket, stream, origin, heard: now.mono, allowance: None };
+        let registry = self.poll.registry();
+        let registered =
+            registry.register(&mut connection.socket, Token(token), Interest::READABLE);
+        if let Err(error) = registered {
+            // fs.epoll.max_user_watches, or no memory: the peer sees a closed connection.
+            tracing::warn!("a connection cannot be watched and is closed: {error}");
+            self.counters.errors.add(1);
+            self.vacant.push(index);
+            self.places.give();
+            return;
+        }
+        self.connections[index] = Some(connection);
+        self.count_open();
+        // Its first bytes may have come before it was registered.
+        list(&mut self.ready, &mut self.listed, token);
+    }
+
+    // ── by the clock ──
+
+    fn tick(&mut self, now: Now) {
+        self.datagrams.count_drops(now);
+        if now.mono >= self.retry {
+            self.retry = Mono::MAX;
+            for token in GATES..GATES + self.gates.len() {
+                list(&mut self.ready, &mut self.listed, token);
+            }
+        }
+    }
+
+    /// Closes connections that were silent for too long. False: the page has no room.
+    fn sweep(&mut self, page: &mut Page, now: Now) -> bool {
+        let Some(timeout) = self.idle_timeout else { return true };
+        if now.mono < self.sweep {
+            return true;
+        }
+        for index in 0..self.connections.len() {
+            let listed = self.listed[self.base() + index];
+            let Some(connection) = &mut self.connections[index] else { continue };
+            if listed || now.mono.since(connection.heard) < timeout {
+                continue;
+            }
+            let (rules, carries) = (&self.rules, &mut self.carries);
+            let mut desk = Desk { page, carries, rules, at: now.wall };
+            if !connection.stream.flush(&mut desk, connection.origin, Cut::End) {
+                return false;
+            }
+            self.close(index);
+        }
+        self.sweep = now.mono.after(SWEEP.min(timeout));
+        true
+    }
+
+    /// While stopping: whether everybody who had come has been read.
+    fn drained(&mut self) -> bool {
+        let open = self.connections.len() > self.vacant.len();
+        let waiting = self.gates.iter().any(Option::is_some) || open;
+        self.ready.is_empty() && !waiting && self.datagrams.finish()
+    }
+}
+
+impl Connection {
+    /// Bytes a visit may take. While stopping: what has arrived by now, and no more, or a sender
+    /// at full rate would keep us for ever.
+    fn bound(&mut self, stopping: bool) -> usize {
+        if !stopping {
+            return VISIT_BYTES;
+        }
+        let socket = &self.socket;
+        let allowance = self.allowance.get_or_insert_with(|| {
+            let there = rustix::io::ioctl_fionread(socket).unwrap_or(0);
+            // At least one read, which may find that the peer has closed.
+            usize::try_from(there).unwrap_or(usize::MAX).max(1)
+        });
+        VISIT_BYTES.min(*allowance)
+    }
+}
+
+impl Source for Reactor {
+    fn receive(&mut self, page: &mut Page, now: Now) -> Received {
+        if !page.accepts_time(now.wall) {
+            return Received { full: true, more: true, finished: false };
+        }
+        if !self.polled {
+            self.look(Some(Duration::ZERO));
+        }
+        self.polled = false;
+        self.tick(now);
+        if self.stopping {
+            let sockets = GATES + self.gates.len();
+            for token in sockets..self.base() {
+                list(&mut self.ready, &mut self.listed, token);
+            }
+        }
+        let mut full = !self.sweep(page, now);
+        // One round: who is ready now has one visit each.
+        for _ in 0..self.ready.len() {
+            let Some(token) = self.ready.pop_front() else { break };
+            match self.visit(token, page, now) {
+                After::Rest => self.listed[token] = false,
+                After::Again => self.ready.push_back(token),
+                After::Full => {
+                    self.ready.push_front(token);
+                    full = true;
+                    break;
+                }
+            }
+        }
+        let finished = self.stopping && !full && self.drained();
+        Received { full, more: !self.ready.is_empty(), finished }
+    }
+
+    fn wait(&mut self, now: Now, until: Mono, open: bool) {
+        if std::mem::take(&mut self.rung) || open && !self.ready.is_empty() {
+            return;
+        }
+        if open {
+            let until = until.min(self.due());
+            self.look(timeout(now, until));
+            self.rung = false;
+            self.polled = true;
+            return;
+        }
+        // Nobody reads now, so the kernel may be dropping: that must show while it happens.
+        self.datagrams.watch_drops();
+        self.datagrams.count_drops(now);
+        let until = until.min(self.datagrams.drops_due());
+        self.answer(timeout(now, until));
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.waker) as Arc<dyn Wake>
+    }
+
+    fn stop(&mut self, now: Now) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.datagrams.stop(now);
+        for token in GATES..self.listed.len() {
+            list(&mut self.ready, &mut self.listed, token);
+        }
+    }
+}
+
+fn list(ready: &mut VecDeque<usize>, listed: &mut [bool], token: usize) {
+    if !std::mem::replace(&mut listed[token], true) {
+        ready.push_back(token);
+    }
+}
+
+fn timeout(now: Now, until: Mono) -> Option<Duration> {
+    (until != Mono::MAX).then(|| until.since(now.mono))
+}

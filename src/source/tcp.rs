@@ -1,0 +1,38 @@
+//! `tcp`: lines over TCP, each an event; nothing is taken for a counted frame.
+
+use super::SourceKind;
+use super::listen::Transport;
+use super::network::{self, Network, TcpOptions, UdpOptions};
+use crate::config::OptionDoc;
+
+pub(super) const KIND: SourceKind = SourceKind {
+    name: "tcp",
+    aliases: &["netcat"],
+    summary: "lines over TCP, ended by LF, CR LF or NUL",
+    options: OPTIONS,
+    plan: |section| {
+        let tcp = TcpOptions::plan(section);
+        Box::new(Network::plan(section, &[Transport::Tcp], false, UdpOptions::NONE, tcp))
+    },
+};
+
+const OPTIONS: &[OptionDoc] = &[
+    network::LISTEN,
+    network::THREADS,
+    network::EVENT_MAX,
+    network::CONNECTIONS_MAX,
+    network::IDLE_TIMEOUT,
+    network::KEEPALIVE,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rows_are_what_is_asked_for() {
+        crate::config::check_docs(OPTIONS, "listen = 'tcp://127.0.0.1:0'", |section| {
+            (KIND.plan)(section);
+        });
+    }
+}
