@@ -51,10 +51,21 @@ pub(super) enum Question {
 
 pub(super) enum Answer {
     Opened { lane: usize, result: io::Result<Segment> },
-    Tended { lane: usize, bytes: u64, linked: bool, synced: Option<io::Result<()>>, took: Duration },
+    Tended(Tended),
     Sealed { segment: Segment, unsynced: Unsynced, result: io::Result<PathBuf> },
     Rescued { lane: usize, result: Result<Rescue, (Segment, io::Error)> },
     Retained { removed: usize, failed: Option<String> },
+}
+
+/// What came of tending an open segment.
+pub(super) struct Tended {
+    pub(super) lane: usize,
+    /// The length when it was asked: what a good sync made durable.
+    pub(super) bytes: u64,
+    /// The file is still where it was opened.
+    pub(super) linked: bool,
+    pub(super) synced: Option<io::Result<()>>,
+    pub(super) took: Duration,
 }
 
 /// What came of a rescue.
@@ -88,7 +99,7 @@ impl Clerk {
                 let took = self.clock.now().mono.since(before);
                 // A directory that cannot be looked at is no proof that the file is gone.
                 let linked = file.linked(&path).unwrap_or(true);
-                Answer::Tended { lane, bytes, linked, synced, took }
+                Answer::Tended(Tended { lane, bytes, linked, synced, took })
             }
             Question::Seal { segment, unsynced } => {
                 let result = self.seal(&segment);

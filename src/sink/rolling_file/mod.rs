@@ -123,6 +123,7 @@ impl Options {
             open_files_max: (self.open_files / self.threads).max(1),
         };
         let ties = Ties {
+            name: format!("sink {}", context.name),
             desk,
             buffers: Arc::clone(buffers),
             channel: Arc::clone(&context.channel),

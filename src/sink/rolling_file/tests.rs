@@ -90,7 +90,7 @@ impl Stand {
     }
 
     /// Offers one batch of events, each from its peer.
-    fn put(&mut self, events: &[(&str, &str)]) {
+    fn put(&self, events: &[(&str, &str)]) {
         let now = self.clock.now();
         let mut page = self.valve.open().expect("credit");
         for (peer, text) in events {

@@ -2,10 +2,12 @@
 //!
 //! One owner at a time may use it: the keyed sink's thread, or whichever thread of the ordered sink
 //! holds its lock. It never blocks but for the append itself; open, sync, rename and the like go to
-//! the clerk.
+//! the clerk, whose answers are taken in `answers`.
 //!
 //! A failed append leaves the length as it was, so the same bytes are tried again at the same
 //! place: nothing is written twice and no half block stays.
+
+mod answers;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -14,11 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::block::{Block, Place};
-use super::clerk::{Answer, Question, Rescue, Segment, Unsynced};
-use super::lane::{Lane, Open, State};
+use super::clerk::{Answer, Question, Segment, Unsynced};
+use super::lane::{Lane, State};
 use super::roll_policy::RollPolicy;
 use crate::channel::Channel;
-use crate::memory::ReceiptSlip;
 use crate::memory::gate::exempt;
 use crate::memory::receipt::Reached;
 use crate::ring::Ring;
@@ -28,7 +29,7 @@ use crate::sink::Orders;
 use crate::storage::block::{crc32c, stamp};
 use crate::storage::segment::BlockEntry;
 use crate::storage::{Container, write_all_at};
-use crate::telemetry::{LostReason, SinkCounters, Watch};
+use crate::telemetry::{SinkCounters, Watch};
 use crate::time::{Mono, Now};
 
 /// Open questions at the clerk's desk; more wait in the writer.
@@ -58,6 +59,8 @@ pub(super) struct Rules {
 
 /// What the writer is connected to.
 pub(super) struct Ties {
+    /// For the log: `sink archive`.
+    pub(super) name: String,
     pub(super) desk: Desk<Question, Answer>,
     pub(super) buffers: Arc<Ring<Vec<u8>>>,
     pub(super) channel: Arc<dyn Channel>,
@@ -345,192 +348,6 @@ impl Writer {
         }
     }
 
-    // ── what the clerk says ──
-
-    fn answered(&mut self, answer: Answer, now: Now) {
-        match answer {
-            Answer::Opened { lane, result: Ok(segment) } => self.opened(lane, segment, now),
-            Answer::Opened { lane, result: Err(error) } => {
-                self.lane(lane).state = State::Closed;
-                self.fail(lane, now, &error);
-            }
-            Answer::Tended { lane, bytes, linked, synced, took } => {
-                self.tended(lane, bytes, linked, synced, took, now);
-            }
-            Answer::Sealed { segment, unsynced, result } => {
-                self.sealed(segment, unsynced, result, now);
-            }
-            Answer::Rescued { lane, result } => self.rescued(lane, result, now),
-            Answer::Retained { removed, failed } => {
-                if removed > 0 {
-                    tracing::info!("{}: retention removed {removed} files", self.name());
-                }
-                if let Some(failed) = failed {
-                    tracing::warn!("{}: retention could not remove {failed}", self.name());
-                }
-            }
-        }
-    }
-
-    fn opened(&mut self, id: usize, segment: Segment, now: Now) {
-        let lane = self.lane(id);
-        lane.state = State::Open(Open::new(segment, now.mono));
-        lane.appended_at = now.mono;
-        self.recover(id, now);
-        self.flush(id, now);
-        self.spare_files(id);
-    }
-
-    fn tended(
-        &mut self,
-        id: usize,
-        bytes: u64,
-        linked: bool,
-        synced: Option<io::Result<()>>,
-        took: Duration,
-        now: Now,
-    ) {
-        let lane = self.lane(id);
-        lane.tending = false;
-        let State::Open(open) = &mut lane.state else {
-            return self.remove_if_empty(id);
-        };
-        open.synced_at = now.mono;
-        match synced {
-            Some(Ok(())) => {
-                open.segment.synced_bytes = open.segment.synced_bytes.max(bytes);
-                let held = open.held.take();
-                let mut done = std::mem::take(&mut open.asked);
-                self.ties.counters.sync.record(took);
-                if let Some(block) = held {
-                    self.book(id, block);
-                    let State::Open(open) = &mut self.lane(id).state else { return };
-                    done.absorb(&mut open.fresh);
-                }
-                self.confirm(done);
-                self.recover(id, now);
-            }
-            Some(Err(error)) => return self.sync_failed(id, now, &error),
-            None => {}
-        }
-        if !linked {
-            self.unlinked(id, now);
-        }
-        self.flush(id, now);
-    }
-
-    /// Trap: after a failed fsync the pages may be gone. The segment is done with.
-    fn sync_failed(&mut self, id: usize, now: Now, error: &io::Error) {
-        self.ties.counters.errors.add(1);
-        let lane = self.lanes[id].as_mut().expect("the caller's lane exists");
-        let State::Open(mut open) = std::mem::replace(&mut lane.state, State::Closed) else {
-            return;
-        };
-        if let Some(block) = open.held.take() {
-            // Still in our hands: it goes into the next segment as the same bytes.
-            open.segment.entries.pop();
-            lane.parked.push_front(block);
-        }
-        open.asked.absorb(&mut open.fresh);
-        let what = format!("{}: sync failed: {error}", open.segment.open_path.display());
-        lane.state = State::Rescuing { unsynced: open.asked, segment: Some(open.segment) };
-        self.ties.watch.fault(now, &what);
-        self.rescue(id);
-    }
-
-    fn rescue(&mut self, id: usize) {
-        let lane = self.lane(id);
-        let stem = Arc::clone(&lane.place.stem);
-        let State::Rescuing { segment, .. } = &mut lane.state else { return };
-        if let Some(segment) = segment.take() {
-            self.ask(Question::Rescue { lane: id, stem, segment });
-        }
-    }
-
-    fn rescued(&mut self, id: usize, result: Result<Rescue, (Segment, io::Error)>, now: Now) {
-        let (name, counters) = (self.name(), Arc::clone(&self.ties.counters));
-        let lane = self.lane(id);
-        let State::Rescuing { mut unsynced, .. } =
-            std::mem::replace(&mut lane.state, State::Closed)
-        else {
-            return;
-        };
-        match result {
-            Ok(rescue) => {
-                tracing::warn!("{name}: {}", rescue.note);
-                if rescue.lost_events > 0 {
-                    counters.written_events.take_back(rescue.lost_events);
-                    counters.lost.add(LostReason::Sync, rescue.lost_events);
-                    unsynced.events = unsynced.events.saturating_sub(rescue.lost_events);
-                    // Dropped slips fail their receipts: what may be lost is not acknowledged.
-                    unsynced.slips.clear();
-                }
-                let mut open = Open::new(rescue.segment, now.mono);
-                open.fresh = unsynced;
-                lane.state = State::Open(open);
-                self.recover(id, now);
-                self.flush(id, now);
-            }
-            Err((segment, error)) => {
-                lane.state = State::Rescuing { unsynced, segment: Some(segment) };
-                self.fail(id, now, &error);
-            }
-        }
-    }
-
-    /// The file was deleted or moved away under us: what is in it is where it is; go on in a new one.
-    fn unlinked(&mut self, id: usize, now: Now) {
-        let lane = self.lanes[id].as_mut().expect("the caller's lane exists");
-        let State::Open(open) = std::mem::replace(&mut lane.state, State::Closed) else { return };
-        let path = open.segment.open_path.display();
-        let what =
-            format!("{path} was deleted or moved away while it was written; a new file is begun");
-        self.ties.counters.errors.add(1);
-        self.ties.watch.once(now, &what);
-        // Its slips are dropped: nobody can say whether those events are still somewhere.
-    }
-
-    fn sealed(
-        &mut self,
-        segment: Segment,
-        unsynced: Unsynced,
-        result: io::Result<std::path::PathBuf>,
-        now: Now,
-    ) {
-        let path = segment.open_path.display();
-        match result {
-            Ok(_) => {
-                self.confirm(unsynced);
-                if self.failing_lanes == 0 {
-                    self.ties.watch.recovered(now);
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let what = format!("{path} was deleted or moved away before it was finished");
-                self.ties.counters.errors.add(1);
-                self.ties.watch.once(now, &what);
-            }
-            Err(error) if self.closing => {
-                self.ties.counters.errors.add(1);
-                tracing::warn!("{path} cannot be finished ({error}); the next start will do it");
-            }
-            Err(error) => {
-                self.ties.counters.errors.add(1);
-                self.ties.watch.blocked(now, &format!("{path} cannot be finished: {error}"));
-                self.unsealed_retry_at = now.mono.after(RETRY);
-                self.unsealed.push((segment, unsynced));
-            }
-        }
-        if self.rules.retain {
-            self.retain_at = self.retain_at.min(now.mono.after(LOOK));
-        }
-    }
-
-    fn confirm(&self, unsynced: Unsynced) {
-        self.ties.counters.synced_events.add(unsynced.events);
-        unsynced.slips.into_iter().for_each(ReceiptSlip::confirm);
-    }
-
     // ── lanes and faults ──
 
     fn lane(&mut self, id: usize) -> &mut Lane {
@@ -608,10 +425,6 @@ impl Writer {
             self.open_questions += 1;
             self.ties.desk.ask(question);
         }
-    }
-
-    fn name(&self) -> String {
-        format!("sink on channel {}", self.ties.channel.name())
     }
 }
 
