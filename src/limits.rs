@@ -27,6 +27,12 @@ pub const LINGER_NS: u64 = 1_000_000;
 /// Receipts a block can carry; a block that would carry more is closed.
 pub const BLOCK_RECEIPTS_MAX: usize = 64;
 
+/// Decoded bytes of a block, four times what `block.bytes` allows: what a reader believes a header
+/// before it makes room.
+pub const BLOCK_RAW_BYTES_MAX: usize = 64 << 20;
+/// A header frame with all its optional fields: as far as a reader follows a length in a lead.
+pub const BLOCK_HEADER_BYTES_MAX: usize = 16 << 20;
+
 /// A request head (line and fields): what common servers take, and no more per connection.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
 

@@ -229,3 +229,46 @@ fn stream(path: &Path, as_json: bool, out: &mut impl Write) -> io::Result<bool> 
     }
     Ok(torn.is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat/v1").join(name)
+    }
+
+    fn told(path: &Path, json: bool) -> String {
+        let mut out = Vec::new();
+        inspect(&InspectArgs { paths: vec![path.to_owned()], json }, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_finished_file_is_sealed_and_a_cut_one_says_after_how_many_blocks() {
+        let table = told(&kept("raw.log.zst"), false);
+        assert!(table.contains("zstd, segment 0102030405060708, sealed"), "{table}");
+        assert!(table.contains("total: 3 blocks, 6 events, 253 bytes stored as"), "{table}");
+        let value: Value = serde_json::from_str(&told(&kept("raw.log.gz"), true)).unwrap();
+        assert_eq!((&value["state"], &value["events"]), (&json!("sealed"), &json!(6)));
+        assert_eq!(value["blocks"][2]["time_min"], "1970-01-01T00:16:42Z");
+
+        let dir = tempfile::tempdir().unwrap();
+        let cut = dir.path().join("x.log.lz4.open");
+        let bytes = std::fs::read(kept("raw.log.lz4")).unwrap();
+        let second = value["blocks"][1]["offset"].as_u64().unwrap() as usize;
+        std::fs::write(&cut, &bytes[..second + 20]).unwrap();
+        assert!(told(&cut, false).contains("torn after 1 whole blocks"), "{}", told(&cut, false));
+        let found = scan(&&bytes[..second + 20], Check::Stored).unwrap();
+        assert!(is_well(&cut, &found), "a torn tail is no failure while the file is open");
+        assert!(!is_well(&dir.path().join("x.log.lz4"), &found));
+    }
+
+    #[test]
+    fn plain_text_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        std::fs::write(&path, "one\ntwo\n").unwrap();
+        assert!(told(&path, false).contains("2 events, 8 bytes"));
+    }
+}

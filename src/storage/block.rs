@@ -29,6 +29,7 @@
 use crc_fast::{CrcAlgorithm, Digest};
 
 use super::container::{Container, Lead, tail_is_whole};
+use crate::limits::BLOCK_RAW_BYTES_MAX;
 use crate::time::Wall;
 
 pub const MAGIC: [u8; 4] = *b"FLMB";
@@ -98,6 +99,7 @@ pub fn seal_block<E>(
     if facts.container == Container::Plain {
         return compress(raw, out).inspect_err(|_| out.truncate(start));
     }
+    assert!(raw.len() <= BLOCK_RAW_BYTES_MAX, "a block of {} bytes", raw.len());
     let payload_at = facts.container.open_frame(HEADER_BYTES, out);
     let data_at = out.len();
     if let Err(error) = compress(raw, out) {
@@ -206,7 +208,10 @@ impl BlockHeader {
             crc_stored: u32::from_le_bytes(take(payload, 60)),
         };
         let whole = payload.len() == HEADER_BYTES + header.optional_bytes as usize;
-        let sane = whole && header.stored_bytes > 0 && header.container != Container::Plain;
+        let sane = whole
+            && header.stored_bytes > 0
+            && header.raw_bytes as usize <= BLOCK_RAW_BYTES_MAX
+            && header.container != Container::Plain;
         if sane { Ok(header) } else { Err(HeaderError::Contradiction) }
     }
 }

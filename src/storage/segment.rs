@@ -15,6 +15,7 @@ use super::block::{BlockHeader, HeaderError, decode_frame};
 use super::container::{Container, LEAD_BYTES_MAX};
 use super::index::{INDEX_MAGIC, index_frames};
 use super::{Disk, DiskFile, ReadAt, catalog, read_full_at, write_all_at};
+use crate::limits::BLOCK_HEADER_BYTES_MAX;
 use crate::time::Wall;
 
 /// What a writer keeps of each block of an open segment, and what the index stores.
@@ -210,6 +211,10 @@ impl<F: ReadAt> Scanner<F> {
             let whole = self.index_is_whole(at, rest)?;
             return if whole { Ok(Err(End::Sealed)) } else { torn(Damage::Index) };
         }
+        if lead.frame_bytes > BLOCK_HEADER_BYTES_MAX {
+            return torn(Damage::Header(HeaderError::Contradiction));
+        }
+        let head_bytes = self.read(at, lead.frame_bytes)?;
         let (header, header_bytes) = match decode_frame(&self.buffer[..head_bytes]) {
             Ok(found) => found,
             Err(HeaderError::Magic) if at == 0 => return Ok(Err(End::Foreign)),
@@ -331,7 +336,8 @@ pub fn whole_blocks_after(file: &dyn ReadAt, from: u64) -> io::Result<u64> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::block::{BlockFacts, seal_block, stamp};
+    use super::super::block::{BlockFacts, HEADER_BYTES, seal_block, stamp};
+    use super::super::container::{SKIPPABLE_MAGIC, skippable_lead};
     use super::*;
 
     /// A segment whose "compressor" copies: this room knows nothing of real ones.
@@ -424,6 +430,22 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_header_with_more_optional_fields_than_a_buffer_holds_is_read() {
+        let mut payload = vec![7; HEADER_BYTES + 400_000];
+        let (header, _) = decode_frame(&segment(Container::Zstd, &TEXTS[..1])).unwrap();
+        BlockHeader { optional_bytes: 400_000, ..header }.encode(&mut payload);
+        let mut file = vec![];
+        skippable_lead(SKIPPABLE_MAGIC, payload.len() as u32, &mut file);
+        file.extend_from_slice(&payload);
+        file.extend_from_slice(TEXTS[0]);
+        let found = scan(&&file[..], Check::Stored).unwrap();
+        assert_eq!((found.blocks.len(), found.end), (1, End::Open));
+        file[200_000] ^= 1;
+        let end = scan(&&file[..], Check::Stored).unwrap().end;
+        assert!(matches!(end, End::Torn { at: 0, .. }));
+    }
+
+    #[test]
     fn blocks_out_of_place_and_other_files_are_named() {
         let file = segment(Container::Zstd, &TEXTS);
         let first = scan(&&file[..], Check::Stored).unwrap().blocks[0];
@@ -434,6 +456,7 @@ pub(super) mod tests {
         for foreign in [&b"text\n"[..], &[0x28, 0xb5, 0x2f, 0xfd, 1], b"[2M\x18\x04\0\0\0data"] {
             assert_eq!(scan(&foreign, Check::Stored).unwrap().end, End::Foreign);
         }
+        assert_eq!(scan(&&b"[*M\x18\0\0\0\x7f"[..], Check::Stored).unwrap().blocks, []);
         let hole = [0_u8; 500];
         assert!(matches!(scan(&&hole[..], Check::Stored).unwrap().end, End::Torn { at: 0, .. }));
         let mut damaged = segment(Container::Lz4, &TEXTS);
