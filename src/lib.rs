@@ -36,4 +36,5 @@ pub mod sync;
 pub mod sys;
 pub mod telemetry;
 pub mod time;
+pub mod topology;
 pub mod wire;

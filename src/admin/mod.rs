@@ -9,6 +9,7 @@
 
 pub mod address;
 pub mod client;
+pub mod endpoint;
 pub mod flume;
 pub mod pages;
 pub mod prometheus;

@@ -4,3 +4,63 @@ pub mod cat;
 pub mod inspect;
 mod output;
 pub mod repair;
+//! Arguments → command; one file a command.
+//!
+//! Exit codes: 0 done · 1 it ran and failed, or found a difference · 2 usage or configuration. A
+//! closed pipe ends a command quietly. No colour and no progress where there is no terminal.
+
+mod check;
+mod run;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Logs and traffic in, compressed rolling files out, every event accounted for
+#[derive(Parser)]
+#[command(name = "flumen", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Example: flumen run /etc/flumen/flumen.toml")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::CheckArgs),
+    Run(run::RunArgs),
+}
+
+/// Why a command ends without having done its work; the text has been printed.
+pub(crate) enum Failure {
+    /// It ran and failed.
+    Failed,
+    /// Usage or configuration.
+    Usage,
+}
+
+impl From<Failure> for ExitCode {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Failed => Self::from(1),
+            Failure::Usage => Self::from(2),
+        }
+    }
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version come this way too, with code 0. A closed pipe is nobody's fault.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match &arguments.command {
+        Command::Check(args) => check::run(args),
+        Command::Run(args) => run::run(args),
+    }
+}

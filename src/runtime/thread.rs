@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use super::clock::Clock;
@@ -13,10 +13,15 @@ use crate::ring::Wake;
 /// The kernel keeps 15 bytes of a thread's name.
 const THREAD_NAME_BYTES: usize = 15;
 
+/// What a post is asked to do; it only grows.
+const WORK: u8 = 0;
+const CLOSE: u8 = 1;
+const ABANDON: u8 = 2;
+
 /// One worker on its thread.
 pub struct Post {
     name: String,
-    stop: Arc<AtomicBool>,
+    order: Arc<AtomicU8>,
     waker: Arc<dyn Wake>,
     thread: JoinHandle<Result<(), String>>,
 }
@@ -43,8 +48,8 @@ impl Post {
     ) -> std::io::Result<Self> {
         let name = worker.name().to_owned();
         let waker = worker.waker();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let order = Arc::new(AtomicU8::new(WORK));
+        let ordered = Arc::clone(&order);
         let label = name.clone();
         let thread = Builder::new().name(short(&name)).spawn(move || {
             if let Some(core) = core
@@ -52,10 +57,10 @@ impl Post {
             {
                 tracing::warn!("{label}: cannot be pinned to core {core}; it runs unpinned");
             }
-            let run = AssertUnwindSafe(|| drive(worker.as_mut(), clock.as_ref(), &stopped));
+            let run = AssertUnwindSafe(|| drive(worker.as_mut(), clock.as_ref(), &ordered));
             catch_unwind(run).map_err(|panic| describe(panic.as_ref()))
         })?;
-        Ok(Self { name, stop, waker, thread })
+        Ok(Self { name, order, waker, thread })
     }
 
     pub fn name(&self) -> &str {
@@ -64,8 +69,22 @@ impl Post {
 
     /// Asks the worker to drain and end.
     pub fn close(&self) {
+        self.give(CLOSE);
+    }
+
+    /// Drops the worker after the piece of work it is at, with whatever it holds.
+    pub fn abandon(&self) {
+        self.give(ABANDON);
+    }
+
+    /// Ends a wait, so that the worker looks around.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
+    fn give(&self, order: u8) {
         // Release: pairs with the Acquire in `drive`; the wake is sticky, so it is not lost.
-        self.stop.store(true, Ordering::Release);
+        self.order.fetch_max(order, Ordering::Release);
         self.waker.wake();
     }
 
@@ -80,13 +99,17 @@ impl Post {
 }
 
 /// The duty cycle: the one endless loop.
-fn drive(worker: &mut dyn Worker, clock: &dyn Clock, stop: &AtomicBool) {
+fn drive(worker: &mut dyn Worker, clock: &dyn Clock, order: &AtomicU8) {
     let mut closed = false;
     loop {
         let now = clock.now();
-        if !closed && stop.load(Ordering::Acquire) {
-            worker.close(now);
-            closed = true;
+        match order.load(Ordering::Acquire) {
+            ABANDON => return,
+            CLOSE if !closed => {
+                worker.close(now);
+                closed = true;
+            }
+            _ => {}
         }
         match worker.work(now) {
             Progress::Worked => {}
@@ -147,6 +170,14 @@ mod tests {
     #[test]
     fn close_ends_a_sleeping_worker() {
         let post = start(false);
+        post.close();
+        assert_eq!(post.join(), Ok(()));
+    }
+
+    #[test]
+    fn an_abandoned_worker_ends_without_draining() {
+        let post = start(false);
+        post.abandon();
         post.close();
         assert_eq!(post.join(), Ok(()));
     }

@@ -52,7 +52,7 @@ const LAYERS: &[Layer] = &[
     Layer { room: "cli",         may: "admin archive channel codec config event interceptor load \
                                        manual memory ring runtime sink source storage sys syslog \
                                        telemetry topology wire" },
-    Layer { room: "main",        may: "cli" },
+    Layer { room: "main",        may: "cli memory" },
 ];
 
 impl Layer {

@@ -1,0 +1,102 @@
+//! `flumen run`: the agent, from its configuration to its closing ledger.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use super::{Failure, text};
+use crate::admin;
+use crate::config::Config;
+use crate::runtime::thread;
+use crate::telemetry::{log, report};
+use crate::topology::{Agent, Control, Machine, Outcome, Parts, Plan, plan};
+
+/// Runs the agent that a configuration describes, until it is told to stop
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: flumen run /etc/flumen/flumen.toml\n\n\
+    Logs to standard error; FLUMEN_LOG=debug says more. SIGTERM and SIGINT deliver what was\n\
+    accepted and end with 0; a second one stops at once. SIGUSR1 rolls all files.")]
+pub(super) struct RunArgs {
+    /// The configuration, a TOML file
+    config: PathBuf,
+    /// Which agent, when the file describes several
+    #[arg(long)]
+    agent: Option<String>,
+}
+
+pub(super) fn run(args: &RunArgs) -> ExitCode {
+    if let Err(error) = log::start(log::LogFormat::Text) {
+        text::complain(&format!("flumen run: {error}\n"));
+        return Failure::Usage.into();
+    }
+    let Some(plan) = read(args) else { return Failure::Usage.into() };
+    // Before anything starts: a stop asked for during the start is a stop.
+    let control = Control::default();
+    if let Err(error) = follow_signals(control.clone()) {
+        text::complain(&format!("flumen run: signals cannot be followed: {error}\n"));
+        return Failure::Failed.into();
+    }
+    let agent = match Agent::start(&plan, &control, admin::endpoint::open) {
+        Ok(agent) => agent,
+        Err(errors) => {
+            errors.iter().for_each(|error| text::complain(&format!("flumen run: {error}\n")));
+            return Failure::Usage.into();
+        }
+    };
+    tracing::info!("{}", agent.ready());
+    end(&agent.join())
+}
+
+fn read(args: &RunArgs) -> Option<Plan> {
+    let config = match Config::load(&args.config) {
+        Ok(config) => config,
+        Err(diagnostics) => {
+            text::diagnose(&diagnostics);
+            return None;
+        }
+    };
+    let agent = config.agent(args.agent.as_deref());
+    let plan = agent.and_then(|agent| plan(&agent, &Parts::default(), &Machine::here()));
+    text::diagnose(config.diagnostics());
+    plan
+}
+
+/// The closing ledger is the last line.
+fn end(outcome: &Outcome) -> ExitCode {
+    let line = report::line(&outcome.snapshot);
+    if outcome.snapshot.adds_up() {
+        tracing::info!("{line}");
+    } else {
+        tracing::error!("{line}");
+    }
+    if outcome.hung {
+        // A thread that hangs in the kernel would hang the ordinary way out.
+        signal_hook::low_level::exit(i32::from(outcome.code));
+    }
+    ExitCode::from(outcome.code)
+}
+
+/// A thread that turns signals into wishes, for as long as the process lives.
+fn follow_signals(control: Control) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+    let follow = move || {
+        let mut stopping = false;
+        for signal in &mut signals {
+            match signal {
+                SIGHUP => {
+                    tracing::warn!("SIGHUP: reload is not built yet; restart the agent instead");
+                }
+                SIGUSR1 => control.roll(),
+                _ if stopping => control.stop_now(),
+                _ => {
+                    stopping = true;
+                    control.stop();
+                }
+            }
+        }
+    };
+    thread::spawn("signals", follow).map(drop)
+}

@@ -1,0 +1,360 @@
+//! A running agent: its threads, whoever watches over them, and how it ends.
+//!
+//! Threads start from the far end (helpers, sinks, endpoint, sources), so that what arrives finds
+//! everybody at their posts. Then the thread that calls `join` watches: it sleeps until a wish is
+//! uttered or a worker has ended, and drains when there is a reason to.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::account::{self, Ending};
+use super::build::{self, Assembly, Ground, Handles, OpenEndpoint, StartError};
+use super::control::{Control, Wish};
+use super::drain::Drain;
+use super::plan::Plan;
+use crate::channel::Channel;
+use crate::ring::Wake;
+use crate::runtime::clock::{Clock, SystemClock};
+use crate::runtime::thread::Post;
+use crate::runtime::{Progress, Worker};
+use crate::sink::Orders;
+use crate::source::Bound;
+use crate::storage::OsDisk;
+use crate::telemetry::{Ledger, Phase, Snapshot, SourceCounters};
+use crate::time::{Mono, Now};
+
+pub struct Agent {
+    ready: Ready,
+    control: Control,
+    pub(super) crew: Crew,
+    drain: Duration,
+}
+
+/// Everybody who works, and what they work with.
+pub(super) struct Crew {
+    pub(super) clock: Arc<SystemClock>,
+    pub(super) handles: Handles,
+    pub(super) orders: Arc<Orders>,
+    pub(super) channels: Vec<Arc<dyn Channel>>,
+    pub(super) sources: Vec<(Station, Arc<SourceCounters>)>,
+    /// Each with the index of its channel.
+    pub(super) sinks: Vec<(Station, usize)>,
+    pub(super) helpers: Vec<Station>,
+    pub(super) endpoint: Option<Station>,
+    /// A worker panicked.
+    pub(super) failed: bool,
+}
+
+/// One thread as its watcher sees it.
+pub(super) struct Station {
+    name: String,
+    post: Option<Post>,
+    over: Arc<AtomicBool>,
+}
+
+/// What is listening where.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    pub agent: String,
+    /// Each listener with the name of its source.
+    pub listeners: Vec<(String, Bound)>,
+    pub admin: Option<SocketAddr>,
+}
+
+/// How an agent ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// 0: all that was accepted was delivered, and the ledger adds up.
+    pub code: u8,
+    pub snapshot: Snapshot,
+    /// A thread hangs in the kernel: leave by `_exit`.
+    pub hung: bool,
+}
+
+/// Why an agent begins to drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    Asked,
+    SourcesEnded,
+    SinkEnded,
+    Failed,
+}
+
+impl Agent {
+    /// Builds and starts everything. An agent that cannot start leaves nothing behind.
+    pub fn start(
+        plan: &Plan,
+        control: &Control,
+        open_endpoint: OpenEndpoint,
+    ) -> Result<Self, Vec<StartError>> {
+        raise_file_limit();
+        let clock = Arc::new(SystemClock::default());
+        let ground = Ground { disk: Arc::new(OsDisk), now: clock.now() };
+        let assembly = build::build(plan, &ground, open_endpoint)?;
+        Self::man(plan, control, clock, assembly).map_err(|error| vec![error])
+    }
+
+    /// Puts every worker on its thread.
+    fn man(
+        plan: &Plan,
+        control: &Control,
+        clock: Arc<SystemClock>,
+        assembly: Assembly,
+    ) -> Result<Self, StartError> {
+        assembly.notes.iter().for_each(|note| tracing::info!("{note}"));
+        let ready = Ready {
+            agent: plan.name.clone(),
+            listeners: assembly.bound,
+            admin: assembly.endpoint.as_ref().map(|endpoint| endpoint.address),
+        };
+        let mut crew = Crew {
+            clock,
+            handles: assembly.handles,
+            orders: assembly.orders,
+            channels: assembly.channels,
+            sources: Vec::new(),
+            sinks: Vec::new(),
+            helpers: Vec::new(),
+            endpoint: None,
+            failed: false,
+        };
+        let started = crew.man(
+            assembly.helpers,
+            assembly.sinks,
+            assembly.endpoint.map(|endpoint| endpoint.worker),
+            assembly.sources,
+            control,
+        );
+        let agent = Self { ready, control: control.clone(), crew, drain: plan.drain };
+        if let Err(error) = started {
+            // Some threads run already: they are dropped before the error is told.
+            agent.control.stop_now();
+            agent.join();
+            let what = format!("a thread cannot be started: {error}");
+            return Err(StartError(format!("{what}; raise the limit of threads (ulimit -u)")));
+        }
+        agent.crew.handles.readiness.enter(Phase::Running);
+        Ok(agent)
+    }
+
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.crew.handles.ledger
+    }
+
+    pub fn handles(&self) -> &Handles {
+        &self.crew.handles
+    }
+
+    /// Asks the agent to deliver what it accepted and end.
+    pub fn stop(&self) {
+        self.control.stop();
+    }
+
+    /// Watches over the agent until it has ended.
+    pub fn join(mut self) -> Outcome {
+        let reason = self.watch();
+        match reason {
+            Reason::Asked => tracing::info!("stopping: delivering what was accepted"),
+            Reason::SourcesEnded => tracing::info!("every source has ended: stopping"),
+            Reason::SinkEnded => tracing::info!("a sink's reader has gone: stopping"),
+            Reason::Failed => tracing::error!("a part has failed: stopping"),
+        }
+        let drained = Drain::new(&mut self.crew, &self.control, self.drain).run();
+        let ending = Ending { drained, quiet: reason == Reason::SinkEnded };
+        account::close(&mut self.crew, ending)
+    }
+
+    /// Returns when there is a reason to stop.
+    fn watch(&mut self) -> Reason {
+        loop {
+            self.crew.reap();
+            if self.crew.failed {
+                return Reason::Failed;
+            }
+            if self.control.wish() != Wish::Run {
+                return Reason::Asked;
+            }
+            if self.crew.sinks.iter().any(|(station, _)| station.is_over()) {
+                return Reason::SinkEnded;
+            }
+            if self.crew.sources.iter().all(|(station, _)| station.is_over()) {
+                return Reason::SourcesEnded;
+            }
+            if self.control.take_roll() {
+                tracing::info!("rolling all files");
+                self.crew.orders.roll_all();
+                self.crew.sinks.iter().for_each(|(station, _)| station.wake());
+            }
+            self.control.pause(LOOK);
+        }
+    }
+}
+
+/// Everything that matters is news and ends the pause; this is for what nobody thought of.
+const LOOK: Duration = Duration::from_secs(60);
+
+impl Crew {
+    fn man(
+        &mut self,
+        helpers: Vec<Box<dyn Worker>>,
+        sinks: Vec<build::SinkWorker>,
+        endpoint: Option<Box<dyn Worker>>,
+        sources: Vec<build::SourceWorker>,
+        control: &Control,
+    ) -> std::io::Result<()> {
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let start = |worker, core| Station::start(worker, core, Arc::clone(&clock), control);
+        for helper in helpers {
+            self.helpers.push(start(helper, None)?);
+        }
+        for sink in sinks {
+            self.sinks.push((start(sink.worker, sink.core)?, sink.channel));
+        }
+        if let Some(endpoint) = endpoint {
+            self.endpoint = Some(start(endpoint, None)?);
+        }
+        for source in sources {
+            self.sources.push((start(source.worker, source.core)?, source.counters));
+        }
+        Ok(())
+    }
+
+    /// Joins threads that have ended; a panic becomes an incident.
+    pub(super) fn reap(&mut self) {
+        let now = self.clock.now();
+        let sources = self.sources.iter_mut().map(|(station, _)| station);
+        let sinks = self.sinks.iter_mut().map(|(station, _)| station);
+        let mut panics = Vec::new();
+        for station in sources.chain(sinks).chain(&mut self.helpers) {
+            panics.extend(station.reap().map(|panic| (station.name.clone(), panic)));
+        }
+        self.failed |= !panics.is_empty();
+        // Data does not flow through the endpoint: without it the agent goes on.
+        let endpoint = self.endpoint.iter_mut();
+        panics.extend(endpoint.filter_map(|it| it.reap().map(|panic| (it.name.clone(), panic))));
+        for (name, panic) in panics {
+            let mut watch = self.handles.incidents.watch(&name);
+            watch.blocked(now, &format!("panicked: {panic}"));
+        }
+    }
+}
+
+impl Station {
+    fn start(
+        worker: Box<dyn Worker>,
+        core: Option<usize>,
+        clock: Arc<dyn Clock>,
+        control: &Control,
+    ) -> std::io::Result<Self> {
+        let name = worker.name().to_owned();
+        let over = Arc::new(AtomicBool::new(false));
+        let watched =
+            Watched { worker: Some(worker), over: Arc::clone(&over), control: control.clone() };
+        let post = Some(Post::start(Box::new(watched), core, clock)?);
+        Ok(Self { name, post, over })
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        // Acquire: pairs with the Release in `Watched::drop`; its counters are final.
+        self.over.load(Ordering::Acquire)
+    }
+
+    pub(super) fn close(&self) {
+        self.post.iter().for_each(Post::close);
+    }
+
+    pub(super) fn abandon(&self) {
+        self.post.iter().for_each(Post::abandon);
+    }
+
+    fn wake(&self) {
+        self.post.iter().for_each(Post::wake);
+    }
+
+    /// The text of its panic, once.
+    fn reap(&mut self) -> Option<String> {
+        if !self.is_over() {
+            return None;
+        }
+        self.post.take()?.join().err()
+    }
+}
+
+/// A worker whose end is news: when `over` is seen, everything it held has been given back.
+struct Watched {
+    worker: Option<Box<dyn Worker>>,
+    over: Arc<AtomicBool>,
+    control: Control,
+}
+
+impl Watched {
+    fn worker(&mut self) -> &mut dyn Worker {
+        self.worker.as_deref_mut().expect("it is there until the drop")
+    }
+}
+
+impl Worker for Watched {
+    fn name(&self) -> &str {
+        self.worker.as_ref().map_or("", |worker| worker.name())
+    }
+
+    fn work(&mut self, now: Now) -> Progress {
+        self.worker().work(now)
+    }
+
+    fn wait(&mut self, now: Now, until: Mono) {
+        self.worker().wait(now, until);
+    }
+
+    fn close(&mut self, now: Now) {
+        self.worker().close(now);
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.worker.as_ref().expect("it is there until the drop").waker()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        drop(self.worker.take());
+        self.over.store(true, Ordering::Release);
+        self.control.wake();
+    }
+}
+
+impl fmt::Display for Ready {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "agent {} is ready", self.agent)?;
+        for (name, bound) in &self.listeners {
+            write!(out, " {name}={}://{}", bound.transport, bound.address)?;
+        }
+        match self.admin {
+            Some(address) => write!(out, " admin=http://{address}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Thousands of connections and files need descriptors; the soft limit is often 1024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
+        }
+    }
+}

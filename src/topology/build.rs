@@ -1,0 +1,273 @@
+//! From a plan to workers: the last place that may allocate for the data path.
+//!
+//! In this order: counters, pool, credits, channels; sinks, whose recovery runs here; the admin
+//! endpoint; sources last, so that nobody can send before all is there. What fails is told with all
+//! its fellows of the same step, and everything built so far is dropped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::plan::{Plan, PlannedSource};
+use crate::channel::memory::MemoryChannel;
+use crate::channel::{Channel, Inlet, Valve};
+use crate::memory::{Credit, Pool};
+use crate::runtime::Worker;
+use crate::sink::{self, Orders, SinkContext};
+use crate::source::runner::SourceRunner;
+use crate::source::{self, Bound, SourceContext};
+use crate::storage::Disk;
+use crate::telemetry::{
+    ChannelCounters, Incidents, InletCounters, Ledger, Readiness, SinkCounters, SourceCounters,
+};
+use crate::time::Now;
+
+/// What an agent stands on: a real disk and clock, or a test's.
+#[derive(Clone)]
+pub struct Ground {
+    pub disk: Arc<dyn Disk>,
+    pub now: Now,
+}
+
+/// What the admin endpoint looks at.
+#[derive(Clone)]
+pub struct Handles {
+    pub ledger: Arc<Ledger>,
+    pub incidents: Arc<Incidents>,
+    pub readiness: Arc<Readiness>,
+}
+
+/// A bound endpoint and the worker that serves it.
+pub struct Endpoint {
+    pub address: SocketAddr,
+    pub worker: Box<dyn Worker>,
+}
+
+/// Binds the admin endpoint at `agent.admin`. The room that serves it stands above this one.
+pub type OpenEndpoint = fn(&str, Handles) -> Result<Option<Endpoint>, StartError>;
+
+/// No endpoint, whatever the configuration says.
+pub fn no_endpoint(_address: &str, _handles: Handles) -> Result<Option<Endpoint>, StartError> {
+    Ok(None)
+}
+
+/// Why an agent could not start, in one line: what and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+impl From<source::BuildError> for StartError {
+    fn from(error: source::BuildError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<sink::BuildError> for StartError {
+    fn from(error: sink::BuildError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Everything built and nothing running.
+pub struct Assembly {
+    pub handles: Handles,
+    pub orders: Arc<Orders>,
+    pub pool: Arc<Pool>,
+    pub channels: Vec<Arc<dyn Channel>>,
+    pub sources: Vec<SourceWorker>,
+    pub sinks: Vec<SinkWorker>,
+    pub helpers: Vec<Box<dyn Worker>>,
+    pub endpoint: Option<Endpoint>,
+    /// Each listener with the name of its source.
+    pub bound: Vec<(String, Bound)>,
+    /// What start-up recovery did.
+    pub notes: Vec<String>,
+}
+
+pub struct SourceWorker {
+    pub worker: Box<dyn Worker>,
+    pub core: Option<usize>,
+    pub counters: Arc<SourceCounters>,
+}
+
+pub struct SinkWorker {
+    pub worker: Box<dyn Worker>,
+    pub core: Option<usize>,
+    /// Index of the channel it reads.
+    pub channel: usize,
+}
+
+/// Every counter, by part and thread.
+struct Counters {
+    ledger: Arc<Ledger>,
+    sources: Vec<Vec<Arc<SourceCounters>>>,
+    /// For each source and each of its threads, one for each of its channels.
+    inlets: Vec<Vec<Vec<Arc<InletCounters>>>>,
+    channels: Vec<Arc<ChannelCounters>>,
+    sinks: Vec<Vec<Arc<SinkCounters>>>,
+}
+
+pub fn build(
+    plan: &Plan,
+    ground: &Ground,
+    open_endpoint: OpenEndpoint,
+) -> Result<Assembly, Vec<StartError>> {
+    let pages = usize::try_from(plan.budget.pages).expect("the sum bounds it");
+    let pool = Pool::new(pages, plan.budget.page_bytes);
+    let counters = count(plan, &pool, ground.now);
+    let channels = channels(plan, &counters);
+    let incidents = Incidents::new();
+    let readiness = Arc::new(Readiness::new(Arc::clone(&incidents)));
+    let handles = Handles { ledger: Arc::clone(&counters.ledger), incidents, readiness };
+    let mut assembly = Assembly {
+        handles,
+        orders: Arc::default(),
+        pool,
+        channels,
+        sources: Vec::new(),
+        sinks: Vec::new(),
+        helpers: Vec::new(),
+        endpoint: None,
+        bound: Vec::new(),
+        notes: Vec::new(),
+    };
+    let mut errors = Vec::new();
+    assembly.add_sinks(plan, ground, &counters, &mut errors);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    match open_endpoint(&plan.admin, assembly.handles.clone()) {
+        Ok(endpoint) => assembly.endpoint = endpoint,
+        Err(error) => errors.push(error),
+    }
+    assembly.add_sources(plan, &counters, &mut errors);
+    if errors.is_empty() { Ok(assembly) } else { Err(errors) }
+}
+
+fn count(plan: &Plan, pool: &Arc<Pool>, now: Now) -> Counters {
+    let mut builder = Ledger::builder(&plan.name);
+    builder.started(now.wall);
+    let mut sources = Vec::new();
+    let mut inlets = Vec::new();
+    for source in &plan.sources {
+        let threads = 0..source.plan.threads();
+        sources.push(threads.clone().map(|_| builder.source(&source.name).worker()).collect());
+        let inlet_of = |channel: &usize| {
+            let name = &plan.channels[*channel].name;
+            builder.channel(name).inlet()
+        };
+        let mut inlet_of = inlet_of;
+        inlets.push(threads.map(|_| source.channels.iter().map(&mut inlet_of).collect()).collect());
+    }
+    let channels = plan.channels.iter().map(|channel| builder.channel(&channel.name).counters());
+    let channels = channels.collect();
+    let sinks = plan.sinks.iter().map(|sink| {
+        let channel = &plan.channels[sink.channel].name;
+        let worker = |_| builder.sink(&sink.name, channel).worker();
+        (0..sink.plan.threads()).map(worker).collect()
+    });
+    let sinks = sinks.collect();
+    let of_pool = Arc::clone(pool);
+    builder.pool(u64::from(pool.pages()), move || u64::from(of_pool.free()));
+    Counters { ledger: builder.build(), sources, inlets, channels, sinks }
+}
+
+fn channels(plan: &Plan, counters: &Counters) -> Vec<Arc<dyn Channel>> {
+    let channels = plan.channels.iter().zip(&counters.channels).map(|(planned, counters)| {
+        let bytes = u64::from(planned.credit) * plan.budget.page_bytes as u64;
+        counters.capacity_bytes.set(bytes);
+        let credit = Arc::new(Credit::new(planned.credit));
+        let channel = MemoryChannel::new(planned.name.clone(), credit, Arc::clone(counters));
+        Arc::new(channel) as Arc<dyn Channel>
+    });
+    channels.collect()
+}
+
+impl Assembly {
+    fn add_sinks(
+        &mut self,
+        plan: &Plan,
+        ground: &Ground,
+        counters: &Counters,
+        errors: &mut Vec<StartError>,
+    ) {
+        for (planned, counters) in plan.sinks.iter().zip(&counters.sinks) {
+            let context = SinkContext {
+                name: planned.name.clone(),
+                channel: Arc::clone(&self.channels[planned.channel]),
+                counters: counters.clone(),
+                incidents: Arc::clone(&self.handles.incidents),
+                disk: Arc::clone(&ground.disk),
+                orders: Arc::clone(&self.orders),
+                page_bytes: plan.budget.page_bytes,
+                event_bytes_max: planned.event_bytes_max,
+                now: ground.now,
+            };
+            match planned.plan.build(&context) {
+                Ok(built) => {
+                    let cores = planned.cores.iter().copied().chain(std::iter::repeat(None));
+                    let workers = built.workers.into_iter().zip(cores);
+                    let channel = planned.channel;
+                    self.sinks.extend(workers.map(|(worker, core)| SinkWorker {
+                        worker,
+                        core,
+                        channel,
+                    }));
+                    self.helpers.extend(built.helpers);
+                    let note = |note| format!("sinks.{}: {note}", planned.name);
+                    self.notes.extend(built.notes.into_iter().map(note));
+                }
+                Err(error) => errors.push(error.into()),
+            }
+        }
+    }
+
+    fn add_sources(&mut self, plan: &Plan, counters: &Counters, errors: &mut Vec<StartError>) {
+        for (index, planned) in plan.sources.iter().enumerate() {
+            let context = SourceContext {
+                name: planned.name.clone(),
+                want_pri: planned.want_pri,
+                page_bytes: plan.budget.page_bytes,
+                counters: counters.sources[index].clone(),
+                incidents: Arc::clone(&self.handles.incidents),
+            };
+            match planned.plan.build(&context) {
+                Ok(built) => {
+                    let name = |bound| (planned.name.clone(), bound);
+                    self.bound.extend(built.bound.into_iter().map(name));
+                    assert_eq!(built.sources.len(), planned.cores.len(), "one a thread");
+                    for (thread, source) in built.sources.into_iter().enumerate() {
+                        let inlets = &counters.inlets[index][thread];
+                        let own = &counters.sources[index][thread];
+                        let worker = self.source_worker(plan, planned, thread, source, inlets, own);
+                        self.sources.push(worker);
+                    }
+                }
+                Err(error) => errors.push(error.into()),
+            }
+        }
+    }
+
+    fn source_worker(
+        &self,
+        plan: &Plan,
+        planned: &PlannedSource,
+        thread: usize,
+        source: Box<dyn source::Source>,
+        inlets: &[Arc<InletCounters>],
+        counters: &Arc<SourceCounters>,
+    ) -> SourceWorker {
+        let inlets = planned.channels.iter().zip(inlets).map(|(channel, counters)| Inlet {
+            channel: Arc::clone(&self.channels[*channel]),
+            when_full: plan.channels[*channel].when_full,
+            counters: Arc::clone(counters),
+        });
+        let valve = Valve::new(Arc::clone(&self.pool), inlets.collect(), &source.waker());
+        let name = format!("source.{}.{thread}", planned.name);
+        let runner = SourceRunner::new(name, source, valve, Arc::clone(counters), planned.pace);
+        SourceWorker {
+            worker: Box::new(runner),
+            core: planned.cores[thread],
+            counters: Arc::clone(counters),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! From a configuration to a running agent, and back to rest.
+//!
+//! ```text
+//! Config ──plan──▶ Plan ──build──▶ Assembly ──start──▶ Agent ──stop, drain──▶ Outcome
+//!          pure           allocates            threads           the ledger
+//! ```
+//!
+//! Promises: planning binds and creates nothing and tells every mistake at once; after `build`
+//! nothing is allocated for a batch; a start that fails leaves nothing behind; a stop delivers
+//! what was accepted, or counts it as lost{shutdown} when the drain's time is over.
+//!
+//! Reading order: [`plan`] what a configuration means · `sections` one part's table · `links` who
+//! reads and writes which channel · `listeners` who wants the same address · `cores` · `budget`
+//! the memory sum · [`report`] the plan as text · [`build`] · [`agent`] threads, and the wish to
+//! stop · `drain` · `account` what is counted at the end.
+
+mod account;
+pub mod agent;
+pub mod budget;
+pub mod build;
+mod control;
+mod cores;
+mod drain;
+mod links;
+mod listeners;
+mod parts;
+pub mod plan;
+pub mod report;
+mod sections;
+#[cfg(test)]
+mod tests;
+
+pub use agent::{Agent, Outcome, Ready};
+pub use build::{Assembly, Endpoint, Ground, OpenEndpoint, StartError};
+pub use control::Control;
+pub use cores::Machine;
+pub use parts::Parts;
+pub use plan::{Plan, plan};

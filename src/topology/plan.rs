@@ -1,0 +1,357 @@
+//! What a configuration means: pure, nothing bound, nothing created.
+//!
+//! Every mistake that can be seen without touching the world is told here, all at once. A `Plan` is
+//! valid: who builds from it never re-checks.
+
+use std::time::Duration;
+
+use super::budget::{self, Budget, ChannelDemand, Demand, Refusal};
+use super::cores::{Dealer, Machine};
+use super::links::{self, Links};
+use super::listeners;
+use super::parts::Parts;
+use super::sections::{self, AgentDraft, ChannelDraft, SinkDraft, SourceDraft};
+use crate::channel::WhenFull;
+use crate::config::units::{show_duration, show_size};
+use crate::config::{AgentConfig, Problem, Setting};
+use crate::limits;
+use crate::memory::MemoryLine;
+use crate::sink::SinkPlan;
+use crate::source::SourcePlan;
+use crate::source::runner::Pace;
+use crate::time::duration_ns;
+
+/// A whole agent, ready to be built.
+pub struct Plan {
+    pub name: String,
+    pub drain: Duration,
+    /// `HOST:PORT`, or `off`.
+    pub admin: String,
+    pub sources: Vec<PlannedSource>,
+    pub channels: Vec<PlannedChannel>,
+    pub sinks: Vec<PlannedSink>,
+    pub budget: Budget,
+    /// The cores the agent's threads take turns on; empty when they run anywhere.
+    pub machine: Machine,
+    pub settings: Vec<Setting>,
+}
+
+pub struct PlannedSource {
+    pub name: String,
+    pub kind: &'static str,
+    pub plan: Box<dyn SourcePlan>,
+    /// Indices of its channels.
+    pub channels: Vec<usize>,
+    /// A core, or none, for each thread.
+    pub cores: Vec<Option<usize>>,
+    pub want_pri: bool,
+    pub pace: Pace,
+    pub settings: Vec<Setting>,
+}
+
+pub struct PlannedChannel {
+    pub name: String,
+    pub kind: &'static str,
+    pub when_full: WhenFull,
+    /// How many batches it may hold.
+    pub credit: u32,
+    /// It stands in no file.
+    pub implied: bool,
+    pub settings: Vec<Setting>,
+}
+
+pub struct PlannedSink {
+    pub name: String,
+    pub kind: &'static str,
+    pub plan: Box<dyn SinkPlan>,
+    /// Index of its channel.
+    pub channel: usize,
+    pub cores: Vec<Option<usize>>,
+    pub event_bytes_max: usize,
+    pub settings: Vec<Setting>,
+}
+
+/// Everything read, names resolved, nothing decided.
+struct Draft {
+    agent: AgentDraft,
+    sources: Vec<SourceDraft>,
+    channels: Vec<ChannelDraft>,
+    sinks: Vec<SinkDraft>,
+    links: Links,
+}
+
+/// Connections, requests and pages of the admin endpoint.
+const ADMIN_BYTES: u64 = 1 << 20;
+/// Rings, counters, histograms, incidents, threads' own records.
+const FRAME_BYTES: u64 = 1 << 20;
+
+/// A path changes with the clock at multiples of its unit, and zones are off by multiples of
+/// 15 minutes: a slice no longer than that is a slice in every zone.
+const ZONE_SLICE: Duration = Duration::from_secs(15 * 60);
+
+/// Plans one agent. What is wrong goes to the configuration's diagnostics; with errors there is no
+/// plan. The configuration itself may hold errors already, and then there is none either.
+pub fn plan(config: &AgentConfig, parts: &Parts, machine: &Machine) -> Option<Plan> {
+    let agent = sections::agent(config, machine);
+    let source = |component| sections::source(component, parts, machine);
+    let sources: Vec<_> = config.sources.iter().map(source).collect();
+    let mut channels: Vec<_> =
+        config.channels.iter().map(|component| sections::channel(component, parts)).collect();
+    let sink = |component| sections::sink(component, parts, machine);
+    let sinks: Vec<_> = config.sinks.iter().map(sink).collect();
+    let diagnostics = agent.section.diagnostics().clone();
+    let implied_kind = parts.channels.first().map_or("memory", |kind| kind.name);
+    let links = links::resolve(&sources, &mut channels, &sinks, implied_kind, &diagnostics);
+    listeners::check(&agent, &sources);
+    listeners::check_places(&sinks);
+    let draft = Draft { agent, sources, channels, sinks, links };
+    check_threads(&draft, machine);
+    // A sum over parts that are not understood would only mislead.
+    let budget = if draft.is_whole() { spend(&draft) } else { None };
+    if diagnostics.has_errors() {
+        return None;
+    }
+    Some(draft.decide(budget?, machine))
+}
+
+impl Draft {
+    fn is_whole(&self) -> bool {
+        self.agent.section.usable("memory")
+            && !self.sources.is_empty()
+            && !self.sinks.is_empty()
+            && self.sources.iter().all(|source| source.plan.is_some())
+            && self.sinks.iter().all(|sink| sink.plan.is_some())
+            && self.channels.iter().all(|channel| !channel.kind.is_empty())
+            && self.links.sources.iter().all(|channels| !channels.is_empty())
+            && self.links.sinks.iter().all(Option::is_some)
+    }
+
+    fn sources_of(&self, channel: usize) -> impl Iterator<Item = &SourceDraft> {
+        let pairs = self.sources.iter().zip(&self.links.sources);
+        pairs.filter(move |(_, channels)| channels.contains(&channel)).map(|(source, _)| source)
+    }
+
+    fn sinks_of(&self, channel: usize) -> impl Iterator<Item = &SinkDraft> {
+        let pairs = self.sinks.iter().zip(&self.links.sinks);
+        pairs.filter(move |(_, of)| **of == Some(channel)).map(|(sink, _)| sink)
+    }
+
+    /// The longest event that can come out of a channel.
+    fn event_bytes_max(&self, channel: usize) -> usize {
+        let longest = self.sources_of(channel).filter_map(|source| source.plan.as_ref());
+        let longest = longest.map(|plan| plan.event_bytes_max()).max();
+        longest.unwrap_or(limits::EVENT_BYTES_DEFAULT)
+    }
+
+    /// Batches are never too few, nor too small: the plan, all of it.
+    fn decide(self, budget: Budget, machine: &Machine) -> Plan {
+        let mut dealer = Dealer::new(self.agent.cores.as_ref(), machine);
+        let channel_of = |sink: usize| self.links.sinks[sink].expect("a whole draft is linked");
+        let event_bytes_max: Vec<usize> =
+            (0..self.sinks.len()).map(|sink| self.event_bytes_max(channel_of(sink))).collect();
+        let reach = self.links.sources.iter().map(|channels| self.reach(channels));
+        let reach: Vec<(bool, Pace)> = reach.collect();
+        let mut sources = Vec::new();
+        let pairs = self.sources.into_iter().zip(self.links.sources);
+        for ((draft, channels), (want_pri, pace)) in pairs.zip(reach) {
+            let plan = draft.plan.expect("a whole draft has every plan");
+            let cores = dealer.deal(draft.cores.as_ref(), plan.threads(), machine);
+            let settings = draft.section.settings();
+            let (name, kind) = (draft.name.value, draft.kind);
+            sources.push(PlannedSource {
+                name,
+                kind,
+                plan,
+                channels,
+                cores,
+                want_pri,
+                pace,
+                settings,
+            });
+        }
+        let channels =
+            self.channels.into_iter().zip(&budget.credits).map(|(draft, credit)| PlannedChannel {
+                name: draft.name.value,
+                kind: draft.kind,
+                when_full: draft.when_full,
+                credit: u32::try_from(*credit).expect("the sum bounds it"),
+                implied: draft.section.is_none(),
+                settings: draft.section.map_or_else(Vec::new, |section| section.settings()),
+            });
+        let channels = channels.collect();
+        let mut sinks = Vec::new();
+        let pairs = self.sinks.into_iter().zip(self.links.sinks);
+        for ((draft, channel), event_bytes_max) in pairs.zip(event_bytes_max) {
+            let plan = draft.plan.expect("a whole draft has every plan");
+            let channel = channel.expect("a whole draft is linked");
+            let cores = dealer.deal(draft.cores.as_ref(), plan.threads(), machine);
+            let settings = draft.section.settings();
+            let (name, kind) = (draft.name.value, draft.kind);
+            sinks.push(PlannedSink { name, kind, plan, channel, cores, event_bytes_max, settings });
+        }
+        Plan {
+            name: self.agent.name,
+            drain: self.agent.drain,
+            admin: self.agent.admin,
+            sources,
+            channels,
+            sinks,
+            budget,
+            machine: machine.clone(),
+            settings: self.agent.section.settings(),
+        }
+    }
+
+    /// What the sinks that these channels reach ask of a source.
+    fn reach(&self, channels: &[usize]) -> (bool, Pace) {
+        let plans = || {
+            let sinks = channels.iter().flat_map(|channel| self.sinks_of(*channel));
+            sinks.filter_map(|sink| sink.plan.as_ref())
+        };
+        let age = plans().map(|plan| plan.batch_age()).min().unwrap_or(Duration::from_secs(1)) / 2;
+        let slice = plans().filter_map(|plan| plan.path_slice()).min();
+        let slice_ns = slice.map(|slice| {
+            i64::try_from(duration_ns(slice.min(ZONE_SLICE))).expect("15 minutes fit")
+        });
+        (plans().any(|plan| plan.wants_pri()), Pace { age, slice_ns })
+    }
+}
+
+/// Threads that do not fit a bell, or only take turns on their cores.
+fn check_threads(draft: &Draft, machine: &Machine) {
+    let diagnostics = draft.agent.section.diagnostics();
+    let threads_of = |source: &SourceDraft| source.plan.as_ref().map_or(0, |plan| plan.threads());
+    let threads: usize = draft.sources.iter().map(threads_of).sum();
+    let max = limits::SLEEPERS_MAX;
+    if threads > max {
+        let what = format!("the sources have {threads} threads together, {max} are possible");
+        let span = draft.sources[0].section.header();
+        diagnostics.error(span, what, "lower `threads` of some");
+    }
+    for (index, channel) in draft.channels.iter().enumerate() {
+        let sinks = draft.sinks_of(index).filter_map(|sink| sink.plan.as_ref());
+        let threads: usize = sinks.map(|plan| plan.threads()).sum();
+        if threads > max {
+            let name = &channel.name;
+            let what = format!("{threads} sink threads read the channel `{name}`, {max} can");
+            diagnostics.error(name.span.clone(), what, "lower `threads` of some");
+        }
+    }
+    let cores = machine.cores.len();
+    let sources = draft.sources.iter().map(|it| (&it.section, threads_of(it)));
+    let sinks = draft
+        .sinks
+        .iter()
+        .map(|it| (&it.section, it.plan.as_ref().map_or(0, |plan| plan.threads())));
+    for (section, threads) in sources.chain(sinks) {
+        if cores > 0 && threads > cores {
+            let what = format!("{} has {threads} threads for {cores} cores", section.title());
+            section.warn("threads", what, format!("`threads = {cores}` does the same work"));
+        }
+    }
+}
+
+/// The memory sum, or why there is none, told.
+fn spend(draft: &Draft) -> Option<Budget> {
+    let demand = demand(draft);
+    let refusal = match budget::spend(&demand) {
+        Ok(budget) => return Some(budget),
+        Err(refusal) => refusal,
+    };
+    let agent = &draft.agent.section;
+    let diagnostics = agent.diagnostics();
+    match refusal {
+        Refusal::Capacity(channels) => {
+            for (index, least_bytes) in channels {
+                let channel = &draft.channels[index];
+                let section = channel.section.as_ref().expect("a capacity stands in a section");
+                let batches = demand.channels[index].batches_min;
+                let what = format!(
+                    "the capacity of `{}` is too small: its threads need {batches} batches of {}",
+                    channel.name,
+                    show_size(least_bytes / batches)
+                );
+                section.fail("capacity", what, format!("at least {}", show_size(least_bytes)));
+            }
+        }
+        Refusal::Capacities { bytes } => {
+            let what = format!(
+                "the channels' capacities are {} together, and `agent.memory` is {}",
+                show_size(bytes),
+                show_size(demand.memory_bytes)
+            );
+            let mut problem = Problem::error(what);
+            for channel in draft.channels.iter().filter(|it| it.capacity_bytes.is_some()) {
+                let section = channel.section.as_ref().expect("a capacity stands in a section");
+                problem = problem.at(section.span("capacity"), "");
+            }
+            diagnostics.push(problem.remedy("lower them, or raise `memory` in `[agent]`"));
+        }
+        Refusal::Memory { least_bytes, lines } => {
+            let what = format!(
+                "`agent.memory` is {}, and this plan needs {}",
+                show_size(demand.memory_bytes),
+                show_size(least_bytes)
+            );
+            let sum: Vec<String> = lines.iter().map(show_line).collect();
+            let remedy = format!("the least sum is\n{}", sum.join("\n"));
+            diagnostics.push(Problem::error(what).at(agent.span("memory"), "").remedy(remedy));
+        }
+    }
+    None
+}
+
+/// `sources.net      0.5 MiB  64 datagram slots`.
+pub(super) fn show_line(line: &MemoryLine) -> String {
+    let mib = line.bytes as f64 / f64::from(1 << 20);
+    format!("{:<18}{mib:>10.2} MiB  {}", line.part, line.what)
+}
+
+fn demand(draft: &Draft) -> Demand {
+    let mut fixed = Vec::new();
+    let mut in_hands = Vec::new();
+    let mut event_bytes_max = 0;
+    for (source, channels) in draft.sources.iter().zip(&draft.links.sources) {
+        let Some(plan) = &source.plan else { continue };
+        fixed.extend(plan.memory(&source.name));
+        event_bytes_max = plan.event_bytes_max().max(event_bytes_max);
+        let drops = |channel: &usize| draft.channels[*channel].when_full == WhenFull::DropNewest;
+        if channels.iter().all(drops) {
+            let why = "in the hands of threads that drop".to_owned();
+            in_hands.push((format!("sources.{}", source.name), why, plan.threads() as u64));
+        }
+    }
+    for (sink, channel) in draft.sinks.iter().zip(&draft.links.sinks) {
+        let (Some(plan), Some(channel)) = (&sink.plan, channel) else { continue };
+        fixed.extend(plan.memory(&sink.name, draft.event_bytes_max(*channel)));
+        let why = "in hands after their turn".to_owned();
+        in_hands.push((format!("sinks.{}", sink.name), why, plan.pages_in_hand() as u64));
+    }
+    if draft.agent.admin != "off" {
+        fixed.push(MemoryLine::new("admin", "connections and pages", ADMIN_BYTES));
+    }
+    fixed.push(MemoryLine::new("agent", "rings, counters, incidents", FRAME_BYTES));
+    let channels = draft.channels.iter().enumerate().map(|(index, channel)| {
+        let sources = draft.sources_of(index).filter_map(|source| source.plan.as_ref());
+        let sinks = draft.sinks_of(index).filter_map(|sink| sink.plan.as_ref());
+        let threads = sources.map(|plan| plan.threads()).sum::<usize>()
+            + sinks.map(|plan| plan.threads()).sum::<usize>();
+        ChannelDemand {
+            name: channel.name.value.clone(),
+            capacity_bytes: channel.capacity_bytes,
+            batches_min: threads as u64 + 2,
+        }
+    });
+    Demand {
+        memory_bytes: draft.agent.memory_bytes,
+        fixed,
+        event_bytes_max,
+        channels: channels.collect(),
+        in_hands,
+    }
+}
+
+/// `drain 20s`: for the first line of the report.
+pub(super) fn show_drain(plan: &Plan) -> String {
+    show_duration(plan.drain)
+}

@@ -1,0 +1,137 @@
+//! The plan as text: what `check` prints.
+
+use std::fmt::Write;
+
+use super::cores::show;
+use super::plan::{self, Plan};
+use crate::channel::WhenFull;
+use crate::config::Setting;
+use crate::config::units::show_size;
+
+/// Threads and cores, the flow, the memory sum, and every key in effect. Ends with a newline.
+pub fn text(plan: &Plan) -> String {
+    let mut text = String::new();
+    head(plan, &mut text);
+    sources(plan, &mut text);
+    channels(plan, &mut text);
+    sinks(plan, &mut text);
+    memory(plan, &mut text);
+    settings(plan, &mut text);
+    text
+}
+
+macro_rules! line {
+    ($text:expr, $($argument:tt)*) => {
+        writeln!($text, $($argument)*).expect("a String takes everything")
+    };
+}
+
+fn head(plan: &Plan, text: &mut String) {
+    let threads = plan.sources.iter().map(|source| source.cores.len()).sum::<usize>()
+        + plan.sinks.iter().map(|sink| sink.cores.len()).sum::<usize>();
+    let cores = match plan.machine.cores.as_slice() {
+        [] => String::new(),
+        cores => format!(" on cores {}", show(cores)),
+    };
+    line!(text, "agent {}: {threads} threads{cores}, drain {}", plan.name, plan::show_drain(plan));
+    match plan.admin.as_str() {
+        "off" => line!(text, "admin endpoint: off"),
+        address => line!(text, "admin endpoint: http://{address}"),
+    }
+}
+
+fn sources(plan: &Plan, text: &mut String) {
+    line!(text, "\nsources");
+    for source in &plan.sources {
+        let channels: Vec<&str> =
+            source.channels.iter().map(|channel| plan.channels[*channel].name.as_str()).collect();
+        let threads = threads(&source.cores);
+        let channels = channels.join(", ");
+        line!(text, "  {} ({}): {threads} → {channels}", source.name, source.kind);
+        for listener in source.plan.listeners() {
+            line!(text, "    listens on {listener}");
+        }
+    }
+}
+
+fn channels(plan: &Plan, text: &mut String) {
+    line!(text, "\nchannels");
+    for (index, channel) in plan.channels.iter().enumerate() {
+        let writers = plan.sources.iter().filter(|source| source.channels.contains(&index));
+        let writers: Vec<&str> = writers.map(|source| source.name.as_str()).collect();
+        let readers = plan.sinks.iter().filter(|sink| sink.channel == index);
+        let readers: Vec<&str> = readers.map(|sink| sink.name.as_str()).collect();
+        let (writers, readers) = (writers.join(", "), readers.join(", "));
+        let implied = if channel.implied { ", implied" } else { "" };
+        line!(text, "  {} ({}{implied}): {writers} → {readers}", channel.name, channel.kind);
+        let size = plan.budget.page_bytes as u64;
+        let capacity = show_size(u64::from(channel.credit) * size);
+        let full = match channel.when_full {
+            WhenFull::Wait => "senders wait",
+            WhenFull::DropNewest => "the newest is dropped and counted",
+        };
+        let (credit, size) = (channel.credit, show_size(size));
+        line!(text, "    holds {capacity}: {credit} batches of {size}; when full {full}");
+    }
+}
+
+fn sinks(plan: &Plan, text: &mut String) {
+    line!(text, "\nsinks");
+    for sink in &plan.sinks {
+        let (channel, threads) = (&plan.channels[sink.channel].name, threads(&sink.cores));
+        line!(text, "  {} ({}): {channel} → {threads}", sink.name, sink.kind);
+        if let Some(place) = sink.plan.place() {
+            line!(text, "    writes to {place}");
+        }
+    }
+}
+
+/// `2 threads on cores 0, 1`.
+fn threads(cores: &[Option<usize>]) -> String {
+    let count = match cores.len() {
+        1 => "1 thread".to_owned(),
+        count => format!("{count} threads"),
+    };
+    let pinned: Vec<String> = cores.iter().flatten().map(usize::to_string).collect();
+    match pinned.len() {
+        0 => format!("{count}, not pinned"),
+        1 => format!("{count} on core {}", pinned[0]),
+        _ => format!("{count} on cores {}", pinned.join(", ")),
+    }
+}
+
+fn memory(plan: &Plan, text: &mut String) {
+    line!(text, "\nmemory {}", show_size(plan.budget.memory_bytes));
+    for part in &plan.budget.lines {
+        line!(text, "  {}", plan::show_line(part));
+    }
+    let rest = plan.budget.memory_bytes.saturating_sub(plan.budget.bytes());
+    let rest = crate::memory::MemoryLine::new("", "not used", rest);
+    line!(text, "  {}", plan::show_line(&rest));
+}
+
+/// A configuration that says everything: what was left out is marked.
+fn settings(plan: &Plan, text: &mut String) {
+    line!(text, "\nsettings");
+    let table = |text: &mut String, title: String, settings: &[Setting]| {
+        line!(text, "  [{title}]");
+        for setting in settings {
+            let Setting { key, value, explicit } = setting;
+            match (value, explicit) {
+                (Some(value), true) => line!(text, "  {key} = {value}"),
+                (Some(value), false) => line!(text, "  {key} = {value}  # default"),
+                (None, _) => line!(text, "  # {key} is not set"),
+            }
+        }
+    };
+    table(text, "agent".to_owned(), &plan.settings);
+    for source in &plan.sources {
+        table(text, format!("sources.{}", source.name), &source.settings);
+    }
+    for channel in plan.channels.iter().filter(|channel| !channel.implied) {
+        table(text, format!("channels.{}", channel.name), &channel.settings);
+    }
+    for sink in &plan.sinks {
+        table(text, format!("sinks.{}", sink.name), &sink.settings);
+    }
+}

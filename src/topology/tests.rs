@@ -1,0 +1,1 @@
+//! Agents in this process, with sources and sinks of the tests' own.
