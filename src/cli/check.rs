@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{Failure, text};
+use super::{Failure, output};
 use crate::config::Config;
 use crate::topology::{Machine, Parts, plan, report};
 
@@ -21,7 +21,7 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let config = match Config::load(&args.config) {
         Ok(config) => config,
         Err(diagnostics) => {
-            text::diagnose(&diagnostics);
+            output::diagnose(&diagnostics);
             return Failure::Usage.into();
         }
     };
@@ -34,9 +34,9 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let plans = agents.iter().flatten();
     let plans = plans.map(|agent| plan(agent, &Parts::default(), &machine));
     let reports: Vec<String> = plans.flatten().map(|plan| report::text(&plan)).collect();
-    text::diagnose(config.diagnostics());
+    output::diagnose(config.diagnostics());
     if config.diagnostics().has_errors() {
         return Failure::Usage.into();
     }
-    text::print(&reports.join("\n"))
+    output::print(&reports.join("\n"))
 }

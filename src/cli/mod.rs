@@ -1,17 +1,14 @@
-//! Arguments to commands; one file a command.
-
-pub mod cat;
-pub mod inspect;
-mod output;
-pub mod repair;
 //! Arguments → command; one file a command.
 //!
 //! Exit codes: 0 done · 1 it ran and failed, or found a difference · 2 usage or configuration. A
 //! closed pipe ends a command quietly. No colour and no progress where there is no terminal.
 
+pub mod cat;
 mod check;
+pub mod inspect;
+mod output;
+pub mod repair;
 mod run;
-mod text;
 
 use std::process::ExitCode;
 
@@ -28,8 +25,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    Check(check::CheckArgs),
     Run(run::RunArgs),
+    Check(check::CheckArgs),
+    Cat(cat::CatArgs),
+    Inspect(inspect::InspectArgs),
+    Repair(repair::RepairArgs),
 }
 
 /// Why a command ends without having done its work; the text has been printed.
@@ -60,7 +60,10 @@ pub fn main() -> ExitCode {
         }
     };
     match &arguments.command {
-        Command::Check(args) => check::run(args),
         Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Cat(args) => cat::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Repair(args) => repair::run(args),
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-use super::{Failure, text};
+use super::{Failure, output};
 use crate::admin;
 use crate::config::Config;
 use crate::runtime::thread;
@@ -29,20 +29,20 @@ pub(super) struct RunArgs {
 
 pub(super) fn run(args: &RunArgs) -> ExitCode {
     if let Err(error) = log::start(log::LogFormat::Text) {
-        text::complain(&format!("flumen run: {error}\n"));
+        output::complain(&format!("flumen run: {error}\n"));
         return Failure::Usage.into();
     }
     let Some(plan) = read(args) else { return Failure::Usage.into() };
     // Before anything starts: a stop asked for during the start is a stop.
     let control = Control::default();
     if let Err(error) = follow_signals(control.clone()) {
-        text::complain(&format!("flumen run: signals cannot be followed: {error}\n"));
+        output::complain(&format!("flumen run: signals cannot be followed: {error}\n"));
         return Failure::Failed.into();
     }
     let agent = match Agent::start(&plan, &control, admin::endpoint::open) {
         Ok(agent) => agent,
         Err(errors) => {
-            errors.iter().for_each(|error| text::complain(&format!("flumen run: {error}\n")));
+            errors.iter().for_each(|error| output::complain(&format!("flumen run: {error}\n")));
             return Failure::Usage.into();
         }
     };
@@ -54,13 +54,13 @@ fn read(args: &RunArgs) -> Option<Plan> {
     let config = match Config::load(&args.config) {
         Ok(config) => config,
         Err(diagnostics) => {
-            text::diagnose(&diagnostics);
+            output::diagnose(&diagnostics);
             return None;
         }
     };
     let agent = config.agent(args.agent.as_deref());
     let plan = agent.and_then(|agent| plan(&agent, &Parts::default(), &Machine::here()));
-    text::diagnose(config.diagnostics());
+    output::diagnose(config.diagnostics());
     plan
 }
 

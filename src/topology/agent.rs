@@ -35,7 +35,7 @@ pub struct Agent {
 
 /// Everybody who works, and what they work with.
 pub(super) struct Crew {
-    pub(super) clock: Arc<SystemClock>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) handles: Handles,
     pub(super) orders: Arc<Orders>,
     pub(super) channels: Vec<Arc<dyn Channel>>,
@@ -91,17 +91,17 @@ impl Agent {
         open_endpoint: OpenEndpoint,
     ) -> Result<Self, Vec<StartError>> {
         raise_file_limit();
-        let clock = Arc::new(SystemClock::default());
-        let ground = Ground { disk: Arc::new(OsDisk), now: clock.now() };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let ground = Ground { disk: Arc::new(OsDisk), clock };
         let assembly = build::build(plan, &ground, open_endpoint)?;
-        Self::man(plan, control, clock, assembly).map_err(|error| vec![error])
+        Self::man(plan, control, ground.clock, assembly).map_err(|error| vec![error])
     }
 
     /// Puts every worker on its thread.
     fn man(
         plan: &Plan,
         control: &Control,
-        clock: Arc<SystemClock>,
+        clock: Arc<dyn Clock>,
         assembly: Assembly,
     ) -> Result<Self, StartError> {
         assembly.notes.iter().for_each(|note| tracing::info!("{note}"));
@@ -213,7 +213,7 @@ impl Crew {
         sources: Vec<build::SourceWorker>,
         control: &Control,
     ) -> std::io::Result<()> {
-        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let clock = Arc::clone(&self.clock);
         let start = |worker, core| Station::start(worker, core, Arc::clone(&clock), control);
         for helper in helpers {
             self.helpers.push(start(helper, None)?);

@@ -12,6 +12,7 @@ use crate::channel::memory::MemoryChannel;
 use crate::channel::{Channel, Inlet, Valve};
 use crate::memory::{Credit, Pool};
 use crate::runtime::Worker;
+use crate::runtime::clock::Clock;
 use crate::sink::{self, Orders, SinkContext};
 use crate::source::runner::SourceRunner;
 use crate::source::{self, Bound, SourceContext};
@@ -25,7 +26,7 @@ use crate::time::Now;
 #[derive(Clone)]
 pub struct Ground {
     pub disk: Arc<dyn Disk>,
-    pub now: Now,
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What the admin endpoint looks at.
@@ -113,7 +114,7 @@ pub fn build(
 ) -> Result<Assembly, Vec<StartError>> {
     let pages = usize::try_from(plan.budget.pages).expect("the sum bounds it");
     let pool = Pool::new(pages, plan.budget.page_bytes);
-    let counters = count(plan, &pool, ground.now);
+    let counters = count(plan, &pool, ground.clock.now());
     let channels = channels(plan, &counters);
     let incidents = Incidents::new();
     let readiness = Arc::new(Readiness::new(Arc::clone(&incidents)));
@@ -197,10 +198,11 @@ impl Assembly {
                 counters: counters.clone(),
                 incidents: Arc::clone(&self.handles.incidents),
                 disk: Arc::clone(&ground.disk),
+                clock: Arc::clone(&ground.clock),
                 orders: Arc::clone(&self.orders),
                 page_bytes: plan.budget.page_bytes,
                 event_bytes_max: planned.event_bytes_max,
-                now: ground.now,
+                now: ground.clock.now(),
             };
             match planned.plan.build(&context) {
                 Ok(built) => {
