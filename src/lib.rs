@@ -34,6 +34,7 @@ pub mod source;
 pub mod storage;
 pub mod sync;
 pub mod sys;
+pub mod syslog;
 pub mod telemetry;
 pub mod time;
 pub mod topology;

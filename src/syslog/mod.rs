@@ -1,0 +1,7 @@
+//! What a syslog message says: pure functions over bytes, no I/O and no allocation a message.
+//!
+//! - [`compose`]: realistic varied messages for the generator source and the load generator;
+//! - [`stamp`]: the mark in a composed message by which an archive can be audited.
+
+pub mod compose;
+pub mod stamp;
