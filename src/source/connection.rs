@@ -9,8 +9,8 @@
 //! when its frame ends, and grows otherwise: a line that comes byte by byte costs what it costs
 //! otherwise, not its square. Within one visit the unfinished frame simply stays where it is.
 //!
-//! A read asks for a ninth of the gap: frames of one byte take 2 bytes and a slot of 16, so whatever
-//! arrives, all frames found have room.
+//! A read asks for a ninth of the gap: frames of one byte take 2 bytes and a slot of 16, so
+//! whatever arrives, all frames found have room.
 
 use std::io;
 

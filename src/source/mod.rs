@@ -13,6 +13,7 @@ pub mod listen;
 pub mod network;
 pub mod reactor;
 pub mod runner;
+mod stdin;
 mod syslog;
 mod tcp;
 pub mod text;
@@ -119,4 +120,4 @@ pub struct SourceKind {
 }
 
 /// Every source type, sorted by name.
-pub const SOURCES: &[SourceKind] = &[syslog::KIND, tcp::KIND, udp::KIND];
+pub const SOURCES: &[SourceKind] = &[stdin::KIND, syslog::KIND, tcp::KIND, udp::KIND];

@@ -1,0 +1,70 @@
+//! Framing in place: what an event costs between read(2) and the channel.
+
+mod text;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use flumen::event::{Origin, Page};
+use flumen::source::framing::{Rules, Stage, frame};
+use flumen::source::text::holds_control;
+use flumen::time::Wall;
+use std::hint::black_box;
+
+const LINE_BYTES: usize = 190;
+/// What one read brings into an empty page of 1 MiB.
+const READ_BYTES: usize = 100 << 10;
+
+/// Frames `bytes`, which stand at the front of the page already.
+fn framed(page: &mut Page, bytes: usize, rules: &Rules) -> u32 {
+    page.clear(1);
+    let origin = page.push_origin(Origin::LOCAL).expect("an empty page");
+    let (text, mut records) = page.frame(bytes as u32, Wall(1), origin);
+    let (partial, _) = frame(text, 0, 0, Stage::Start, rules, &mut records);
+    let sums = records.finish();
+    page.settle(sums, Wall(1), partial as u32);
+    page.event_count()
+}
+
+fn framing(criterion: &mut Criterion) {
+    let lines = text::lines(READ_BYTES, LINE_BYTES);
+    let counted: Vec<u8> = lines
+        .chunks_exact(LINE_BYTES + 1)
+        .flat_map(|line| {
+            let message = [b"<13>", &line[..LINE_BYTES - 4]].concat();
+            [format!("{LINE_BYTES} ").as_bytes(), &message].concat()
+        })
+        .collect();
+    let crlf: Vec<u8> = lines
+        .chunks_exact(LINE_BYTES + 1)
+        .flat_map(|line| [&line[..LINE_BYTES - 1], b"\r\n"].concat())
+        .collect();
+    let tcp = Rules { counted: false, event_bytes_max: 64 << 10, want_pri: false };
+    let syslog = Rules { counted: true, ..tcp };
+    let pri = Rules { want_pri: true, ..syslog };
+    let mut group = criterion.benchmark_group("source");
+    let cases = [
+        ("lines_190", &lines, &tcp),
+        ("lines_190_syslog", &lines, &syslog),
+        ("lines_190_pri", &lines, &pri),
+        ("crlf_190", &crlf, &tcp),
+        ("counted_190", &counted, &syslog),
+    ];
+    for (name, text, rules) in cases {
+        let mut page = Page::new(1 << 20);
+        page.clear(1);
+        page.spare_mut()[..text.len()].copy_from_slice(text);
+        let events = framed(&mut page, text.len(), rules);
+        assert!(events as usize >= text.len() / (LINE_BYTES + 5), "{name}: {events}");
+        group.throughput(Throughput::Elements(u64::from(events)));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| framed(black_box(&mut page), text.len(), rules));
+        });
+    }
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("control_190", |bencher| {
+        bencher.iter(|| holds_control(black_box(&lines[..LINE_BYTES])));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, framing);
+criterion_main!(benches);

@@ -1,0 +1,277 @@
+//! `stdin`: lines from standard input: a pipe, a terminal or a file. Its end is the source's end.
+//!
+//! Standard input may be shared with a shell, so it is never set non-blocking; instead poll is
+//! asked before every read, after which a read does not block. A regular file is always ready.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+
+use super::carry::Carries;
+use super::connection::{Desk, Stream, Visit, page_bytes_min};
+use super::framing::{Cut, Rules};
+use super::network::EVENT_MAX;
+use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
+use crate::config::OptionDoc;
+use crate::event::{Origin, Page};
+use crate::limits;
+use crate::memory::MemoryLine;
+use crate::ring::Wake;
+use crate::telemetry::SourceCounters;
+use crate::time::{Mono, Now};
+
+pub(super) const KIND: SourceKind = SourceKind {
+    name: "stdin",
+    aliases: &[],
+    summary: "lines from standard input, until it ends",
+    options: OPTIONS,
+    plan: |section| {
+        let events = limits::EVENT_BYTES_MIN as u64..=limits::EVENT_BYTES_MAX as u64;
+        Box::new(Plan { event_bytes_max: section.size_in("event_max", events) as usize })
+    },
+};
+
+const OPTIONS: &[OptionDoc] = &[EVENT_MAX];
+
+/// Bytes of one `receive`, a quarter of a batch: then the clock is read again.
+const VISIT_BYTES: usize = 256 << 10;
+
+/// The largest pipe an ordinary user can have (fs.pipe-max-size).
+const PIPE_BYTES_MAX: u64 = 1 << 20;
+
+struct Plan {
+    event_bytes_max: usize,
+}
+
+impl SourcePlan for Plan {
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn listeners(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn memory(&self, name: &str) -> Vec<MemoryLine> {
+        let bytes = Carries::budget(self.event_bytes_max, 0) as u64;
+        vec![MemoryLine::new(format!("sources.{name}"), "an unfinished line", bytes)]
+    }
+
+    fn event_bytes_max(&self) -> usize {
+        self.event_bytes_max
+    }
+
+    fn build(&self, context: &SourceContext) -> Result<Built, BuildError> {
+        assert!(page_bytes_min(self.event_bytes_max) <= context.page_bytes, "plan sizes the pages");
+        let failed = |error: io::Error| BuildError {
+            what: format!("sources.{} cannot read standard input: {error}", context.name),
+            remedy: "give it one: `… | flumen run` or `flumen run … < file`".to_owned(),
+        };
+        let input = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+        let rules = Rules {
+            counted: false,
+            event_bytes_max: self.event_bytes_max,
+            want_pri: context.want_pri,
+        };
+        let stdin = Stdin::new(input, rules, Arc::clone(&context.counters[0])).map_err(failed)?;
+        Ok(Built { sources: vec![Box::new(stdin)], bound: Vec::new() })
+    }
+}
+
+struct Stdin {
+    input: OwnedFd,
+    bell: Arc<Bell>,
+    stream: Stream,
+    carries: Carries,
+    rules: Rules,
+    counters: Arc<SourceCounters>,
+    /// After `stop`: bytes that had come by then.
+    allowance: Option<usize>,
+    finished: bool,
+}
+
+struct Bell(OwnedFd);
+
+impl Wake for Bell {
+    fn wake(&self) {
+        // It fails only when the count is full, and then the reader has been woken for long.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+impl Stdin {
+    fn new(input: OwnedFd, rules: Rules, counters: Arc<SourceCounters>) -> io::Result<Self> {
+        let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        Ok(Self {
+            input,
+            bell: Arc::new(Bell(bell)),
+            stream: Stream::default(),
+            carries: Carries::new(rules.event_bytes_max, 0),
+            rules,
+            counters,
+            allowance: None,
+            finished: false,
+        })
+    }
+}
+
+impl Source for Stdin {
+    fn receive(&mut self, page: &mut Page, now: Now) -> Received {
+        if self.finished {
+            return Received { finished: true, ..Received::default() };
+        }
+        if !page.accepts_time(now.wall) {
+            return Received { full: true, more: true, finished: false };
+        }
+        let input = &self.input;
+        let mut left = self.allowance.unwrap_or(usize::MAX);
+        let (carries, rules) = (&mut self.carries, &self.rules);
+        let mut desk = Desk { page, carries, rules, at: now.wall };
+        let visit = self.stream.visit(&mut desk, Origin::LOCAL, VISIT_BYTES, |into| {
+            if left == 0 || !is_ready(input)? {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let longest = into.len().min(left);
+            let count = rustix::io::read(input, &mut into[..longest])?;
+            left -= count;
+            Ok(count)
+        });
+        let stopping = self.allowance.is_some();
+        self.allowance = self.allowance.map(|_| left);
+        match visit {
+            Visit::Ended => self.finished = true,
+            Visit::Failed(ref error) => {
+                tracing::warn!("standard input: {error}");
+                self.counters.errors.add(1);
+                self.finished = true;
+            }
+            Visit::Drained if stopping => {
+                self.finished = self.stream.flush(&mut desk, Origin::LOCAL, Cut::End);
+                return Received { full: !self.finished, more: false, finished: self.finished };
+            }
+            Visit::Drained | Visit::Bound | Visit::Full => {}
+        }
+        let full = matches!(visit, Visit::Full);
+        Received { full, more: full || matches!(visit, Visit::Bound), finished: self.finished }
+    }
+
+    fn wait(&mut self, now: Now, until: Mono, open: bool) {
+        let left = until.since(now.mono);
+        let timeout = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        let timeout = (until != Mono::MAX).then_some(&timeout);
+        let mut fds =
+            [PollFd::new(&self.bell.0, PollFlags::IN), PollFd::new(&self.input, PollFlags::IN)];
+        let fds = if open { &mut fds[..] } else { &mut fds[..1] };
+        // Interrupted is as good as woken: the caller looks and comes back.
+        let _ = poll(fds, timeout);
+        let _ = rustix::io::read(&self.bell.0, &mut [0_u8; 8]);
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.bell) as Arc<dyn Wake>
+    }
+
+    fn stop(&mut self, _now: Now) {
+        // What stands in a pipe has been sent. Of a file, nobody waits for the rest.
+        let there = rustix::io::ioctl_fionread(&self.input).unwrap_or(0).min(PIPE_BYTES_MAX);
+        self.allowance.get_or_insert(usize::try_from(there).unwrap_or(0));
+    }
+}
+
+/// Whether a read will not block: bytes, the end, or an error are there.
+fn is_ready(input: &OwnedFd) -> io::Result<bool> {
+    let mut fds = [PollFd::new(input, PollFlags::IN)];
+    Ok(poll(&mut fds, Some(&Timespec::default()))? > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Wall;
+    use std::io::{Seek, Write};
+    use std::time::Duration;
+
+    const RULES: Rules = Rules { counted: false, event_bytes_max: 1000, want_pri: false };
+    const NOW: Now = Now { mono: Mono(0), wall: Wall(0) };
+
+    fn piped() -> (io::PipeWriter, Stdin) {
+        let (reader, writer) = io::pipe().unwrap();
+        (writer, Stdin::new(reader.into(), RULES, Arc::default()).unwrap())
+    }
+
+    fn texts(page: &Page) -> Vec<&[u8]> {
+        page.events().map(|event| event.bytes).collect()
+    }
+
+    #[test]
+    fn a_pipe_is_read_as_it_comes_and_its_end_is_the_end() {
+        let (mut writer, mut stdin) = piped();
+        let mut page = Page::new(64 << 10);
+        assert_eq!(stdin.receive(&mut page, NOW), Received::default());
+        writer.write_all(b"one\ntw").unwrap();
+        stdin.wait(NOW, Mono::MAX, true);
+        assert_eq!(stdin.receive(&mut page, NOW), Received::default());
+        writer.write_all(b"o\nthree").unwrap();
+        drop(writer);
+        stdin.wait(NOW, Mono::MAX, true);
+        assert!(stdin.receive(&mut page, NOW).finished);
+        assert!(stdin.receive(&mut page, NOW).finished);
+        assert_eq!(texts(&page), [&b"one"[..], b"two", b"three"]);
+        assert_eq!(page.contiguous(), Some(&b"one\ntwo\nthree\n"[..]));
+    }
+
+    #[test]
+    fn a_file_fills_page_after_page_and_ends() {
+        let mut file = tempfile::tempfile().unwrap();
+        let lines: Vec<u8> = (0..50_000).flat_map(|n| format!("{n}\n").into_bytes()).collect();
+        file.write_all(&lines).unwrap();
+        file.rewind().unwrap();
+        let mut stdin = Stdin::new(file.into(), RULES, Arc::default()).unwrap();
+        let mut read = Vec::new();
+        for serial in 1.. {
+            let mut page = Page::new(64 << 10);
+            page.clear(serial);
+            let received = loop {
+                let received = stdin.receive(&mut page, NOW);
+                if received.full || received.finished {
+                    break received;
+                }
+                assert!(received.more);
+            };
+            read.extend_from_slice(page.contiguous().unwrap());
+            if received.finished {
+                break;
+            }
+        }
+        assert!(read == lines);
+    }
+
+    #[test]
+    fn a_ring_ends_a_wait_and_a_stop_reads_what_is_in_the_pipe() {
+        let (mut writer, mut stdin) = piped();
+        let mut page = Page::new(64 << 10);
+        stdin.waker().wake();
+        stdin.wait(NOW, Mono::MAX, true);
+        stdin.waker().wake();
+        stdin.wait(NOW, Mono::MAX, false);
+        // The rings are used up: this one ends by its time, though bytes are there.
+        writer.write_all(b"before\nhalf").unwrap();
+        stdin.wait(NOW, NOW.mono.after(Duration::from_millis(1)), false);
+        stdin.stop(NOW);
+        writer.write_all(b"after\n").unwrap();
+        assert!(stdin.receive(&mut page, NOW).finished);
+        assert_eq!(texts(&page), [&b"before"[..], b"half"]);
+    }
+
+    #[test]
+    fn the_rows_are_what_is_asked_for() {
+        crate::config::check_docs(OPTIONS, "", |section| {
+            (KIND.plan)(section);
+        });
+    }
+}
