@@ -12,19 +12,14 @@ use super::mark::{Mark, Marks};
 use super::records::{Records, Sums};
 use super::slot::{KIND_EVENT, KIND_ORIGIN, Origin, OriginIndex, PRI_NONE, Slot};
 use crate::limits::{self, usize_of};
+use crate::sys::mapping::Mapping;
 use crate::time::Wall;
 
 const SLOT_BYTES: usize = size_of::<Slot>();
 
-#[repr(C, align(4096))]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Frame([u8; 4096]);
-
-const _: () = assert!(size_of::<Frame>() == limits::PAGE_HEADER_BYTES);
-
 pub struct Page {
-    /// Header room and body in one allocation; untouched frames cost no memory.
-    frames: Box<[Frame]>,
+    /// Header room and body; what was never touched costs no memory.
+    memory: Mapping,
     /// Bytes in use from the front of the body.
     tail: usize,
     slots: usize,
@@ -66,11 +61,12 @@ pub struct Event<'page> {
 impl Page {
     /// A page with `bytes` of body, a multiple of 4 KiB.
     pub fn new(bytes: usize) -> Self {
-        assert!(bytes.is_multiple_of(size_of::<Frame>()), "a page is whole frames");
+        assert!(bytes.is_multiple_of(limits::PAGE_HEADER_BYTES), "a page is whole 4 KiB frames");
         assert!((limits::BATCH_BYTES_MIN..=limits::BATCH_BYTES_MAX).contains(&bytes));
-        let frames = bytes / size_of::<Frame>() + 1;
+        let memory = Mapping::new(limits::PAGE_HEADER_BYTES + bytes)
+            .unwrap_or_else(|error| panic!("no memory for a page of {bytes} bytes: {error}"));
         Self {
-            frames: bytemuck::zeroed_slice_box(frames),
+            memory,
             tail: 0,
             slots: 0,
             serial: 0,
@@ -313,11 +309,11 @@ impl Page {
     }
 
     fn body(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.frames)[limits::PAGE_HEADER_BYTES..]
+        &self.memory[limits::PAGE_HEADER_BYTES..]
     }
 
     fn body_mut(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.frames)[limits::PAGE_HEADER_BYTES..]
+        &mut self.memory[limits::PAGE_HEADER_BYTES..]
     }
 
     /// The slots in use, the newest first.

@@ -94,6 +94,12 @@ pub trait SinkPlan: Send {
     /// How long a batch may wait to be filled for this sink's sake.
     fn batch_age(&self) -> Duration;
 
+    /// Whether a partial batch is welcome as soon as the sink has nothing to do. A sink that
+    /// gathers into blocks anyway gains nothing by it and pays a wake-up for each.
+    fn eager(&self) -> bool {
+        false
+    }
+
     /// The finest unit of time that its path changes with.
     fn path_slice(&self) -> Option<Duration> {
         None

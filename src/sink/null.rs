@@ -45,6 +45,10 @@ impl SinkPlan for Plan {
         Duration::from_secs(1)
     }
 
+    fn eager(&self) -> bool {
+        true
+    }
+
     fn build(&self, context: &SinkContext) -> Result<Built, BuildError> {
         let worker = |thread| Box::new(SinkRunner::new(context, thread, Null)) as Box<dyn Worker>;
         let workers = (0..self.threads).map(worker).collect();

@@ -86,6 +86,10 @@ impl SinkPlan for Plan {
         Duration::from_millis(10)
     }
 
+    fn eager(&self) -> bool {
+        true
+    }
+
     fn wants_pri(&self) -> bool {
         matches!(self.choice, Choice::Json)
     }

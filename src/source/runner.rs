@@ -1,8 +1,8 @@
 //! The source's worker: page, valve, counting, and when a partial batch is offered.
 //!
-//! A page is offered when it is full, when its block deadline comes, or, partly filled, when the
-//! channels are empty and a sink is waiting; otherwise it keeps filling, so that a trickle does not
-//! spread over the whole pool.
+//! A page is offered when it is full or when its deadline comes; partly filled only to an eager
+//! sink, and when the channels are empty and it is waiting. Otherwise it keeps filling, so that a
+//! trickle does not spread over the whole pool.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +34,10 @@ pub struct SourceRunner {
 /// When a page is offered though it is not full.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// A partial batch waits so long at most; half the smallest `block.age`.
+    /// A partial batch waits so long at most: the smallest `batch_age` of the sinks behind.
     pub age: Duration,
+    /// Some sink behind wants partial batches as soon as it has nothing to do.
+    pub eager: bool,
     /// Wall-clock slice in ns that a batch may not straddle, because a path below changes with it.
     pub slice_ns: Option<i64>,
 }
@@ -77,14 +79,18 @@ impl SourceRunner {
     fn due(&self, now: Now) -> bool {
         let age = now.mono.since(self.first_at);
         let lingered = age >= Duration::from_nanos(limits::LINGER_NS);
-        age >= self.pace.age || self.valve.drained() && (lingered || self.valve.awaited())
+        let wanted = || self.valve.drained() && (lingered || self.valve.awaited());
+        age >= self.pace.age || self.pace.eager && wanted()
     }
 
     /// When to look at a partial page again.
-    fn look_again(&self) -> Mono {
+    fn look_again(&self, now: Now) -> Mono {
         match self.first_at {
             Mono::MAX => Mono::MAX,
-            first_at => first_at.after(Duration::from_nanos(limits::LINGER_NS)),
+            first_at if self.pace.eager => {
+                first_at.after(Duration::from_nanos(limits::LINGER_NS)).max(now.mono.after(TICK))
+            }
+            first_at => first_at.after(self.pace.age),
         }
     }
 
@@ -132,7 +138,7 @@ impl Worker for SourceRunner {
         match received {
             _ if self.finished => Progress::Done,
             _ if received.full || received.more || fresh => Progress::Worked,
-            _ => Progress::Idle { until: self.look_again().max(now.mono.after(TICK)) },
+            _ => Progress::Idle { until: self.look_again(now) },
         }
     }
 

@@ -1,5 +1,6 @@
 //! The few system calls that std, mio, rustix and socket2 lack. One file each, all of them small,
 //! each with a safe face.
 
+pub mod mapping;
 pub mod ofd_lock;
 pub mod udp_receive;

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::agent::{Crew, Station};
 use super::control::{Control, Wish};
-use crate::runtime::clock::Clock;
 use crate::telemetry::Phase;
 use crate::time::Mono;
 

@@ -208,12 +208,13 @@ impl Draft {
             let sinks = channels.iter().flat_map(|channel| self.sinks_of(*channel));
             sinks.filter_map(|sink| sink.plan.as_ref())
         };
-        let age = plans().map(|plan| plan.batch_age()).min().unwrap_or(Duration::from_secs(1)) / 2;
+        let age = plans().map(|plan| plan.batch_age()).min().unwrap_or(Duration::from_secs(1));
+        let eager = plans().any(|plan| plan.eager());
         let slice = plans().filter_map(|plan| plan.path_slice()).min();
         let slice_ns = slice.map(|slice| {
             i64::try_from(duration_ns(slice.min(ZONE_SLICE))).expect("15 minutes fit")
         });
-        (plans().any(|plan| plan.wants_pri()), Pace { age, slice_ns })
+        (plans().any(|plan| plan.wants_pri()), Pace { age, eager, slice_ns })
     }
 }
 

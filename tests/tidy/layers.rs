@@ -25,7 +25,7 @@ const LAYERS: &[Layer] = &[
     Layer { room: "ring",        may: "" },
     // What walks, and what counts it; protocols without I/O.
     Layer { room: "wire",        may: "" },
-    Layer { room: "event",       may: "" },
+    Layer { room: "event",       may: "sys" },
     Layer { room: "syslog",      may: "" },
     Layer { room: "config",      may: "" },
     Layer { room: "telemetry",   may: "" },

@@ -279,7 +279,7 @@ impl SinkPlan for Options {
     }
 
     fn batch_age(&self) -> Duration {
-        self.block_age / 4
+        self.block_age / 8
     }
 
     fn path_slice(&self) -> Option<Duration> {
