@@ -472,7 +472,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
-        /// Whatever is done to a file: no panic, no line that was not in it, recovery comes to rest.
+        /// Whatever is done to a file: no panic, no line that was not there, recovery rests.
         #[test]
         fn damage_of_any_kind_never_invents_an_event(
             codec in prop::sample::select(&CODECS[..]),
