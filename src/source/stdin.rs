@@ -179,7 +179,7 @@ impl Source for Stdin {
     fn stop(&mut self, _now: Now) {
         // What stands in a pipe has been sent. Of a file, nobody waits for the rest.
         let there = rustix::io::ioctl_fionread(&self.input).unwrap_or(0).min(PIPE_BYTES_MAX);
-        self.allowance.get_or_insert(usize::try_from(there).unwrap_or(0));
+        self.allowance.get_or_insert_with(|| usize::try_from(there).unwrap_or(0));
     }
 }
 
