@@ -9,6 +9,7 @@ pub mod connection;
 pub mod datagrams;
 pub mod framing;
 pub mod gate;
+mod generator;
 pub mod listen;
 pub mod network;
 pub mod reactor;
@@ -120,4 +121,5 @@ pub struct SourceKind {
 }
 
 /// Every source type, sorted by name.
-pub const SOURCES: &[SourceKind] = &[stdin::KIND, syslog::KIND, tcp::KIND, udp::KIND];
+pub const SOURCES: &[SourceKind] =
+    &[generator::KIND, stdin::KIND, syslog::KIND, tcp::KIND, udp::KIND];
