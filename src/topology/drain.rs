@@ -43,7 +43,7 @@ impl<'a> Drain<'a> {
         let drained = if self.in_order() { Drained::InTime } else { self.force() };
         self.crew.helpers.iter().for_each(Station::close);
         self.crew.endpoint.iter().for_each(Station::close);
-        self.wait_for(NOTICE, |crew| {
+        self.wait_for(NOTICE, is_deserted, |crew| {
             crew.helpers.iter().chain(&crew.endpoint).all(Station::is_over)
         });
         self.empty(|_, _| true);
@@ -89,23 +89,30 @@ impl<'a> Drain<'a> {
         }
         self.crew.sinks.iter().for_each(|(station, _)| station.abandon());
         self.crew.helpers.iter().for_each(Station::abandon);
-        self.wait_for(NOTICE, |crew| {
+        self.wait_for(NOTICE, is_deserted, |crew| {
             let sinks = crew.sinks.iter().map(|(station, _)| station);
             sinks.chain(&crew.helpers).all(Station::is_over)
         });
+        // From here on nobody reads any channel: a sink that still hangs will never poll again.
+        let sources_over = |crew: &Crew| crew.sources.iter().all(|(station, _)| station.is_over());
         self.crew.sources.iter().for_each(|(station, _)| station.close());
-        self.wait_for(LAST_READ, |crew| crew.sources.iter().all(|(station, _)| station.is_over()));
+        self.wait_for(LAST_READ, |_, _| true, sources_over);
         self.crew.sources.iter().for_each(|(station, _)| station.abandon());
-        self.wait_for(NOTICE, |crew| crew.sources.iter().all(|(station, _)| station.is_over()));
+        self.wait_for(NOTICE, |_, _| true, sources_over);
         Drained::Forced
     }
 
-    /// Waits until `done`, `longest` at most, throwing away what the channels hold.
-    fn wait_for(&mut self, longest: Duration, done: impl Fn(&Crew) -> bool) {
+    /// Waits until `done`, `longest` at most, throwing away what the `unread` channels hold.
+    fn wait_for(
+        &mut self,
+        longest: Duration,
+        unread: impl Fn(&Crew, usize) -> bool,
+        done: impl Fn(&Crew) -> bool,
+    ) {
         let until = self.crew.clock.now().mono.after(longest);
         loop {
             self.crew.reap();
-            self.empty(is_deserted);
+            self.empty(&unread);
             let now = self.crew.clock.now().mono;
             if done(self.crew) || now >= until {
                 return;
