@@ -10,7 +10,7 @@ use signal_hook::iterator::Signals;
 use super::{Failure, output};
 use crate::admin;
 use crate::config::Config;
-use crate::runtime::thread;
+use crate::runtime::thread::spawn;
 use crate::telemetry::{log, report};
 use crate::topology::{Agent, Control, Machine, Outcome, Parts, Plan, plan};
 
@@ -98,5 +98,5 @@ fn follow_signals(control: Control) -> io::Result<()> {
             }
         }
     };
-    thread::spawn("signals", follow).map(drop)
+    spawn("signals", follow).map(drop)
 }

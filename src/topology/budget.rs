@@ -6,8 +6,9 @@
 //!   + batches in hands that hold no channel's credit
 //!   ≤ agent.memory
 //! ```
-//! A batch is 1 MiB. When memory is so small that a channel would get fewer batches than its threads
-//! need to keep moving, batches are halved, down to 64 KiB and to four of the longest event.
+//! A batch is 1 MiB. When memory is so small that a channel would get fewer batches than its
+//! threads need to keep moving, batches are halved, down to 64 KiB and to four of the longest
+//! event.
 
 use crate::limits;
 use crate::memory::MemoryLine;
@@ -54,7 +55,7 @@ impl Budget {
 /// Why there is no sum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// These channels' `capacity` holds too few batches even of the smallest size; so much would do.
+    /// These channels' `capacity` holds too few batches even of the smallest size; what would do.
     Capacity(Vec<(usize, u64)>),
     /// The capacities alone are more than all memory.
     Capacities { bytes: u64 },

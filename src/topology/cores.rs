@@ -47,7 +47,8 @@ impl Cores {
         let foreign: Vec<usize> =
             cores.iter().copied().filter(|core| !machine.cores.contains(core)).collect();
         if !foreign.is_empty() && !machine.cores.is_empty() {
-            let what = format!("`cores`: this process may not use core {}", show(&foreign));
+            let plural = if foreign.len() == 1 { "" } else { "s" };
+            let what = format!("`cores`: this process may not use core{plural} {}", show(&foreign));
             section.fail("cores", what, format!("it may use {}", show(&machine.cores)));
         }
         Some(Self::List(cores))

@@ -1,9 +1,9 @@
 //! Coming to rest: sources, then sinks, then helpers, each when those before have ended.
 //!
-//! At the deadline, or when it must be at once, the sinks are dropped as they stand, and the channels
-//! emptied here, so that sources blocked by a full channel can read what has arrived and end: what
-//! they still take in is counted before it is thrown away. A thread that hangs in the kernel cannot
-//! be ended; the process is then left by `_exit`.
+//! At the deadline, or when it must be at once, the sinks are dropped as they stand, and the
+//! channels emptied here, so that sources blocked by a full channel can read what has arrived and
+//! end: what they still take in is counted before it is thrown away. A thread that hangs in the
+//! kernel cannot be ended; the process is then left by `_exit`.
 
 use std::time::Duration;
 
@@ -121,8 +121,8 @@ impl<'a> Drain<'a> {
         }
     }
 
-    /// Throws away what these channels hold; what that was is in their gauges. Says whether there is
-    /// any such channel.
+    /// Throws away what these channels hold; what that was is in their gauges. Says whether there
+    /// is any such channel.
     fn empty(&self, which: impl Fn(&Crew, usize) -> bool) -> bool {
         let mut any = false;
         for (index, channel) in self.crew.channels.iter().enumerate() {

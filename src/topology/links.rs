@@ -15,14 +15,16 @@ pub(super) struct Links {
 }
 
 /// Resolves the names. Adds the implied channel when there is one source, one sink, and no channel.
+/// A file that was not `understood` may have the tables that seem to be missing.
 pub(super) fn resolve(
     sources: &[SourceDraft],
     channels: &mut Vec<ChannelDraft>,
     sinks: &[SinkDraft],
     implied_kind: &'static str,
+    understood: bool,
     diagnostics: &Diagnostics,
 ) -> Links {
-    let one_pair = sources.len() == 1 && sinks.len() == 1;
+    let one_pair = sources.len() <= 1 && sinks.len() <= 1;
     let said = sources.iter().any(|source| !source.wanted.is_empty())
         || sinks.iter().any(|sink| sink.wanted.is_some());
     if one_pair && channels.is_empty() && !said {
@@ -39,12 +41,12 @@ pub(super) fn resolve(
         sources: sources.iter().map(|source| of_source(source, channels, implied)).collect(),
         sinks: sinks.iter().map(|sink| of_sink(sink, channels, implied)).collect(),
     };
-    if sources.is_empty() {
+    if sources.is_empty() && understood {
         let what = "no source: nothing would ever arrive";
         let problem = Problem::missing(what).at(0..0, "");
         diagnostics.push(problem.remedy("add `[sources.NAME]` with a `type`"));
     }
-    if sinks.is_empty() {
+    if sinks.is_empty() && understood {
         let what = "no sink: nothing would ever leave";
         let problem = Problem::missing(what).at(0..0, "");
         diagnostics.push(problem.remedy("add `[sinks.NAME]` with a `type`"));
@@ -60,7 +62,7 @@ fn of_source(
 ) -> Vec<usize> {
     let section = &source.section;
     let usable = section.usable("channel") && section.usable("channels");
-    if source.wanted.is_empty() && usable && !section.explicit("channels") {
+    if source.wanted.is_empty() && usable {
         return match implied {
             Some(channel) => vec![channel],
             None => {

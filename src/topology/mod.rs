@@ -9,10 +9,10 @@
 //! nothing is allocated for a batch; a start that fails leaves nothing behind; a stop delivers
 //! what was accepted, or counts it as lost{shutdown} when the drain's time is over.
 //!
-//! Reading order: [`mod@plan`] what a configuration means · `sections` one part's table · `links` who
-//! reads and writes which channel · `listeners` who wants the same address · `cores` · `budget`
-//! the memory sum · [`report`] the plan as text · [`build`] · [`agent`] threads, and the wish to
-//! stop · `drain` · `account` what is counted at the end.
+//! Reading order: [`mod@plan`] what a configuration means · `sections` one part's table · `links`
+//! who reads and writes which channel · `listeners` who wants the same address · `cores` ·
+//! [`budget`] the memory sum · [`report`] the plan as text · [`build`] · [`agent`] threads, and the
+//! wish to stop · `drain` · `account` what is counted at the end.
 
 mod account;
 pub mod agent;

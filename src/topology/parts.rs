@@ -1,7 +1,7 @@
 //! Looking a `type` up in a registry.
 
 use crate::channel::{CHANNELS, ChannelKind};
-use crate::config::{Section, listed, nearest};
+use crate::config::{Problem, Section, listed, nearest};
 use crate::sink::{SINKS, SinkKind};
 use crate::source::{SOURCES, SourceKind};
 
@@ -82,16 +82,22 @@ impl Kind for SinkKind {
 
 /// The row that `type` names; `None` is told.
 pub(super) fn find<K: Kind>(section: &Section, kinds: &'static [K]) -> Option<&'static K> {
-    let wanted = section.text("type");
+    let wanted = section.optional_text("type");
     if !section.usable("type") {
         return None;
     }
+    let names = || kinds.iter().map(Kind::name);
+    let there_is = format!("there is {}", listed(names()));
+    let Some(wanted) = wanted else {
+        let what = format!("`type` is missing in {}", section.title());
+        let problem = Problem::missing(what).at(section.header(), "");
+        section.diagnostics().push(problem.remedy(there_is));
+        return None;
+    };
     let named = |kind: &&K| kind.name() == wanted || kind.aliases().contains(&wanted.as_str());
     if let Some(kind) = kinds.iter().find(named) {
         return Some(kind);
     }
-    let names = || kinds.iter().map(Kind::name);
-    let there_is = format!("there is {}", listed(names()));
     if K::LATER.contains(&wanted.to_ascii_lowercase().as_str()) {
         let what = format!("the {} type `{wanted}` is not built yet", K::ROOM);
         section.fail("type", what, there_is);
@@ -99,7 +105,7 @@ pub(super) fn find<K: Kind>(section: &Section, kinds: &'static [K]) -> Option<&'
     }
     let words = names().chain(kinds.iter().flat_map(|kind| kind.aliases().iter().copied()));
     let remedy = match nearest(&wanted, words) {
-        Some(word) => format!("did you mean `{word}`? {there_is}"),
+        Some(word) => format!("did you mean `{word}`?"),
         None => there_is,
     };
     section.fail("type", format!("no {} has the type `{wanted}`", K::ROOM), remedy);

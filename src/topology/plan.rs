@@ -31,8 +31,6 @@ pub struct Plan {
     pub channels: Vec<PlannedChannel>,
     pub sinks: Vec<PlannedSink>,
     pub budget: Budget,
-    /// The cores the agent's threads take turns on; empty when they run anywhere.
-    pub machine: Machine,
     pub settings: Vec<Setting>,
 }
 
@@ -92,6 +90,7 @@ const ZONE_SLICE: Duration = Duration::from_secs(15 * 60);
 /// Plans one agent. What is wrong goes to the configuration's diagnostics; with errors there is no
 /// plan. The configuration itself may hold errors already, and then there is none either.
 pub fn plan(config: &AgentConfig, parts: &Parts, machine: &Machine) -> Option<Plan> {
+    let understood = !config.agent.diagnostics().has_errors();
     let agent = sections::agent(config, machine);
     let source = |component| sections::source(component, parts, machine);
     let sources: Vec<_> = config.sources.iter().map(source).collect();
@@ -101,7 +100,8 @@ pub fn plan(config: &AgentConfig, parts: &Parts, machine: &Machine) -> Option<Pl
     let sinks: Vec<_> = config.sinks.iter().map(sink).collect();
     let diagnostics = agent.section.diagnostics().clone();
     let implied_kind = parts.channels.first().map_or("memory", |kind| kind.name);
-    let links = links::resolve(&sources, &mut channels, &sinks, implied_kind, &diagnostics);
+    let links =
+        links::resolve(&sources, &mut channels, &sinks, implied_kind, understood, &diagnostics);
     listeners::check(&agent, &sources);
     listeners::check_places(&sinks);
     let draft = Draft { agent, sources, channels, sinks, links };
@@ -197,7 +197,6 @@ impl Draft {
             channels,
             sinks,
             budget,
-            machine: machine.clone(),
             settings: self.agent.section.settings(),
         }
     }

@@ -29,11 +29,14 @@ macro_rules! line {
 fn head(plan: &Plan, text: &mut String) {
     let threads = plan.sources.iter().map(|source| source.cores.len()).sum::<usize>()
         + plan.sinks.iter().map(|sink| sink.cores.len()).sum::<usize>();
-    let cores = match plan.machine.cores.as_slice() {
-        [] => String::new(),
-        cores => format!(" on cores {}", show(cores)),
+    let sources = plan.sources.iter().flat_map(|source| &source.cores);
+    let pinned = sources.chain(plan.sinks.iter().flat_map(|sink| &sink.cores));
+    let cores = match show(&pinned.flatten().copied().collect::<Vec<_>>()).as_str() {
+        "" => "not pinned".to_owned(),
+        cores => format!("on cores {cores}"),
     };
-    line!(text, "agent {}: {threads} threads{cores}, drain {}", plan.name, plan::show_drain(plan));
+    let drain = plan::show_drain(plan);
+    line!(text, "agent {}: {threads} worker threads {cores}, drain {drain}", plan.name);
     match plan.admin.as_str() {
         "off" => line!(text, "admin endpoint: off"),
         address => line!(text, "admin endpoint: http://{address}"),

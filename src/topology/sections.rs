@@ -35,7 +35,8 @@ const AGENT: &[OptionDoc] = &[
     },
 ];
 
-const TYPE: OptionDoc = OptionDoc { name: "type", default: None, doc: "which part this is" };
+/// Must be given; `parts::find` says so, and knows what there is.
+const TYPE: OptionDoc = OptionDoc { name: "type", default: Some(""), doc: "which part this is" };
 const CORES: OptionDoc = OptionDoc {
     name: "cores",
     default: Some(""),
@@ -47,7 +48,7 @@ const SOURCE: &[OptionDoc] = &[
     OptionDoc {
         name: "channel",
         default: Some(""),
-        doc: "where its events go; may be left out with one source, one sink and one channel",
+        doc: "where its events go; may be left out with one source, sink and channel",
     },
     OptionDoc {
         name: "channels",
@@ -64,7 +65,7 @@ const SINK: &[OptionDoc] = &[
     OptionDoc {
         name: "channel",
         default: Some(""),
-        doc: "where its events come from; may be left out with one source, one sink and one channel",
+        doc: "where its events come from; may be left out with one source, sink and channel",
     },
     CORES,
 ];
@@ -112,7 +113,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(24 * 3600);
 pub(super) fn agent(config: &AgentConfig, machine: &Machine) -> AgentDraft {
     let section = config.agent.clone();
     section.describe(AGENT);
-    section.later("groups", "needs sink groups");
+    section.later("groups", "joins sinks to groups");
     section.later("monitoring", "needs other reporters than `admin`");
     let memory_bytes = section.size("memory");
     let drain = section.duration_in("drain", Duration::ZERO..=DRAIN_MAX);
@@ -136,7 +137,7 @@ pub(super) fn source(component: &Component, parts: &Parts, machine: &Machine) ->
     let section = component.section.clone();
     section.describe(SOURCE);
     section.later("selector", "chooses channels event by event");
-    section.later("interceptors", "needs interceptors");
+    section.later("interceptors", "changes events on their way");
     section.later("ack", "needs an acknowledging source");
     section.later("tls", "needs TLS");
     section.later("encryption", "needs TLS");
@@ -167,12 +168,9 @@ pub(super) fn source(component: &Component, parts: &Parts, machine: &Machine) ->
 fn source_channels(section: &Section) -> Vec<Spanned<String>> {
     let one = section.optional_text("channel");
     let several = section.texts("channels");
-    if one.is_some() && section.explicit("channels") {
+    if one.is_some() && !several.is_empty() {
         let what = format!("{} says both `channel` and `channels`", section.title());
         section.fail("channels", what, "keep one of them");
-    }
-    if section.explicit("channels") && section.usable("channels") && several.is_empty() {
-        section.fail("channels", "`channels` is empty", "name at least one channel");
     }
     let one = one.map(|name| Spanned::new(name, section.span("channel")));
     one.into_iter().chain(several).collect()
@@ -220,8 +218,8 @@ fn when_full(section: &Section) -> WhenFull {
 pub(super) fn sink(component: &Component, parts: &Parts, machine: &Machine) -> SinkDraft {
     let section = component.section.clone();
     section.describe(SINK);
-    section.later("group", "needs sink groups");
-    section.later("processor", "needs sink groups");
+    section.later("group", "joins sinks to groups");
+    section.later("processor", "joins sinks to groups");
     section.later("tls", "needs TLS");
     let found = parts::find(&section, parts.sinks);
     let wanted = section.optional_text("channel");

@@ -105,7 +105,8 @@ fn a_stop_before_the_start_is_a_stop() {
 #[test]
 fn two_sources_share_a_channel_and_two_sinks_share_it_out() {
     let text = "[agent]\nmemory = '16MiB'\n\
-        [sources.a]\ntype = 'count'\ntest = 'shared'\nevents = 200000\nchannel = 'main'\nthreads = 2\n\
+        [sources.a]\ntype = 'count'\ntest = 'shared'\nevents = 200000\nchannel = 'main'\n\
+        threads = 2\n\
         [sources.b]\ntype = 'count'\ntest = 'shared'\nevents = 200000\nchannel = 'main'\n\
         [channels.main]\ntype = 'memory'\n\
         [sinks.x]\ntype = 'collect'\ntest = 'shared'\nchannel = 'main'\nthreads = 2\n\

@@ -61,7 +61,7 @@ const PLACES: &[Place] = &[
         paths: &["crossbeam::thread", "crossbeam::scope"],
         tails: &["thread::spawn", "thread::Builder", "thread::scope"],
         words: &[],
-        values: &[],
+        values: &["crate::runtime::thread"],
         only: &["runtime/thread"],
         remedy: "make it a Worker and let runtime::thread run it pinned and named",
     },

@@ -1,0 +1,3 @@
+//! What the outside was promised: configurations and what is said about them.
+
+mod config;
