@@ -8,8 +8,9 @@ use crate::{Finding, lines, none, tree};
 /// One restricted thing.
 struct Place {
     what: &'static str,
-    /// Full paths (`std::fs`) or their tails when `tail` (`Instant::now`), segment by segment.
+    /// How forbidden paths begin (`std::fs`), or, with a `$`, are in full.
     paths: &'static [&'static str],
+    /// What forbidden paths hold, wherever it was imported from (`Instant::now`).
     tails: &'static [&'static str],
     /// Text in the code, whole words: macros, methods, keywords.
     words: &'static [&'static str],
@@ -58,8 +59,17 @@ const PLACES: &[Place] = &[
     },
     Place {
         what: "threads",
-        paths: &["crossbeam::thread", "crossbeam::scope"],
-        tails: &["thread::spawn", "thread::Builder", "thread::scope"],
+        // `use std::thread` alone would hide what is behind `thread::` from this rule.
+        paths: &[
+            "std::thread::spawn",
+            "std::thread::Builder",
+            "std::thread::scope",
+            "std::thread$",
+            "std::thread::self",
+            "crossbeam::thread",
+            "crossbeam::scope",
+        ],
+        tails: &[],
         words: &[],
         values: &["crate::runtime::thread"],
         only: &["runtime/thread"],
@@ -95,6 +105,9 @@ const PLACES: &[Place] = &[
 ];
 
 fn begins(segments: &[String], path: &str) -> bool {
+    if let Some(whole) = path.strip_suffix('$') {
+        return segments.join("::") == whole;
+    }
     let names: Vec<&str> = path.split("::").collect();
     segments.len() >= names.len() && segments.iter().zip(&names).all(|(a, b)| a == b)
 }
@@ -156,7 +169,7 @@ fn self_test_each_place() {
         ("processes", "use std::process::Command;\nlet p = std::process::id();\n", &[1]),
         (
             "threads",
-            "thread::spawn(f);\nstd::thread::Builder::new();\nstd::thread::park();\n",
+            "std::thread::spawn(f);\nuse std::{io, thread};\nstd::thread::park();\n",
             &[1, 2],
         ),
         ("clocks", "let a = Instant::now();\nlet b = a.elapsed();\nlet c = now.mono;\n", &[1, 2]),
