@@ -4,13 +4,16 @@
 //! One ring of slots serves all UDP sockets of a worker. When the page is full in the middle of the
 //! slots, the rest stays there and comes first into the next page.
 //!
-//! Stopping loses nothing unseen: a filter that refuses everything is attached, what was queued is
-//! read, and only then the kernel's drop counter is read for the last time: it counts what the
-//! filter refused. So sent = received + lost{kernel} holds to the event also in the middle of a
-//! flood. With GRO the kernel counts one drop for each merged packet: then it is a lower bound.
+//! Stopping loses nothing unseen, also in the middle of a flood. A filter that refuses everything
+//! is attached; what was queued is read, and the kernel counts what the filter refused. Then the
+//! socket is connected to itself: from now on no datagram of anybody else finds it, and senders are
+//! told. Only then, when those under way have come to rest, the kernel's drop counter is read for
+//! the last time; between reading it on an open socket and closing that, more would be dropped
+//! uncounted. So sent = received + lost{kernel} holds to the event. With GRO the kernel counts one
+//! drop for each merged packet: then it is a lower bound.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +37,8 @@ const CALLS_PER_VISIT: usize = 16;
 /// The kernel's drop counter is read at most so often.
 const DROPS_EVERY: Duration = Duration::from_millis(100);
 
-/// Packets that had passed the old filter when ours was attached are in the queue after this.
+/// Packets that were under way when a socket was changed (filtered, connected) are queued or
+/// counted after this.
 const QUIET: Duration = Duration::from_millis(5);
 
 /// Senders whose place in the page is remembered.
@@ -61,6 +65,8 @@ pub struct Datagrams {
     drops_read: Mono,
     /// After `stop`: from then on an empty queue stays empty.
     quiet_at: Option<Mono>,
+    /// The sockets are connected to themselves: nothing reaches them, so nothing is dropped.
+    deaf: bool,
 }
 
 pub struct Receiver {
@@ -99,6 +105,7 @@ impl Datagrams {
             drops_due: Mono::MAX,
             drops_read: Mono(0),
             quiet_at: None,
+            deaf: false,
         }
     }
 
@@ -229,7 +236,7 @@ impl Datagrams {
     }
 
     /// Whether, after `stop`, the last datagram is in a page. Then the sockets are closed and the
-    /// last drops counted.
+    /// last drops counted. Asked again and again: it goes from filtered to deaf to closed.
     pub fn finish(&mut self) -> bool {
         let Some(quiet_at) = self.quiet_at else { return false };
         if self.sockets.is_empty() {
@@ -238,6 +245,17 @@ impl Datagrams {
         // Seen empty when it is quiet: no wake will come for what a race let in.
         let empty = |receiver: &Receiver| receiver.drained_at.is_some_and(|at| at >= quiet_at);
         if self.is_waiting() || !self.sockets.iter().all(empty) {
+            return false;
+        }
+        if !self.deaf {
+            self.deaf = true;
+            for receiver in &self.sockets {
+                if let Err(error) = deafen(&receiver.socket) {
+                    tracing::warn!("the last drops of a socket may go uncounted: {error}");
+                }
+            }
+            let latest = self.sockets.iter().filter_map(|receiver| receiver.drained_at).max();
+            self.quiet_at = latest.map(|at| at.after(QUIET));
             return false;
         }
         self.read_drops();
@@ -253,6 +271,18 @@ impl Drop for Datagrams {
     fn drop(&mut self) {
         self.read_drops();
     }
+}
+
+/// Connects a socket to itself: a datagram of anybody else no longer finds it.
+fn deafen(socket: &UdpSocket) -> io::Result<()> {
+    let mut own = socket.local_addr()?;
+    if own.ip().is_unspecified() {
+        own.set_ip(match own {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    socket.connect(own)
 }
 
 /// One datagram as an event, or as several when it is longer than the longest: all or none of it.
@@ -455,8 +485,37 @@ mod tests {
         assert_eq!(bench.datagrams.quiet_at(), at(15).mono);
         bench.flood(30, &text);
         assert_eq!(bench.datagrams.visit(0, &mut page, at(15), &RULES), Visit::Drained);
+        assert!(!bench.datagrams.finish(), "deaf from now on, but one may be under way");
+        assert_eq!(bench.datagrams.quiet_at(), at(20).mono);
+        bench.sender.send(&text).unwrap();
+        let refused = bench.sender.send(&text).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(bench.datagrams.visit(0, &mut page, at(20), &RULES), Visit::Drained);
         assert!(bench.datagrams.finish() && bench.datagrams.finish());
         assert_eq!(page.event_count(), 50);
         assert_eq!(bench.counters.lost[LostReason::Kernel].get(), 100);
+    }
+
+    #[test]
+    fn a_deaf_socket_hears_nobody_whatever_it_was_bound_to() {
+        for (bound, sender) in
+            [("0.0.0.0:0", "127.0.0.1:0"), ("[::]:0", "127.0.0.1:0"), ("[::1]:0", "[::1]:0")]
+        {
+            // A machine without IPv6 has nothing to prove there.
+            let Ok(receiver) = std::net::UdpSocket::bind(bound) else { continue };
+            let sender = std::net::UdpSocket::bind(sender).unwrap();
+            let to = (sender.local_addr().unwrap().ip(), receiver.local_addr().unwrap().port());
+            sender.connect(to).unwrap();
+            receiver.set_nonblocking(true).unwrap();
+            let receiver = UdpSocket::from_std(receiver);
+            sender.send(b"heard").unwrap();
+            deafen(&receiver).unwrap();
+            sender.send(b"not heard").unwrap();
+            assert!(sender.send(b"").is_err(), "{bound}: the sender is told");
+            let mut into = [0; 16];
+            assert_eq!(receiver.recv(&mut into).unwrap(), 5, "{bound}");
+            assert!(receiver.recv(&mut into).is_err(), "{bound}");
+            assert_eq!(udp_receive::drops(receiver.as_fd()).unwrap(), 0);
+        }
     }
 }

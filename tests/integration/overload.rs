@@ -5,7 +5,7 @@ use crate::harness::{Agent, Ended, sum};
 use crate::peers::peer;
 use std::net::{SocketAddr, UdpSocket};
 
-/// A dear codec and little memory: the socket is not read most of the time.
+/// A dear codec, little memory and a short queue: most of a flood finds no room.
 const DATAGRAMS_TO_SLOW_FILE: &str = r#"
 [agent]
 memory = "48MiB"
@@ -16,6 +16,7 @@ cores  = "none"
 type    = "udp"
 listen  = ["udp://127.0.0.1:0"]
 threads = 2
+receive_buffer = "256KiB"
 channel = "main"
 
 [channels.main]
