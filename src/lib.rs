@@ -25,6 +25,7 @@ pub mod codec;
 pub mod config;
 pub mod event;
 pub mod limits;
+pub mod load;
 pub mod manual;
 pub mod memory;
 pub mod ring;

@@ -37,6 +37,11 @@ pub fn visit(
     visit_on(&OsDisk, path, visitor)
 }
 
+/// Opens a file on the machine's disk for reading block by block.
+pub fn open(path: &Path) -> Result<Reader, ArchiveError> {
+    Reader::open(&OsDisk, path)
+}
+
 /// As [`visit`], on any disk.
 pub fn visit_on(
     disk: &dyn Disk,
@@ -83,6 +88,16 @@ pub fn segments_on(disk: &dyn Disk, paths: &[PathBuf]) -> Result<Vec<PathBuf>, A
     Ok(files)
 }
 
+/// Which series a file belongs to, and its number in it: files of one series hold what one sink
+/// wrote to one path, in the order of their numbers.
+pub fn series(file: &Path) -> (PathBuf, u32) {
+    let Some(name) = file.file_name() else { return (file.to_owned(), 0) };
+    let name = SegmentName::parse(name);
+    let mut series = file.with_file_name(name.stem).into_os_string();
+    series.push(name.container.suffix());
+    (series.into(), name.number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,5 +116,14 @@ mod tests {
         expected.push(single);
         assert_eq!(found, expected);
         assert!(segments(&[dir.path().join("missing")]).is_err());
+    }
+
+    #[test]
+    fn a_series_is_one_path_and_one_codec() {
+        let of = |name: &str| series(Path::new(name));
+        assert_eq!(of("d/a.log.zst"), ("d/a.log.zst".into(), 0));
+        assert_eq!(of("d/a.log.12.zst.open"), ("d/a.log.zst".into(), 12));
+        assert_ne!(of("d/a.log.gz").0, of("d/a.log.zst").0);
+        assert_ne!(of("e/a.log.zst").0, of("d/a.log.zst").0);
     }
 }

@@ -3,6 +3,8 @@
 //! Exit codes: 0 done · 1 it ran and failed, or found a difference · 2 usage or configuration. A
 //! closed pipe ends a command quietly. No colour and no progress where there is no terminal.
 
+pub mod audit;
+pub mod blast;
 pub mod cat;
 mod check;
 pub mod inspect;
@@ -27,6 +29,8 @@ struct Arguments {
 enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Blast(blast::BlastArgs),
+    Audit(audit::AuditArgs),
     Cat(cat::CatArgs),
     Inspect(inspect::InspectArgs),
     Repair(repair::RepairArgs),
@@ -62,6 +66,8 @@ pub fn main() -> ExitCode {
     match &arguments.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Blast(args) => blast::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Cat(args) => cat::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Repair(args) => repair::run(args),

@@ -102,6 +102,17 @@ fn whole(message: &[u8], tail: &[u8; STAMP_BYTES]) -> Option<Stamp> {
     })
 }
 
+/// The run as messages show it, so that it can be searched for.
+pub fn run_text(run: u32) -> String {
+    let digits = digits(u64::from(run));
+    digits[1..].iter().map(|&digit| char::from(digit)).collect()
+}
+
+pub fn run_from_text(text: &str) -> Option<u32> {
+    let number = (text.len() == 7).then(|| get(text.as_bytes()))??;
+    u32::try_from(number).ok()
+}
+
 /// A message that is not whole: was it once one of ours?
 #[cold]
 fn damage(message: &[u8], tail: &[u8; STAMP_BYTES]) -> Reading {

@@ -1,0 +1,30 @@
+//! The load generator, its manifest, and the audit of an archive against it.
+//!
+//! - [`blast`] sends stamped messages over UDP and TCP at rates that do not lie, and says exactly
+//!   what the kernel took: the [`Manifest`].
+//! - [`audit`] reads files back and says what of it is there, lost, doubled, out of order or
+//!   damaged, and how long it took.
+//!
+//! Both are library calls: `flumen blast`, `flumen audit`, `flumen demo` and the tests use them.
+//!
+//! ```text
+//!   blast: targets ──▶ lanes (one a stream) ──▶ senders (one thread a target, up to the cores)
+//!            │                                     │ schedule: when event i is due
+//!            └── manifest ◀── records ◀────────────┘ chunk: composed, framed, not yet taken
+//! ```
+
+pub mod audit;
+pub mod blast;
+mod chunk;
+mod lane;
+pub mod manifest;
+mod schedule;
+mod sender;
+mod target;
+
+pub use audit::Verdict;
+pub use blast::{BlastError, Outcome, Plan, Snapshot};
+pub use chunk::Framing;
+pub use manifest::{Manifest, StreamRecord};
+pub use schedule::{Extent, Rate};
+pub use target::{Target, TargetError, Transport};
