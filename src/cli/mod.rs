@@ -7,6 +7,7 @@ pub mod audit;
 pub mod blast;
 pub mod cat;
 mod check;
+mod demo;
 pub mod inspect;
 mod output;
 pub mod repair;
@@ -29,6 +30,7 @@ struct Arguments {
 enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Demo(demo::DemoArgs),
     Blast(blast::BlastArgs),
     Audit(audit::AuditArgs),
     Cat(cat::CatArgs),
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
     match &arguments.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Demo(args) => demo::run(args),
         Command::Blast(args) => blast::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Cat(args) => cat::run(args),
