@@ -62,21 +62,32 @@ impl Agent {
 
     /// The same in a folder that has seen an agent before.
     pub(crate) fn start_in(dir: TempDir, configuration: &str) -> Self {
-        Self::spawn(dir, configuration, Stdio::null()).0
+        Self::spawn(flumen(), dir, configuration, Stdio::null()).0
+    }
+
+    /// The same through a program that ends in executing its arguments, such as `setpriv`.
+    pub(crate) fn start_through(mut around: Command, dir: TempDir, configuration: &str) -> Self {
+        around.arg(env!("CARGO_BIN_EXE_flumen"));
+        Self::spawn(around, dir, configuration, Stdio::null()).0
     }
 
     /// The same with the agent's standard output, which nobody reads but the caller.
     pub(crate) fn start_piped(configuration: &str) -> (Self, ChildStdout) {
         let dir = TempDir::new().expect("a folder");
-        let (agent, stdout) = Self::spawn(dir, configuration, Stdio::piped());
+        let (agent, stdout) = Self::spawn(flumen(), dir, configuration, Stdio::piped());
         (agent, stdout.expect("piped"))
     }
 
-    fn spawn(dir: TempDir, configuration: &str, stdout: Stdio) -> (Self, Option<ChildStdout>) {
+    fn spawn(
+        mut program: Command,
+        dir: TempDir,
+        configuration: &str,
+        stdout: Stdio,
+    ) -> (Self, Option<ChildStdout>) {
         let file = dir.path().join("flumen.toml");
         let folder = dir.path().to_str().expect("UTF-8");
         std::fs::write(&file, configuration.replace("{dir}", folder)).expect("written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_flumen"))
+        let mut child = program
             .arg("run")
             .arg(&file)
             .stdin(Stdio::null())
@@ -94,6 +105,35 @@ impl Agent {
         let admin = addresses.remove("admin=http").unwrap_or_else(|| panic!("no admin in {line}"));
         let stdout = child.stdout.take();
         (Self { child, log, addresses, admin, dir }, stdout)
+    }
+
+    /// Status and text of `/readyz`.
+    pub(crate) fn ready(&self) -> (u16, String) {
+        get(self.admin, "/readyz")
+    }
+
+    /// Waits until `/readyz` answers so; what it says.
+    #[track_caller]
+    pub(crate) fn wait_ready(&self, status: u16) -> String {
+        let mut said = String::new();
+        self.wait(&format!("/readyz {status}"), |_| {
+            let (now, text) = self.ready();
+            said.replace_range(.., &text);
+            now == status
+        });
+        said
+    }
+
+    /// What was logged until now.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// A path as the agent sees it, when it lives among mounts of its own.
+    pub(crate) fn inside(&self, path: &Path) -> PathBuf {
+        let mut inside = PathBuf::from(format!("/proc/{}/root", self.child.id()));
+        inside.push(path.strip_prefix("/").expect("an absolute path"));
+        inside
     }
 
     /// What the process holds in memory now.
@@ -133,15 +173,14 @@ impl Agent {
 
     /// Waits until the ledger says so.
     #[track_caller]
-    pub(crate) fn wait(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait(&self, what: &str, mut condition: impl FnMut(&Value) -> bool) -> Value {
         let started = Instant::now();
         loop {
             let ledger = self.ledger();
             if condition(&ledger) {
                 return ledger;
             }
-            let log = || self.log.lock().unwrap().clone();
-            assert!(started.elapsed() < DEADLINE, "never {what}:\n{ledger:#}\n{}", log());
+            assert!(started.elapsed() < DEADLINE, "never {what}:\n{ledger:#}\n{}", self.log());
             std::thread::sleep(POLL);
         }
     }
@@ -202,6 +241,10 @@ impl Ended {
     pub(crate) fn lines(&self, name: &str) -> Vec<String> {
         lines_of(&self.dir.path().join(name))
     }
+}
+
+fn flumen() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_flumen"))
 }
 
 pub(crate) fn written(ledger: &Value) -> u64 {

@@ -20,6 +20,20 @@ pub(crate) fn rsyslogd() -> Option<PathBuf> {
     if path.is_file() { Some(path) } else { missing("rsyslogd") }
 }
 
+/// A program that must also be allowed to do its work here; the command, ready for more arguments.
+#[track_caller]
+pub(crate) fn able(name: &str, flags: &[&str]) -> Option<Command> {
+    let path = peer(name)?;
+    let trial = Command::new(&path).args(flags).arg("true").output();
+    if !trial.is_ok_and(|output| output.status.success()) {
+        missing(&format!("{name} {}", flags.join(" ")))?;
+        return None;
+    }
+    let mut command = Command::new(path);
+    command.args(flags);
+    Some(command)
+}
+
 #[track_caller]
 fn missing(name: &str) -> Option<PathBuf> {
     assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "CI needs {name}");
