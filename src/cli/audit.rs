@@ -13,9 +13,9 @@ use crate::load::{Manifest, Verdict};
 #[command(after_help = "Examples:\n  \
     flumen audit --manifest run.json /var/log/flumen\n  \
     flumen audit --manifest run.json /var/log/flumen --allow-loss 1000 --json\n\n\
-    Reads any codec and any encoder. Exits 0 only if no event is missing, doubled, corrupted\n\
-    or, on TCP, out of order. A corrupted event counts as lost, too. Latency is from the time an event\n\
-    was due to the last receive time of its block.")]
+    Reads any codec and any encoder. Exits 0 only if no event is missing, doubled,\n\
+    corrupted or, on TCP, out of order. A corrupted event counts as lost, too. Latency is\n\
+    from the time an event was due to the last receive time of its block.")]
 pub struct AuditArgs {
     /// What `flumen blast --manifest` wrote
     #[arg(long, value_name = "FILE")]

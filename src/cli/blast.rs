@@ -22,9 +22,9 @@ use crate::syslog::compose::{
       --manifest run.json\n  \
     flumen blast tcp://127.0.0.1:5514 --connections 1000 --rate max --count 10M\n  \
     flumen audit --manifest run.json /var/log/flumen\n\n\
-    An event is due at its place in the schedule, whatever became of those before it; its\n\
-    stamp is that time. It counts as sent when the kernel has taken it. Ctrl-C stops and still writes the\n\
-    manifest. Exits 1 when a connection fails.")]
+    An event is due at its place in the schedule, whatever became of those before it;\n\
+    its stamp is that time. It counts as sent when the kernel has taken it. Ctrl-C stops\n\
+    and still writes the manifest. Exits 1 when a connection fails.")]
 pub struct BlastArgs {
     /// udp://host:port or tcp://host:port, several share the rate evenly
     #[arg(required = true, value_name = "TARGET", value_parser = Target::parse)]

@@ -8,9 +8,9 @@
 //! Both are library calls: `flumen blast`, `flumen audit`, `flumen demo` and the tests use them.
 //!
 //! ```text
-//!   blast: targets ──▶ lanes (one a stream) ──▶ senders (one thread a target, up to the cores)
-//!            │                                     │ schedule: when event i is due
-//!            └── manifest ◀── records ◀────────────┘ chunk: composed, framed, not yet taken
+//!   targets ──▶ lanes (one a stream) ──▶ senders (a thread a target, up to the cores)
+//!                  │                        schedule: when event i is due
+//!   manifest ◀── records                    chunk: composed, framed, not yet taken
 //! ```
 
 pub mod audit;

@@ -57,6 +57,11 @@ impl Pace {
         self.end.is_some_and(|end| now >= end)
     }
 
+    /// The end, and nothing due before it may be sent any more.
+    pub(super) fn is_past(&self, now: Mono, grace: Duration) -> bool {
+        self.end.is_some_and(|end| now >= end.after(grace))
+    }
+
     /// How many events are due at `now`. At the end those due before it stay due; at full speed
     /// nothing is due after the end.
     pub(super) fn due(&self, now: Mono) -> u64 {
@@ -126,6 +131,8 @@ mod tests {
         let pace = Pace::new(SECOND, Rate::PerSecond(1000.0), time, 1, 1);
         assert_eq!(pace.due(Mono(u64::MAX)), 2000);
         assert!(pace.is_over(Mono(3 * SECOND.0)) && !pace.is_over(Mono(3 * SECOND.0 - 1)));
+        assert!(!pace.is_past(Mono(3 * SECOND.0), Duration::from_nanos(1)));
+        assert!(pace.is_past(Mono(3 * SECOND.0 + 1), Duration::from_nanos(1)));
         let fast = Pace::new(SECOND, Rate::Max, time, 1, 1);
         assert_eq!((fast.due(SECOND), fast.due(Mono(3 * SECOND.0))), (u64::MAX, 0));
     }

@@ -67,6 +67,8 @@ const NAP: Duration = Duration::from_millis(50);
 /// How long what is composed may take to leave after a stop, and after the time is up.
 const FLUSH_STOPPED: Duration = Duration::from_secs(1);
 const FLUSH_OVER: Duration = Duration::from_secs(5);
+/// How long after its time a run may still catch up with what was due; the rest is behind.
+const LATE: Duration = Duration::from_secs(1);
 /// How long to wait for receivers to read the rest and close.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// Turns between two looks at the sockets that were full.
@@ -125,7 +127,9 @@ impl Sender {
                 return self.flush(now, Some(FLUSH_STOPPED));
             }
             self.queue_due(now.mono);
-            if self.bench.pace.is_over(now.mono) && self.ready.is_empty() {
+            let pace = self.bench.pace;
+            let idle = pace.is_over(now.mono) && self.ready.is_empty();
+            if idle || pace.is_past(now.mono, LATE) {
                 return self.flush(now, Some(FLUSH_OVER));
             }
             self.take_turns(&mut spent);
