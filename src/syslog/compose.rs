@@ -13,6 +13,8 @@ mod templates;
 mod text;
 mod vocabulary;
 
+use std::io::Write as _;
+
 use self::templates::{Process, TEMPLATES, Template, filler};
 use self::text::{PEN_SLACK_BYTES, Pen, Random, Word, mix};
 use super::stamp::{self, STAMP_BYTES, Stamp};
@@ -206,11 +208,15 @@ impl Clock {
         let time = jiff::tz::TimeZone::UTC.to_datetime(time);
         let month = MONTHS[usize::from(time.month().unsigned_abs()) - 1];
         let day = time.day();
-        let clock = format!("{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second());
-        let short = format!("{month} {day:>2} {clock}");
-        let long = format!("{:04}-{:02}-{day:02}T{clock}.", time.year().max(0), time.month());
-        self.short.copy_from_slice(short.as_bytes());
-        self.long.copy_from_slice(long.as_bytes());
+        let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+        let (mut short, mut long) = (&mut self.short[..], &mut self.long[..]);
+        // In place: a second that turns allocates nothing.
+        let written = write!(short, "{month} {day:>2} {hour:02}:{minute:02}:{second:02}");
+        written.expect("15 bytes hold it");
+        let (year, month) = (time.year().max(0), time.month());
+        let written =
+            write!(long, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.");
+        written.expect("20 bytes hold it");
     }
 }
 

@@ -210,7 +210,12 @@ impl Writer {
             exempt(|| self.fail(id, now, &error));
             return false;
         }
-        segment.entries.push(entry_of(container, segment.bytes, &block));
+        let entry = entry_of(container, segment.bytes, &block);
+        if segment.entries.len() == segment.entries.capacity() {
+            // Doubles: a dozen times in the life of the largest file.
+            exempt(|| segment.entries.reserve(1));
+        }
+        segment.entries.push(entry);
         segment.bytes += block.bytes.len() as u64;
         lane.appended_at = now.mono;
         let took = self.ties.clock.now().mono.since(before);

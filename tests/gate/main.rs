@@ -1,0 +1,243 @@
+//! The gate: in steady state a batch allocates nothing, from its source to its file.
+//!
+//! A whole agent is built and its workers stepped by hand, with a clock of ours, past a warm-up;
+//! then whatever a worker allocates is counted, by a global allocator that counts. Named exemptions
+//! (opening, rolling, failing) run inside `exempt` and are printed. Helpers do slow calls for
+//! others and may allocate.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use flumen::channel::CHANNELS;
+use flumen::config::Config;
+use flumen::event::Page;
+use flumen::memory::gate::{Allocations, Gated, allocations};
+use flumen::runtime::clock::{Clock, ManualClock};
+use flumen::runtime::{Progress, Worker};
+use flumen::sink::runner::{BatchSink, SinkRunner};
+use flumen::sink::{self, SINKS, SinkContext, SinkKind, SinkPlan};
+use flumen::source::SOURCES;
+use flumen::storage::OsDisk;
+use flumen::time::Wall;
+use flumen::topology::build::{self, no_endpoint};
+use flumen::topology::{Assembly, Ground, Machine, Parts, plan};
+
+#[global_allocator]
+static ALLOCATOR: Gated<std::alloc::System> = Gated(std::alloc::System);
+
+const WARM_UP_BATCHES: u64 = 200;
+const BATCHES: u64 = 1000;
+/// Small batches: a thousand of them are soon written.
+const PAGE_BYTES: usize = 64 << 10;
+
+/// An agent stepped by hand.
+struct Line {
+    clock: Arc<ManualClock>,
+    assembly: Assembly,
+    spent: Allocations,
+}
+
+impl Line {
+    fn build(text: &str, sinks: &'static [SinkKind]) -> Self {
+        let config = Config::parse(text);
+        let parts = Parts { sources: SOURCES, channels: CHANNELS, sinks };
+        let agent = config.agent(None).expect("one agent");
+        let plan = plan(&agent, &parts, &Machine::default());
+        let mut plan = plan.unwrap_or_else(|| panic!("{}", config.diagnostics().render(false)));
+        plan.budget.page_bytes = PAGE_BYTES;
+        let clock = Arc::new(ManualClock::at(Wall(1_700_000_000_000_000_000)));
+        let ground = Ground { disk: Arc::new(OsDisk), clock: Arc::clone(&clock) as Arc<dyn Clock> };
+        let assembly = build::build(&plan, &ground, no_endpoint).expect("builds");
+        Self { clock, assembly, spent: Allocations::default() }
+    }
+
+    /// Every worker once; a millisecond goes by.
+    fn step(&mut self) {
+        let before = allocations();
+        let sources = self.assembly.sources.iter_mut().map(|it| &mut it.worker);
+        let sinks = self.assembly.sinks.iter_mut().map(|it| &mut it.worker);
+        for worker in sources.chain(sinks) {
+            let now = self.clock.now();
+            if let Progress::Idle { .. } = worker.work(now) {
+                // Without sleeping: sources learn here what has arrived.
+                worker.wait(now, now.mono);
+            }
+        }
+        let after = allocations();
+        self.spent.counted += after.counted - before.counted;
+        self.spent.exempted += after.exempted - before.exempted;
+        for helper in &mut self.assembly.helpers {
+            while helper.work(self.clock.now()) == Progress::Worked {}
+        }
+        self.clock.advance(Duration::from_millis(1));
+    }
+
+    fn batches(&self) -> u64 {
+        self.assembly.handles.ledger.snapshot().sources[0].routed_batches
+    }
+
+    /// What `BATCHES` batches allocate after a warm-up, `feed` before every step.
+    fn measure(&mut self, mut feed: impl FnMut()) -> Allocations {
+        for batches in [WARM_UP_BATCHES, BATCHES] {
+            self.spent = Allocations::default();
+            let until = self.batches() + batches;
+            let mut steps = 0;
+            while self.batches() < until {
+                feed();
+                self.step();
+                steps += 1;
+                assert!(steps < 100 * batches, "nothing moves: {:?}", self.batches());
+            }
+        }
+        let ledger = self.assembly.handles.ledger.snapshot();
+        assert!(ledger.sinks[0].written_events > 0, "it came out");
+        self.spent
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.assembly.bound[0].1.address
+    }
+}
+
+#[track_caller]
+fn nothing(what: &str, spent: Allocations) {
+    println!("{what}: {} allocations exempted in {BATCHES} batches", spent.exempted);
+    assert_eq!(spent.counted, 0, "{what} allocates in steady state");
+}
+
+/// A generator at full speed into this sink.
+fn generated(sink: &str) -> String {
+    format!(
+        "[agent]\nmemory = '64MiB'\nadmin = 'off'\n[sources.in]\ntype = 'generator'\n\
+         rate = 'max'\n[sinks.out]\n{sink}\n"
+    )
+}
+
+#[test]
+fn a_batch_into_nothing_allocates_nothing() {
+    let spent = Line::build(&generated("type = 'null'"), SINKS).measure(|| {});
+    nothing("generator to null", spent);
+}
+
+#[test]
+fn a_batch_into_a_file_allocates_nothing() {
+    let cases = [
+        "codec = 'zstd'",
+        "codec = 'zstd'\nthreads = 2",
+        "codec = 'zstd'\nencoder = 'json'",
+        "codec = 'zstd'\nblock = { bytes = '1MiB', age = '10ms' }",
+        "codec = 'gzip'",
+        "codec = 'lz4'",
+        "codec = 'none'",
+        "codec = 'none'\nencoder = 'line'",
+    ];
+    for case in cases {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("out.log");
+        let block = if case.contains("block") { "" } else { "block = { bytes = '64KiB' }" };
+        let sink = format!("type = 'file'\npath = '{}'\n{case}\n{block}", path.display());
+        let spent = Line::build(&generated(&sink), SINKS).measure(|| {});
+        nothing(&case.replace('\n', ", "), spent);
+    }
+}
+
+#[test]
+fn a_batch_into_a_file_of_its_peer_allocates_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("%{peer}.log");
+    let sink = format!("type = 'file'\npath = '{}'\ncodec = 'zstd'", path.display());
+    let spent = Line::build(&generated(&sink), SINKS).measure(|| {});
+    nothing("a file a peer", spent);
+}
+
+/// A listener of this source into nothing.
+fn listening(kind: &str, listen: &str) -> String {
+    format!(
+        "[agent]\nmemory = '64MiB'\nadmin = 'off'\n\
+         [sources.in]\ntype = '{kind}'\nevent_max = '8KiB'\nlisten = '{listen}'\n[sinks.out]\ntype = 'null'\n"
+    )
+}
+
+#[test]
+fn a_batch_from_a_connection_allocates_nothing() {
+    for kind in ["tcp", "syslog"] {
+        let mut line = Line::build(&listening(kind, "tcp://127.0.0.1:0"), SINKS);
+        let mut peer = TcpStream::connect(line.address()).expect("it listens");
+        peer.set_nonblocking(true).expect("a socket");
+        let text = "<13>Feb  5 17:32:18 host app[42]: some text and more of it\n".repeat(2000);
+        let mut sent = 0;
+        let spent = line.measure(|| {
+            // As much as the socket takes, cut anywhere; every byte once, in order.
+            while let Ok(count) = peer.write(&text.as_bytes()[sent..]) {
+                sent = (sent + count) % text.len();
+            }
+        });
+        nothing(&format!("{kind} over TCP"), spent);
+    }
+}
+
+#[test]
+fn a_batch_of_datagrams_allocates_nothing() {
+    for kind in ["udp", "syslog"] {
+        let mut line = Line::build(&listening(kind, "udp://127.0.0.1:0"), SINKS);
+        let peer = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        peer.connect(line.address()).expect("an address");
+        let text = "<13>Feb  5 17:32:18 host app[42]: ".to_owned() + &"x".repeat(1000);
+        let spent = line.measure(|| {
+            for _ in 0..64 {
+                peer.send(text.as_bytes()).expect("sent");
+            }
+        });
+        nothing(&format!("{kind} over UDP"), spent);
+    }
+}
+
+// ---- the gate notices --------------------------------------------------------------------------
+
+/// A sink that allocates once a batch.
+struct Leaky;
+
+struct LeakyPlan;
+
+const LEAKY: &[SinkKind] = &[SinkKind {
+    name: "leaky",
+    aliases: &[],
+    summary: "allocates once a batch",
+    options: &[],
+    plan: |_| Box::new(LeakyPlan),
+}];
+
+impl SinkPlan for LeakyPlan {
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn memory(&self, _: &str, _: usize) -> Vec<flumen::memory::MemoryLine> {
+        Vec::new()
+    }
+
+    fn batch_age(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn build(&self, context: &SinkContext) -> Result<sink::Built, sink::BuildError> {
+        let worker: Box<dyn Worker> = Box::new(SinkRunner::new(context, 0, Leaky));
+        Ok(sink::Built { workers: vec![worker], helpers: Vec::new(), notes: Vec::new() })
+    }
+}
+
+impl BatchSink for Leaky {
+    fn write(&mut self, page: &Page) -> std::io::Result<u64> {
+        let copy = std::hint::black_box(page.used().to_vec());
+        Ok(copy.len() as u64)
+    }
+}
+
+#[test]
+fn one_allocation_a_batch_is_noticed() {
+    let spent = Line::build(&generated("type = 'leaky'"), LEAKY).measure(|| {});
+    // The sink may be some batches behind the source.
+    assert!((BATCHES - 64..=BATCHES + 64).contains(&spent.counted), "{spent:?}");
+}
