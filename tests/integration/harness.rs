@@ -107,9 +107,9 @@ impl Agent {
         (Self { child, log, addresses, admin, dir }, stdout)
     }
 
-    /// Status and text of `/readyz`.
-    pub(crate) fn ready(&self) -> (u16, String) {
-        get(self.admin, "/readyz")
+    /// Status and text of a page of the admin endpoint.
+    pub(crate) fn page(&self, path: &str) -> (u16, String) {
+        get(self.admin, path)
     }
 
     /// Waits until `/readyz` answers so; what it says.
@@ -117,7 +117,7 @@ impl Agent {
     pub(crate) fn wait_ready(&self, status: u16) -> String {
         let mut said = String::new();
         self.wait(&format!("/readyz {status}"), |_| {
-            let (now, text) = self.ready();
+            let (now, text) = self.page("/readyz");
             said.replace_range(.., &text);
             now == status
         });
@@ -166,7 +166,7 @@ impl Agent {
     }
 
     pub(crate) fn ledger(&self) -> Value {
-        let (status, body) = get(self.admin, "/ledger");
+        let (status, body) = self.page("/ledger");
         assert_eq!(status, 200, "{body}");
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
     }

@@ -1,6 +1,6 @@
 //! The README is run: its configurations are checked, its commands executed in their order.
 
-use crate::harness::{Agent, paths};
+use crate::harness::{Agent, SYSLOG_TO_FILE, paths};
 use crate::peers::peer;
 use std::path::Path;
 use std::process::Command;
@@ -76,6 +76,51 @@ fn the_tour_works() {
     for line in reading.lines() {
         let said = shell(ended.dir.path(), line);
         assert!(said.lines().count() >= 3, "{line} says only {said:?}");
+    }
+}
+
+/// First cells of the table under a heading row, without their backticks.
+fn table(heading: &str) -> Vec<String> {
+    let rows = README.lines().skip_while(|line| !line.starts_with(heading)).skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.split('|').nth(1).unwrap().replace('`', "").trim().to_owned()).collect()
+}
+
+#[test]
+fn pages_and_counters_are_there() {
+    let agent = Agent::start(SYSLOG_TO_FILE);
+    let pages = table("| path |");
+    assert!(pages.len() >= 4, "{pages:?}");
+    for path in pages {
+        assert_eq!(agent.page(&path).0, 200, "{path}");
+    }
+    let metrics = agent.page("/metrics").1;
+    let counters = table("| counter |").join(", ");
+    let names: Vec<&str> = counters.split(", ").collect();
+    assert!(names.len() >= 10, "{names:?}");
+    for name in names {
+        let (name, label) = name.trim_end_matches('}').split_once('{').unwrap_or((name, ""));
+        let line = metrics.lines().find(|line| line.starts_with(&format!("{name}{{")));
+        let line = line.unwrap_or_else(|| panic!("no {name} in\n{metrics}"));
+        assert!(line.contains(label), "{name} has no label {label}");
+    }
+}
+
+#[test]
+fn commands_are_there() {
+    let folder = TempDir::new().unwrap();
+    let commands = table("| command |");
+    let help = shell(folder.path(), "flumen --help");
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed: Vec<&str> = listed
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|command| *command != "help")
+        .collect();
+    assert_eq!(commands, listed);
+    for command in listed {
+        let help = shell(folder.path(), &format!("flumen {command} --help"));
+        assert!(help.contains("Example"), "{command} shows no example");
     }
 }
 
