@@ -16,6 +16,7 @@ mod peers;
 mod python;
 mod readme;
 mod rsyslog;
+mod signals;
 mod stock_tools;
 mod stuck;
 mod wire;
