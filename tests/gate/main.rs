@@ -156,7 +156,8 @@ fn a_batch_into_a_file_of_its_peer_allocates_nothing() {
 fn listening(kind: &str, listen: &str) -> String {
     format!(
         "[agent]\nmemory = '64MiB'\nadmin = 'off'\n\
-         [sources.in]\ntype = '{kind}'\nevent_max = '8KiB'\nlisten = '{listen}'\n[sinks.out]\ntype = 'null'\n"
+         [sources.in]\ntype = '{kind}'\nevent_max = '8KiB'\nlisten = '{listen}'\n\
+         [sinks.out]\ntype = 'null'\n"
     )
 }
 
