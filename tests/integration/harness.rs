@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -41,6 +42,7 @@ block   = { age = "50ms" }
 pub(crate) struct Agent {
     child: Child,
     log: Arc<Mutex<String>>,
+    follower: Option<JoinHandle<()>>,
     addresses: BTreeMap<String, SocketAddr>,
     admin: SocketAddr,
     pub(crate) dir: TempDir,
@@ -62,41 +64,37 @@ impl Agent {
 
     /// The same in a folder that has seen an agent before.
     pub(crate) fn start_in(dir: TempDir, configuration: &str) -> Self {
-        Self::spawn(flumen(), dir, configuration, Stdio::null()).0
+        let mut program = flumen();
+        program.stdin(Stdio::null()).stdout(Stdio::null());
+        Self::start_as(program, dir, configuration).0
     }
 
     /// The same through a program that ends in executing its arguments, such as `setpriv`.
     pub(crate) fn start_through(mut around: Command, dir: TempDir, configuration: &str) -> Self {
-        around.arg(env!("CARGO_BIN_EXE_flumen"));
-        Self::spawn(around, dir, configuration, Stdio::null()).0
+        around.arg(env!("CARGO_BIN_EXE_flumen")).stdin(Stdio::null()).stdout(Stdio::null());
+        Self::start_as(around, dir, configuration).0
     }
 
     /// The same with the agent's standard output, which nobody reads but the caller.
     pub(crate) fn start_piped(configuration: &str) -> (Self, ChildStdout) {
         let dir = TempDir::new().expect("a folder");
-        let (agent, stdout) = Self::spawn(flumen(), dir, configuration, Stdio::piped());
+        let mut program = flumen();
+        program.stdin(Stdio::null()).stdout(Stdio::piped());
+        let (agent, stdout) = Self::start_as(program, dir, configuration);
         (agent, stdout.expect("piped"))
     }
 
-    fn spawn(
-        mut program: Command,
+    /// The same by a command that is `flumen`, with an input and output of the caller's choice.
+    pub(crate) fn start_as(
+        mut command: Command,
         dir: TempDir,
         configuration: &str,
-        stdout: Stdio,
     ) -> (Self, Option<ChildStdout>) {
-        let file = dir.path().join("flumen.toml");
-        let folder = dir.path().to_str().expect("UTF-8");
-        std::fs::write(&file, configuration.replace("{dir}", folder)).expect("written");
-        let mut child = program
-            .arg("run")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        let file = write_configuration(&dir, configuration);
+        command.arg("run").arg(&file).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
         let log = Arc::new(Mutex::new(String::new()));
-        let ready = follow(child.stderr.take().expect("piped"), log.clone());
+        let (ready, follower) = follow(child.stderr.take().expect("piped"), log.clone());
         let Ok(line) = ready.recv_timeout(DEADLINE) else {
             let _ = child.kill();
             panic!("the agent did not become ready:\n{}", log.lock().unwrap());
@@ -104,7 +102,8 @@ impl Agent {
         let mut addresses = listening(&line);
         let admin = addresses.remove("admin=http").unwrap_or_else(|| panic!("no admin in {line}"));
         let stdout = child.stdout.take();
-        (Self { child, log, addresses, admin, dir }, stdout)
+        let follower = Some(follower);
+        (Self { child, log, follower, addresses, admin, dir }, stdout)
     }
 
     /// Status and text of a page of the admin endpoint.
@@ -138,12 +137,29 @@ impl Agent {
 
     /// What the process holds in memory now.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("the agent runs");
+        let status = self.proc("status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
         let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
         kib.expect("a number") * 1024
     }
+
+    /// Processor time that the process has used, in clock ticks (hundredths of a second).
+    pub(crate) fn processor_ticks(&self) -> u64 {
+        let stat = self.proc("stat");
+        let (_, behind_name) = stat.rsplit_once(") ").expect("a name in brackets");
+        let mut fields = behind_name.split(' ').skip(11);
+        let mut next = || fields.next().and_then(|field| field.parse::<u64>().ok());
+        next().expect("user time") + next().expect("system time")
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn proc(&self, name: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{name}", self.id())).expect("the agent runs")
+    }
+
 
     /// SIGKILL, in the middle of whatever it does; its folder stays.
     pub(crate) fn kill(mut self) -> TempDir {
@@ -174,15 +190,13 @@ impl Agent {
     /// Waits until the ledger says so.
     #[track_caller]
     pub(crate) fn wait(&self, what: &str, mut condition: impl FnMut(&Value) -> bool) -> Value {
-        let started = Instant::now();
-        loop {
-            let ledger = self.ledger();
-            if condition(&ledger) {
-                return ledger;
-            }
-            assert!(started.elapsed() < DEADLINE, "never {what}:\n{ledger:#}\n{}", self.log());
-            std::thread::sleep(POLL);
-        }
+        let mut ledger = Value::Null;
+        let accepted = until(|| {
+            ledger = self.ledger();
+            condition(&ledger)
+        });
+        assert!(accepted, "never {what}:\n{ledger:#}\n{}", self.log());
+        ledger
     }
 
     /// Waits until `count` events are written or lost, and returns the ledger of that moment.
@@ -212,6 +226,8 @@ impl Agent {
         let status = wait_child(&mut self.child).unwrap_or_else(|| {
             panic!("the agent does not end:\n{}", self.log.lock().unwrap());
         });
+        // Its last words may still be in the pipe.
+        self.follower.take().expect("joined once").join().expect("it does not panic");
         let log = self.log.lock().unwrap().clone();
         let dir = std::mem::replace(&mut self.dir, TempDir::new().expect("a folder"));
         Ended { status, log, dir }
@@ -318,20 +334,57 @@ pub(crate) fn from_environment(name: &str, default: u64) -> u64 {
 
 /// Waits for a child within the deadline.
 pub(crate) fn wait_child(child: &mut Child) -> Option<ExitStatus> {
+    let mut status = None;
+    let ended = until(|| {
+        status = child.try_wait().expect("our own child");
+        status.is_some()
+    });
+    status.filter(|_| ended)
+}
+
+/// Polls until the condition holds; false when it did not within the deadline.
+#[must_use]
+pub(crate) fn until(mut condition: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
-    while started.elapsed() < DEADLINE {
-        if let Some(status) = child.try_wait().expect("our own child") {
-            return Some(status);
+    loop {
+        if condition() {
+            return true;
+        }
+        if started.elapsed() > DEADLINE {
+            return false;
         }
         std::thread::sleep(POLL);
     }
-    None
+}
+
+/// An agent that does not get as far as being ready: its exit status and what it says.
+pub(crate) fn refused(dir: &TempDir, configuration: &str) -> (Option<i32>, String) {
+    let file = write_configuration(dir, configuration);
+    let mut command = flumen();
+    command.arg("run").arg(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    let status = wait_child(&mut child);
+    let _ = child.kill();
+    let mut text = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut text).expect("UTF-8");
+    (status.and_then(|status| status.code()), text)
+}
+
+/// `flumen.toml` in the folder, which `{dir}` in it stands for.
+fn write_configuration(dir: &TempDir, configuration: &str) -> PathBuf {
+    let file = dir.path().join("flumen.toml");
+    let folder = dir.path().to_str().expect("UTF-8");
+    std::fs::write(&file, configuration.replace("{dir}", folder)).expect("written");
+    file
 }
 
 /// Collects the agent's log; the line that says it is ready is sent on.
-fn follow(stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> mpsc::Receiver<String> {
+fn follow(
+    stderr: impl Read + Send + 'static,
+    log: Arc<Mutex<String>>,
+) -> (mpsc::Receiver<String>, JoinHandle<()>) {
     let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
+    let follower = std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines() {
             let Ok(line) = line else { return };
             if line.contains("ready") && line.contains("://") {
@@ -342,7 +395,7 @@ fn follow(stderr: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> mpsc::
             log.push('\n');
         }
     });
-    receiver
+    (receiver, follower)
 }
 
 /// `NAME=udp://127.0.0.1:1234` → (`NAME=udp`, address), for every such word of a line.

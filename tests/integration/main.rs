@@ -9,6 +9,7 @@ mod disk;
 mod files;
 mod formats;
 mod harness;
+mod life;
 mod logger;
 mod netcat;
 mod overload;

@@ -13,7 +13,7 @@ const MEMORY_BYTES: u64 = 48 << 20;
 const BESIDE_BYTES: u64 = 32 << 20;
 
 /// The sink is a pipe that nobody reads.
-const LINES_TO_STDOUT: &str = r#"
+pub(crate) const LINES_TO_STDOUT: &str = r#"
 [agent]
 memory = "48MiB"
 admin  = "127.0.0.1:0"
