@@ -17,6 +17,8 @@ pub(super) struct Lane {
     pub(super) failing: bool,
     /// A handle of its segment is at the clerk's.
     pub(super) tending: bool,
+    /// Rolling was ordered, and could not be done at once.
+    pub(super) roll_ordered: bool,
 }
 
 pub(super) enum State {
@@ -36,6 +38,8 @@ pub(super) struct Open {
     pub(super) segment: Segment,
     pub(super) opened_at: Mono,
     pub(super) synced_at: Mono,
+    /// When the clerk last looked whether the file is still there.
+    pub(super) looked_at: Mono,
     /// Appended since the last sync was asked for.
     pub(super) fresh: Unsynced,
     /// What the sync that was asked for will make durable.
@@ -54,6 +58,7 @@ impl Lane {
             appended_at: now,
             failing: false,
             tending: false,
+            roll_ordered: false,
         }
     }
 
@@ -68,6 +73,7 @@ impl Open {
             segment,
             opened_at: now,
             synced_at: now,
+            looked_at: now,
             fresh: Unsynced::default(),
             asked: Unsynced::default(),
             held: None,

@@ -115,6 +115,17 @@ impl Stand {
         }
     }
 
+    /// Steps the writers alone: what they ask of the clerk is not answered.
+    fn without_clerk(&mut self, time: Duration) {
+        self.clock.advance(time);
+        for _ in 0..5 {
+            let now = self.clock.now();
+            for worker in &mut self.workers {
+                worker.work(now);
+            }
+        }
+    }
+
     fn pass(&mut self, time: Duration) {
         self.clock.advance(time);
         self.settle();
@@ -273,7 +284,14 @@ fn a_file_for_each_peer() {
 
 #[test]
 fn a_deleted_file_is_begun_anew() {
-    let mut stand = Stand::new("path = 'DIR/sub/all.log'\nblock = { age = '100ms' }");
+    for sync in ["1s", "1h", "block", "never"] {
+        deleted_file_is_begun_anew(sync);
+    }
+}
+
+fn deleted_file_is_begun_anew(sync: &str) {
+    let options = format!("path = 'DIR/sub/all.log'\nsync = '{sync}'\nblock = {{ age = '100ms' }}");
+    let mut stand = Stand::new(&options);
     stand.put(&[("", "gone")]);
     stand.pass(Duration::from_millis(200));
     std::fs::remove_dir_all(stand.dir.path().join("sub")).expect("removed");
@@ -286,6 +304,31 @@ fn a_deleted_file_is_begun_anew() {
     assert_eq!(stand.files(), ["sub/all.log.zst"]);
     assert!(stand.read("sub/all.log.zst").ends_with("kept\n"));
     stand.adds_up();
+}
+
+/// The clerk looks whether an idle file is still there; meanwhile comes a block, and an order.
+#[test]
+fn what_comes_while_the_clerk_looks_is_not_forgotten() {
+    for sync in ["1h", "block", "never"] {
+        let mut stand = Stand::new(&format!(
+            "path = 'DIR/all.log'\nsync = '{sync}'\nblock = {{ age = '10ms' }}"
+        ));
+        stand.put(&[("", "one")]);
+        stand.pass(Duration::from_millis(200));
+        stand.without_clerk(Duration::from_secs(2));
+        stand.put(&[("", "two")]);
+        stand.without_clerk(Duration::from_millis(200));
+        stand.orders.roll_all();
+        stand.without_clerk(Duration::from_millis(200));
+        assert_eq!(stand.files(), ["all.log.zst.open"], "sync = {sync}");
+        stand.pass(Duration::from_millis(200));
+        stand.pass(Duration::from_millis(200));
+        assert_eq!(stand.files(), ["all.log.zst"], "sync = {sync}");
+        assert_eq!(stand.read("all.log.zst"), "one\ntwo\n");
+        assert_eq!(stand.ledger.snapshot().sinks[0].written_events, 2);
+        stand.close();
+        stand.adds_up();
+    }
 }
 
 #[test]

@@ -283,6 +283,7 @@ impl Writer {
         let lane = self.lane(id);
         match std::mem::replace(&mut lane.state, State::Closed) {
             State::Open(mut open) => {
+                lane.roll_ordered = false;
                 let mut unsynced = open.asked;
                 unsynced.absorb(&mut open.fresh);
                 let segment = open.segment;
@@ -316,6 +317,7 @@ impl Writer {
         self.flush(id, now);
         let (policy, sync, closing) = (self.rules.roll, self.rules.sync, self.closing);
         let lane = self.lane(id);
+        lane.roll_ordered |= ordered && matches!(lane.state, State::Open(_));
         let open = match &lane.state {
             State::Open(open) => open,
             State::Rescuing { .. } if lane.retry_at <= now.mono => return self.rescue(id),
@@ -324,7 +326,7 @@ impl Writer {
         if open.held.is_some() || !lane.parked.is_empty() {
             return;
         }
-        let finish = ordered
+        let finish = lane.roll_ordered
             || closing
             || policy.aged(open.opened_at, now)
             || policy.idle(lane.appended_at, now)
@@ -339,7 +341,7 @@ impl Writer {
         let age = now.mono.since(open.synced_at);
         if open.is_dirty() && age >= every.saturating_sub(TICK) {
             self.sync(id, true);
-        } else if age >= LOOK.max(every) {
+        } else if now.mono.since(open.looked_at) >= LOOK {
             self.sync(id, false);
         }
     }

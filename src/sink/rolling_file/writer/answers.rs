@@ -51,7 +51,10 @@ impl Writer {
         let State::Open(open) = &mut lane.state else {
             return self.remove_if_empty(id);
         };
-        open.synced_at = now.mono;
+        open.looked_at = now.mono;
+        if synced.is_some() || !open.is_dirty() {
+            open.synced_at = now.mono;
+        }
         match synced {
             Some(Ok(())) => {
                 open.segment.synced_bytes = open.segment.synced_bytes.max(bytes);
@@ -67,6 +70,8 @@ impl Writer {
                 self.recover(id, now);
             }
             Some(Err(error)) => return self.sync_failed(id, now, &error),
+            // A block came while the clerk only looked: it is synced before anything else.
+            None if open.held.is_some() => return self.sync(id, true),
             None => {}
         }
         if !linked {
