@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use super::{Failure, output};
@@ -81,7 +81,7 @@ fn end(outcome: &Outcome) -> ExitCode {
 
 /// A thread that turns signals into wishes, for as long as the process lives.
 fn follow_signals(control: Control) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGXFSZ])?;
     let follow = move || {
         let mut stopping = false;
         for signal in &mut signals {
@@ -90,6 +90,9 @@ fn follow_signals(control: Control) -> io::Result<()> {
                     tracing::warn!("SIGHUP: reload is not built yet; restart the agent instead");
                 }
                 SIGUSR1 => control.roll(),
+                // A limit of file sizes (`ulimit -f`) would kill us; asked for, the signal does
+                // nothing and the write fails with EFBIG, which the sink waits out.
+                SIGXFSZ => {}
                 _ if stopping => control.stop_now(),
                 _ => {
                     stopping = true;
