@@ -128,28 +128,12 @@ impl Agent {
         self.log.lock().unwrap().clone()
     }
 
-    /// A path as the agent sees it, when it lives among mounts of its own.
-    pub(crate) fn inside(&self, path: &Path) -> PathBuf {
-        let mut inside = PathBuf::from(format!("/proc/{}/root", self.child.id()));
-        inside.push(path.strip_prefix("/").expect("an absolute path"));
-        inside
-    }
-
     /// What the process holds in memory now.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = self.proc("status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
         let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
         kib.expect("a number") * 1024
-    }
-
-    /// Processor time that the process has used, in clock ticks (hundredths of a second).
-    pub(crate) fn processor_ticks(&self) -> u64 {
-        let stat = self.proc("stat");
-        let (_, behind_name) = stat.rsplit_once(") ").expect("a name in brackets");
-        let mut fields = behind_name.split(' ').skip(11);
-        let mut next = || fields.next().and_then(|field| field.parse::<u64>().ok());
-        next().expect("user time") + next().expect("system time")
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -159,7 +143,6 @@ impl Agent {
     fn proc(&self, name: &str) -> String {
         std::fs::read_to_string(format!("/proc/{}/{name}", self.id())).expect("the agent runs")
     }
-
 
     /// SIGKILL, in the middle of whatever it does; its folder stays.
     pub(crate) fn kill(mut self) -> TempDir {

@@ -5,19 +5,21 @@
 //! `CI=true` that is a failure. `scripts/peers` brings the peers to a Debian machine.
 
 mod crash;
-mod disk;
+mod faults;
 mod files;
 mod formats;
 mod harness;
 mod life;
 mod logger;
 mod netcat;
+mod numbered;
 mod overload;
 mod peers;
 mod python;
 mod readme;
 mod rsyslog;
 mod signals;
+mod small_disk;
 mod stock_tools;
 mod stuck;
 mod wire;
