@@ -25,10 +25,10 @@ fn on_disk(codec: &str, more: &str) -> String {
 #[track_caller]
 fn wait_blocked(agent: &Agent, reason: &str) {
     let blocked = until(|| {
-        let (status, body) = agent.ready();
+        let (status, body) = agent.page("/readyz");
         status == 503 && body.contains("sink archive") && body.contains(reason)
     });
-    assert!(blocked, "never blocked by {reason}: {:?}\n{}", agent.ready(), agent.log());
+    assert!(blocked, "never blocked by {reason}: {:?}\n{}", agent.page("/readyz"), agent.log());
 }
 
 /// One line when it began, one when it was over.
@@ -264,7 +264,7 @@ fn a_file_that_is_deleted() {
         let before = written(&agent.ledger());
         send(agent.tcp("net"), 20..30);
         agent.wait_for(before + 10);
-        assert_eq!(agent.ready().0, 200);
+        assert_eq!(agent.page("/readyz").0, 200);
         let ended = agent.stop().well();
         let lines: Vec<String> = (20..30).map(|number| line(0, number)).collect();
         assert_eq!(archive(ended.dir.path()), lines, "sync = {sync}");
@@ -286,7 +286,7 @@ fn a_folder_that_is_moved_away() {
     agent.wait("it goes on", |ledger| written(ledger) > before + 10_000);
     let sent = senders.stop();
     agent.wait_for(sent.iter().sum());
-    assert_eq!(agent.ready().0, 200);
+    assert_eq!(agent.page("/readyz").0, 200);
     let ended = agent.stop();
     assert!(ended.status.success(), "{}", ended.log);
     // What went away is whole, and repaired where it is.

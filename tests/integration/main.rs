@@ -18,7 +18,6 @@ mod peers;
 mod python;
 mod readme;
 mod rsyslog;
-mod signals;
 mod small_disk;
 mod stock_tools;
 mod stuck;
