@@ -102,6 +102,14 @@ impl ReceiptSlip {
         Self { pool: Arc::clone(&self.pool), receipt: self.receipt, answered: false }
     }
 
+    /// A slip for a part of this channel's events: all parts must confirm. Parts may end in files
+    /// that are synced at different times, or one of them be lost.
+    pub fn part(&self) -> Self {
+        // Relaxed: our own slip still counts, so the receipt cannot be settled meanwhile.
+        self.pool.states[limits::usize_of(self.receipt.0)].waiting.fetch_add(1, Ordering::Relaxed);
+        self.for_channel()
+    }
+
     pub fn wanted(&self) -> Reached {
         self.pool.wanted
     }
@@ -136,6 +144,24 @@ mod tests {
         other.confirm();
         assert_eq!(pool.poll(), Some((receipt, Outcome::Confirmed)));
         assert!(pool.take(1).is_some());
+    }
+
+    #[test]
+    fn every_part_must_confirm() {
+        let pool = ReceiptPool::new(1, Reached::Synced);
+        for lost in [false, true] {
+            let (receipt, slip) = pool.take(1).expect("one free");
+            let part = slip.part();
+            slip.confirm();
+            assert_eq!(pool.poll(), None);
+            if lost {
+                drop(part)
+            } else {
+                part.confirm()
+            }
+            let outcome = if lost { Outcome::Failed } else { Outcome::Confirmed };
+            assert_eq!(pool.poll(), Some((receipt, outcome)));
+        }
     }
 
     #[test]

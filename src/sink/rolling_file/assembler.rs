@@ -222,9 +222,9 @@ impl Assembler {
         contents.events = to - from;
         let batch = batch.clone();
         if to < batch.event_count() {
+            contents.slips.extend(parcel.slip.as_ref().map(ReceiptSlip::part));
             self.current = Some((parcel, to));
         } else {
-            // Appended in order, the last part answers for the whole batch.
             contents.slips.extend(parcel.slip.take());
         }
         self.job(Body::Part { batch, from, to }, contents)
