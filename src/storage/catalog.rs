@@ -156,12 +156,21 @@ pub fn create_open(
 /// Gives an open segment its finished name; the next free number when that is taken. The caller has
 /// synced the file. The directory is synced here.
 pub fn finish(disk: &dyn Disk, open: &Path) -> io::Result<PathBuf> {
+    let finished = rename_finished(disk, open)?;
+    disk.sync_dir(directory(&finished))?;
+    Ok(finished)
+}
+
+/// Only renames: the caller syncs the directory, and may try that again.
+pub fn rename_finished(disk: &dyn Disk, open: &Path) -> io::Result<PathBuf> {
     rename_to(disk, open, State::Finished)
 }
 
 /// Sets a file aside as `.bad`.
 pub fn set_aside(disk: &dyn Disk, path: &Path) -> io::Result<PathBuf> {
-    rename_to(disk, path, State::Bad)
+    let aside = rename_to(disk, path, State::Bad)?;
+    disk.sync_dir(directory(&aside))?;
+    Ok(aside)
 }
 
 fn rename_to(disk: &dyn Disk, from: &Path, state: State) -> io::Result<PathBuf> {
@@ -170,10 +179,7 @@ fn rename_to(disk: &dyn Disk, from: &Path, state: State) -> io::Result<PathBuf> 
     loop {
         let to = directory(from).join(name.file_name());
         match disk.rename_no_replace(from, &to) {
-            Ok(()) => {
-                disk.sync_dir(directory(from))?;
-                return Ok(to);
-            }
+            Ok(()) => return Ok(to),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 name.number = free_number(disk, from, &name)?;
             }

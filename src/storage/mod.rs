@@ -4,6 +4,7 @@
 //!   block      one [header frame][data frame]; pure functions over bytes
 //!   segment    a run of blocks: scanned, sealed; its index in `index`
 //!   catalog    NAME.log.zst.open → NAME.log.zst; which number is next
+//!   durable_names  names outlive a power cut once their directories are synced
 //!   retention  which finished segments go
 //!   recovery   an `.open` file nobody holds: cut to the last whole block, indexed, sealed
 //! ```
@@ -18,6 +19,7 @@
 pub mod block;
 pub mod catalog;
 pub mod container;
+pub mod durable_names;
 pub mod index;
 pub mod os_disk;
 pub mod recovery;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 use crate::time::Wall;
 
 pub use container::Container;
+pub use durable_names::DurableNames;
 pub use os_disk::OsDisk;
 
 /// A file system. All paths are as the caller gives them; errors are those of the OS.

@@ -289,12 +289,23 @@ pub fn seal(
     blocks: &[BlockEntry],
     whole_bytes: u64,
 ) -> io::Result<PathBuf> {
+    write_index(file, container, segment_id, blocks, whole_bytes)?;
+    file.sync_data()?;
+    catalog::finish(disk, open)
+}
+
+/// The first step of sealing: nothing but the index stands behind the last whole block.
+pub fn write_index(
+    file: &dyn DiskFile,
+    container: Container,
+    segment_id: u64,
+    blocks: &[BlockEntry],
+    whole_bytes: u64,
+) -> io::Result<()> {
     let mut index = Vec::new();
     index_frames(container, segment_id, blocks, &mut index);
     write_all_at(file, whole_bytes, &index)?;
-    file.truncate(whole_bytes + index.len() as u64)?;
-    file.sync_data()?;
-    catalog::finish(disk, open)
+    file.truncate(whole_bytes + index.len() as u64)
 }
 
 /// Counts whole blocks behind `from`: what cutting there would cost.

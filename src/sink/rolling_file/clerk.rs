@@ -12,8 +12,10 @@ use crate::memory::ReceiptSlip;
 use crate::runtime::clock::Clock;
 use crate::storage::block::{crc32c, decode_frame, stamp};
 use crate::storage::retention::{Keep, retain};
-use crate::storage::segment::{BlockEntry, seal};
-use crate::storage::{Container, Disk, DiskFile, catalog, read_full_at, write_all_at};
+use crate::storage::segment::{BlockEntry, write_index};
+use crate::storage::{
+    Container, Disk, DiskFile, DurableNames, catalog, read_full_at, write_all_at,
+};
 use crate::time::Now;
 
 use super::path::Template;
@@ -27,6 +29,11 @@ pub(super) struct Segment {
     pub(super) bytes: u64,
     pub(super) synced_bytes: u64,
     pub(super) entries: Vec<BlockEntry>,
+    pub(super) stem: Arc<Path>,
+    /// A sync failed: another one may say ok about bytes that never reach the disk.
+    pub(super) suspect: bool,
+    /// Renamed already, and under this name.
+    pub(super) finished: Option<PathBuf>,
 }
 
 /// What a sync would make durable.
@@ -50,11 +57,26 @@ pub(super) enum Question {
 }
 
 pub(super) enum Answer {
-    Opened { lane: usize, result: io::Result<Segment> },
+    Opened {
+        lane: usize,
+        result: io::Result<Segment>,
+    },
     Tended(Tended),
-    Sealed { segment: Segment, unsynced: Unsynced, result: io::Result<PathBuf> },
-    Rescued { lane: usize, result: Result<Rescue, (Segment, io::Error)> },
-    Retained { removed: usize, failed: Option<String> },
+    /// `lost_events`: of those unsynced, because a sync failed and they could not be read again.
+    Sealed {
+        segment: Segment,
+        unsynced: Unsynced,
+        lost_events: u64,
+        result: io::Result<()>,
+    },
+    Rescued {
+        lane: usize,
+        result: Result<Rescue, Box<Unrescued>>,
+    },
+    Retained {
+        removed: usize,
+        failed: Option<String>,
+    },
 }
 
 /// What came of tending an open segment.
@@ -65,6 +87,8 @@ pub(super) struct Tended {
     /// The file is still where it was opened.
     pub(super) linked: bool,
     pub(super) synced: Option<io::Result<()>>,
+    /// The bytes are durable, but not the name by which they are found.
+    pub(super) unnamed: Option<io::Error>,
     pub(super) took: Duration,
 }
 
@@ -77,16 +101,36 @@ pub(super) struct Rescue {
     pub(super) note: String,
 }
 
+/// A rescue to be tried again: nothing has changed hands.
+pub(super) struct Unrescued {
+    pub(super) segment: Segment,
+    pub(super) error: io::Error,
+}
+
 pub(super) struct Clerk {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) container: Container,
     pub(super) template: Arc<Template>,
     pub(super) keep: Keep,
+    /// Which names a power cut would leave.
+    pub(super) names: DurableNames,
     /// Opened so far: segment ids differ within a process by this and between processes by time.
     pub(super) opened: u64,
     /// Blocks a segment is expected to have, so that appending allocates nothing.
     pub(super) entries_expected: usize,
+}
+
+impl Segment {
+    /// Deleted or moved away, another of our files may have got its name by now: not to be renamed
+    /// or removed in its place.
+    fn has_its_name(&self) -> io::Result<()> {
+        if self.file.linked(&self.open_path)? {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
 }
 
 impl Clerk {
@@ -96,14 +140,18 @@ impl Clerk {
             Question::Tend { lane, file, path, bytes, sync } => {
                 let before = self.clock.now().mono;
                 let synced = sync.then(|| file.sync_data());
+                let unnamed = match synced {
+                    Some(Ok(())) => self.sync_name(&path).err(),
+                    _ => None,
+                };
                 let took = self.clock.now().mono.since(before);
                 // A directory that cannot be looked at is no proof that the file is gone.
                 let linked = file.linked(&path).unwrap_or(true);
-                Answer::Tended(Tended { lane, bytes, linked, synced, took })
+                Answer::Tended(Tended { lane, bytes, linked, synced, unnamed, took })
             }
             Question::Seal { segment, unsynced } => {
-                let result = self.seal(&segment);
-                Answer::Sealed { segment, unsynced, result }
+                let (segment, lost_events, result) = self.finish(segment, now);
+                Answer::Sealed { segment, unsynced, lost_events, result }
             }
             Question::Rescue { lane, stem, segment } => {
                 Answer::Rescued { lane, result: self.rescue(&stem, segment, now) }
@@ -114,27 +162,68 @@ impl Clerk {
 
     fn open(&mut self, stem: &Path, now: Now) -> io::Result<Segment> {
         let (path, file) = catalog::create_open(self.disk.as_ref(), stem, self.container)?;
+        self.names.changed(&path);
         self.opened += 1;
         Ok(Segment {
             file,
             id: segment_id(&path, now, self.opened),
             open_path: Arc::from(path),
+            stem: Arc::from(stem),
+            suspect: false,
+            finished: None,
             bytes: 0,
             synced_bytes: 0,
             entries: Vec::with_capacity(self.entries_expected),
         })
     }
 
-    fn seal(&self, segment: &Segment) -> io::Result<PathBuf> {
-        seal(
-            self.disk.as_ref(),
-            segment.file.as_ref(),
-            &segment.open_path,
-            self.container,
-            segment.id,
-            &segment.entries,
-            segment.bytes,
-        )
+    fn sync_name(&mut self, path: &Path) -> io::Result<()> {
+        match self.names.sync(self.disk.as_ref(), path) {
+            // Moved away under us: told by `linked`.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Seals. What a failed sync left in doubt goes to a new segment, which is sealed instead.
+    fn finish(&mut self, mut segment: Segment, now: Now) -> (Segment, u64, io::Result<()>) {
+        let mut lost_events = 0;
+        if segment.suspect {
+            let stem = Arc::clone(&segment.stem);
+            match self.rescue(&stem, segment, now) {
+                Ok(rescue) => (segment, lost_events) = (rescue.segment, rescue.lost_events),
+                Err(unrescued) => return (unrescued.segment, 0, Err(unrescued.error)),
+            }
+        }
+        let result = match segment.bytes {
+            0 => self.remove(&segment),
+            _ => self.seal(&mut segment),
+        };
+        (segment, lost_events, result)
+    }
+
+    /// Index, sync, rename, sync of the name. After an error it may be asked again, unless the
+    /// segment has become suspect.
+    fn seal(&mut self, segment: &mut Segment) -> io::Result<()> {
+        let disk = Arc::clone(&self.disk);
+        let finished = match segment.finished.take() {
+            Some(finished) => finished,
+            None => {
+                let (file, blocks) = (segment.file.as_ref(), &segment.entries);
+                write_index(file, self.container, segment.id, blocks, segment.bytes)?;
+                if let Err(error) = file.sync_data() {
+                    segment.suspect = true;
+                    return Err(error);
+                }
+                segment.has_its_name()?;
+                let finished = catalog::rename_finished(disk.as_ref(), &segment.open_path)?;
+                self.names.changed(&finished);
+                finished
+            }
+        };
+        segment.synced_bytes = segment.bytes;
+        let finished = segment.finished.insert(finished);
+        self.names.sync(disk.as_ref(), finished)
     }
 
     /// Saves the unsynced blocks that can still be read into a new segment; the old file is cut at
@@ -144,11 +233,11 @@ impl Clerk {
         stem: &Path,
         mut old: Segment,
         now: Now,
-    ) -> Result<Rescue, (Segment, io::Error)> {
+    ) -> Result<Rescue, Box<Unrescued>> {
         let first = old.entries.partition_point(|entry| entry.end_offset() <= old.synced_bytes);
         let mut new = match self.open(stem, now) {
             Ok(new) => new,
-            Err(error) => return Err((old, error)),
+            Err(error) => return Err(Box::new(Unrescued { segment: old, error })),
         };
         let mut lost_events = 0;
         for entry in &old.entries[first..] {
@@ -156,15 +245,22 @@ impl Clerk {
                 Ok(true) => {}
                 Ok(false) => lost_events += u64::from(entry.event_count),
                 Err(error) => {
-                    let _ = self.disk.remove(&new.open_path);
-                    return Err((old, error));
+                    // What was copied must not be found twice.
+                    let _ = new.file.truncate(0);
+                    let _ = self.remove(&new);
+                    return Err(Box::new(Unrescued { segment: old, error }));
                 }
             }
         }
         old.entries.truncate(first);
         old.bytes = old.synced_bytes;
-        let note = self.finish_old(&old);
+        let note = self.finish_old(&mut old);
         Ok(Rescue { segment: new, lost_events, note })
+    }
+
+    fn remove(&self, segment: &Segment) -> io::Result<()> {
+        segment.has_its_name()?;
+        self.disk.remove(&segment.open_path)
     }
 
     /// Copies one block; says whether its bytes were still good.
@@ -189,19 +285,27 @@ impl Clerk {
         decode_frame(bytes).is_ok_and(|(header, at)| crc32c(&bytes[at..]) == header.crc_stored)
     }
 
-    fn finish_old(&self, old: &Segment) -> String {
-        let path = old.open_path.display();
+    fn finish_old(&mut self, old: &mut Segment) -> String {
+        let path = Arc::clone(&old.open_path);
+        let path = path.display();
         if old.bytes > 0 {
             match self.seal(old) {
-                Ok(name) => {
-                    return format!("{path} was cut at its synced mark: {}", name.display());
-                }
+                Ok(()) => return format!("{path} was cut at its synced mark and finished"),
+                // It has its name, which a power cut may take back: no harm.
+                Err(_) if old.finished.is_some() => return format!("{path} was finished"),
                 Err(error) => tracing::warn!("{path}: cannot be finished: {error}"),
             }
         }
-        match catalog::set_aside(self.disk.as_ref(), &old.open_path) {
+        let aside = old.has_its_name();
+        let aside = aside.and_then(|()| catalog::set_aside(self.disk.as_ref(), &old.open_path));
+        match aside {
             Ok(name) => format!("{path} was set aside as {}", name.display()),
-            Err(error) => format!("{path} stays as it is, for it cannot be set aside: {error}"),
+            Err(error) => {
+                // The next start finds it: not with blocks that now stand in another file.
+                let cut = old.file.truncate(old.bytes);
+                let how = if cut.is_ok() { "is cut" } else { "stays as it is" };
+                format!("{path} {how}, for it cannot be set aside: {error}")
+            }
         }
     }
 

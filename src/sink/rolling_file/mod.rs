@@ -35,6 +35,7 @@ use crate::ring::Ring;
 use crate::runtime::Worker;
 use crate::runtime::helper::{Desk, Helper};
 use crate::runtime::parker::Parker;
+use crate::storage::DurableNames;
 use crate::storage::recovery::{Mode, Outcome, Recovered, recover};
 use crate::time::Mono;
 
@@ -99,6 +100,7 @@ impl Options {
             container: container_of(self.codec),
             template: Arc::clone(&self.template),
             keep: self.keep,
+            names: DurableNames::below(self.template.root()),
             opened: 0,
             entries_expected: if self.keyed() { 64 } else { ENTRIES_EXPECTED },
         };
@@ -233,9 +235,17 @@ impl Options {
         };
         disk.create_dir_all(&root).map_err(refuse)?;
         let probe = root.join(format!(".flumen-probe-{}-{}", context.name, std::process::id()));
+        // In a container every start has the same number, and a power cut may have left a probe.
+        let _ = disk.remove(&probe);
         disk.create_new(&probe).and_then(|_| disk.remove(&probe)).map_err(refuse)?;
         let owns = |path: &Path| self.template.owns(path, container_of(self.codec));
         let recovered = recover(disk, &root, &owns, Mode::Repair).map_err(refuse)?;
+        let mut names = DurableNames::below(root.clone());
+        for file in &recovered {
+            if let Outcome::Sealed(name) = &file.outcome {
+                names.sync(disk, name).map_err(refuse)?;
+            }
+        }
         Ok(recovered.iter().map(describe).collect())
     }
 }

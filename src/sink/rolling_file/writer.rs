@@ -323,7 +323,11 @@ impl Writer {
             State::Rescuing { .. } if lane.retry_at <= now.mono => return self.rescue(id),
             _ => return self.remove_if_empty(id),
         };
-        if open.held.is_some() || !lane.parked.is_empty() {
+        if open.held.is_some() {
+            // A look at the file was under way when it was held, or its sync must be tried again.
+            return self.sync(id, true);
+        }
+        if !lane.parked.is_empty() {
             return;
         }
         let finish = lane.roll_ordered
@@ -419,6 +423,11 @@ impl Writer {
         if std::mem::replace(&mut lane.failing, false) {
             self.failing_lanes -= 1;
         }
+        self.breathe(now);
+    }
+
+    /// The incident is over when nothing fails any more.
+    fn breathe(&mut self, now: Now) {
         if self.failing_lanes == 0 && self.unsealed.is_empty() && self.ties.watch.is_open() {
             self.ties.watch.recovered(now);
         }

@@ -1,12 +1,13 @@
 //! What the writer does with the clerk's answers.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{LOOK, RETRY, Writer};
 use crate::memory::ReceiptSlip;
-use crate::sink::rolling_file::clerk::{Answer, Question, Rescue, Segment, Tended, Unsynced};
+use crate::sink::rolling_file::clerk::{
+    Answer, Question, Rescue, Segment, Tended, Unrescued, Unsynced,
+};
 use crate::sink::rolling_file::lane::{Open, State};
 use crate::telemetry::LostReason;
 use crate::time::Now;
@@ -20,7 +21,8 @@ impl Writer {
                 self.fail(lane, now, &error);
             }
             Answer::Tended(tended) => self.tended(tended, now),
-            Answer::Sealed { segment, unsynced, result } => {
+            Answer::Sealed { segment, mut unsynced, lost_events, result } => {
+                self.lose(&mut unsynced, lost_events);
                 self.sealed(segment, unsynced, result, now);
             }
             Answer::Rescued { lane, result } => self.rescued(lane, result, now),
@@ -45,7 +47,7 @@ impl Writer {
     }
 
     fn tended(&mut self, tended: Tended, now: Now) {
-        let Tended { lane: id, bytes, linked, synced, took } = tended;
+        let Tended { lane: id, bytes, linked, synced, unnamed, took } = tended;
         let lane = self.lane(id);
         lane.tending = false;
         let State::Open(open) = &mut lane.state else {
@@ -55,8 +57,17 @@ impl Writer {
         if synced.is_some() || !open.is_dirty() {
             open.synced_at = now.mono;
         }
-        match synced {
-            Some(Ok(())) => {
+        match (synced, unnamed) {
+            (Some(Ok(())), Some(error)) => {
+                // A directory may be synced again: nothing of it was dropped.
+                open.asked.absorb(&mut open.fresh);
+                open.fresh = std::mem::take(&mut open.asked);
+                let path = open.segment.open_path.display();
+                let what = format!("{path}: its directory cannot be synced: {error}");
+                self.ties.counters.errors.add(1);
+                self.ties.watch.fault(now, &what);
+            }
+            (Some(Ok(())), None) => {
                 open.segment.synced_bytes = open.segment.synced_bytes.max(bytes);
                 let held = open.held.take();
                 let mut done = std::mem::take(&mut open.asked);
@@ -69,10 +80,10 @@ impl Writer {
                 self.confirm(done);
                 self.recover(id, now);
             }
-            Some(Err(error)) => return self.sync_failed(id, now, &error),
+            (Some(Err(error)), _) => return self.sync_failed(id, now, &error),
             // A block came while the clerk only looked: it is synced before anything else.
-            None if open.held.is_some() => return self.sync(id, true),
-            None => {}
+            (None, _) if open.held.is_some() => return self.sync(id, true),
+            (None, _) => {}
         }
         if !linked {
             self.unlinked(id, now);
@@ -108,8 +119,7 @@ impl Writer {
         }
     }
 
-    fn rescued(&mut self, id: usize, result: Result<Rescue, (Segment, io::Error)>, now: Now) {
-        let counters = Arc::clone(&self.ties.counters);
+    fn rescued(&mut self, id: usize, result: Result<Rescue, Box<Unrescued>>, now: Now) {
         let lane = self.lane(id);
         let State::Rescuing { mut unsynced, .. } =
             std::mem::replace(&mut lane.state, State::Closed)
@@ -119,30 +129,44 @@ impl Writer {
         match result {
             Ok(rescue) => {
                 tracing::warn!("{}", rescue.note);
-                if rescue.lost_events > 0 {
-                    counters.written_events.take_back(rescue.lost_events);
-                    counters.lost.add(LostReason::Sync, rescue.lost_events);
-                    unsynced.events = unsynced.events.saturating_sub(rescue.lost_events);
-                    // Dropped slips fail their receipts: what may be lost is not acknowledged.
-                    unsynced.slips.clear();
-                }
                 let mut open = Open::new(rescue.segment, now.mono);
+                self.lose(&mut unsynced, rescue.lost_events);
                 open.fresh = unsynced;
-                lane.state = State::Open(open);
+                self.lane(id).state = State::Open(open);
                 self.recover(id, now);
                 self.flush(id, now);
             }
-            Err((segment, error)) => {
+            Err(unrescued) => {
+                let Unrescued { segment, error } = *unrescued;
                 lane.state = State::Rescuing { unsynced, segment: Some(segment) };
                 self.fail(id, now, &error);
             }
         }
     }
 
+    /// A failed sync lost events that were counted as written.
+    fn lose(&self, unsynced: &mut Unsynced, lost_events: u64) {
+        if lost_events == 0 {
+            return;
+        }
+        let counters = &self.ties.counters;
+        counters.written_events.take_back(lost_events);
+        counters.lost.add(LostReason::Sync, lost_events);
+        unsynced.events = unsynced.events.saturating_sub(lost_events);
+        // Dropped slips fail their receipts: what may be lost is not acknowledged.
+        unsynced.slips.clear();
+    }
+
     /// The file was deleted or moved away: what is in it is where it is; go on in a new one.
     fn unlinked(&mut self, id: usize, now: Now) {
         let lane = self.lanes[id].as_mut().expect("the caller's lane exists");
-        let State::Open(open) = std::mem::replace(&mut lane.state, State::Closed) else { return };
+        let State::Open(mut open) = std::mem::replace(&mut lane.state, State::Closed) else {
+            return;
+        };
+        if let Some(block) = open.held.take() {
+            // Not counted as written yet: it goes into the new file.
+            lane.parked.push_front(block);
+        }
         let path = open.segment.open_path.display();
         let what = format!("{path} was deleted or moved away; a new file is begun");
         self.ties.counters.errors.add(1);
@@ -150,25 +174,18 @@ impl Writer {
         // Its slips are dropped: nobody can say whether those events are still somewhere.
     }
 
-    fn sealed(
-        &mut self,
-        segment: Segment,
-        unsynced: Unsynced,
-        result: io::Result<PathBuf>,
-        now: Now,
-    ) {
+    fn sealed(&mut self, segment: Segment, unsynced: Unsynced, result: io::Result<()>, now: Now) {
         let path = segment.open_path.display();
         match result {
-            Ok(_) => {
+            Ok(()) => {
                 self.confirm(unsynced);
-                if self.failing_lanes == 0 {
-                    self.ties.watch.recovered(now);
-                }
+                self.breathe(now);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let what = format!("{path} was deleted or moved away before it was finished");
                 self.ties.counters.errors.add(1);
                 self.ties.watch.once(now, &what);
+                self.breathe(now);
             }
             Err(error) if self.closing => {
                 self.ties.counters.errors.add(1);
