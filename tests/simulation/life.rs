@@ -1,0 +1,317 @@
+//! One life of an agent, from build to crash or close: every worker stepped by hand.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use flumen::channel::memory::MemoryChannel;
+use flumen::channel::{Channel, Inlet, Valve, WhenFull};
+use flumen::config::Section;
+use flumen::memory::{Credit, Lease, Pool};
+use flumen::ring::Wake;
+use flumen::runtime::clock::{Clock, ManualClock};
+use flumen::runtime::{Progress, Worker};
+use flumen::sink::{BuildError, Orders, SinkContext, SinkPlan};
+use flumen::source::runner::{Pace, SourceRunner};
+use flumen::telemetry::{Incidents, Ledger, LedgerBuilder, Snapshot};
+
+use crate::disk::SimDisk;
+use crate::plan::{Plan, SinkShape};
+use crate::probe::{Accepted, Probe};
+use crate::random::Random;
+use crate::source::{Acknowledging, Feed, Nobody, SimSource, Told};
+use crate::trace::Trace;
+
+const PAGE_BYTES: usize = 64 << 10;
+const EVENT_BYTES: usize = 4 << 10;
+
+/// What outlives a life.
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) disk: SimDisk,
+    pub(crate) trace: Trace,
+    pub(crate) feeds: Vec<Arc<Mutex<Feed>>>,
+    pub(crate) accepted: Vec<Accepted>,
+}
+
+pub(crate) struct Life {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) probes: Vec<Arc<Probe>>,
+    pub(crate) inlets: Vec<Arc<flumen::telemetry::InletCounters>>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) incidents: Arc<Incidents>,
+    pub(crate) orders: Arc<Orders>,
+    pub(crate) quiet: Arc<AtomicBool>,
+    pub(crate) told: Vec<Option<Arc<Mutex<Told>>>>,
+    pub(crate) notes: Vec<String>,
+    /// Mutation: a page that somebody keeps.
+    pub(crate) kept: Option<Lease>,
+    actors: Vec<Actor>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Source,
+    Sink,
+    Helper,
+}
+
+struct Actor {
+    worker: Box<dyn Worker>,
+    role: Role,
+    done: bool,
+    /// How often it gets a turn in the present stretch of time.
+    eagerness: u64,
+}
+
+struct Parts {
+    builder: LedgerBuilder,
+    plans: Vec<Box<dyn SinkPlan>>,
+    pool: Arc<Pool>,
+}
+
+pub(crate) fn sink_plan(shape: &SinkShape) -> Box<dyn SinkPlan> {
+    let kind = &flumen::sink::rolling_file::KIND;
+    let section = Section::parse(&shape.options, kind.options);
+    let plan = (kind.plan)(&section);
+    assert_eq!(section.diagnostics().lines(), [""; 0], "{}", shape.options);
+    plan
+}
+
+impl Life {
+    pub(crate) fn start(world: &World) -> Result<Self, BuildError> {
+        let plan = &world.plan;
+        let plans: Vec<_> = plan.sinks.iter().map(sink_plan).collect();
+        let in_hand: usize = plans.iter().map(|plan| plan.pages_in_hand()).sum();
+        let credit: usize = plan.channels.iter().map(|channel| channel.credit as usize).sum();
+        let pages = (credit + in_hand + plan.sources.len()).saturating_sub(plan.fewer_pages);
+        let pool = Pool::new(pages, PAGE_BYTES);
+        let mut parts = Parts { builder: Ledger::builder("simulated"), plans, pool };
+        let probes = parts.channels(world);
+        let orders = Arc::new(Orders::default());
+        let incidents = Incidents::new();
+        let mut life = Self {
+            pool: Arc::clone(&parts.pool),
+            probes,
+            inlets: Vec::new(),
+            ledger: Ledger::builder("none").build(),
+            incidents,
+            orders,
+            quiet: Arc::default(),
+            told: Vec::new(),
+            notes: Vec::new(),
+            kept: None,
+            actors: Vec::new(),
+        };
+        for index in 0..plan.sinks.len() {
+            life.add_sink(world, &mut parts, index)?;
+        }
+        for index in 0..plan.sources.len() {
+            life.add_source(world, &mut parts, index);
+        }
+        life.ledger = parts.builder.build();
+        Ok(life)
+    }
+
+    fn add_sink(
+        &mut self,
+        world: &World,
+        parts: &mut Parts,
+        index: usize,
+    ) -> Result<(), BuildError> {
+        let (shape, plan) = (&world.plan.sinks[index], &parts.plans[index]);
+        let name = format!("out{index}");
+        let entry = parts.builder.sink(&name, &format!("c{}", shape.channel));
+        let counters = (0..plan.threads()).map(|_| entry.worker()).collect();
+        let context = SinkContext {
+            name,
+            channel: Arc::clone(&self.probes[shape.channel]) as Arc<dyn Channel>,
+            counters,
+            incidents: Arc::clone(&self.incidents),
+            disk: Arc::new(world.disk.clone()),
+            clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
+            orders: Arc::clone(&self.orders),
+            page_bytes: PAGE_BYTES,
+            event_bytes_max: EVENT_BYTES,
+            now: world.clock.now(),
+        };
+        let built = plan.build(&context)?;
+        self.notes.extend(built.notes);
+        built.workers.into_iter().for_each(|worker| self.add(worker, Role::Sink));
+        built.helpers.into_iter().for_each(|worker| self.add(worker, Role::Helper));
+        Ok(())
+    }
+
+    fn add_source(&mut self, world: &World, parts: &mut Parts, index: usize) {
+        let shape = &world.plan.sources[index];
+        let counters = parts.builder.source(&format!("in{index}")).worker();
+        let mut inlets = Vec::new();
+        for &channel in &shape.channels {
+            let counters = parts.builder.channel(&format!("c{channel}")).inlet();
+            self.inlets.push(Arc::clone(&counters));
+            let when_full = world.plan.channels[channel].when_full;
+            let channel = Arc::clone(&self.probes[channel]) as Arc<dyn Channel>;
+            inlets.push(Inlet { channel, when_full, counters });
+        }
+        let waker: Arc<dyn Wake> = Arc::new(Nobody);
+        let channels = inlets.len() as u32;
+        let valve = Valve::new(Arc::clone(&parts.pool), inlets, &waker);
+        let (feed, quiet) = (Arc::clone(&world.feeds[index]), Arc::clone(&self.quiet));
+        let worker: Box<dyn Worker> = if let Some(wanted) = shape.wants {
+            let told = Arc::new(Mutex::new(Told::new(wanted)));
+            self.told.push(Some(Arc::clone(&told)));
+            let closing = false;
+            Box::new(Acknowledging { feed, quiet, valve, channels, told, counters, closing })
+        } else {
+            self.told.push(None);
+            let source = Box::new(SimSource { feed, quiet, stopping: false });
+            let below = |sink: &&SinkShape| shape.channels.contains(&sink.channel);
+            let plans: Vec<_> = world.plan.sinks.iter().filter(below).map(sink_plan).collect();
+            let age = plans.iter().map(|plan| plan.batch_age()).min().expect("a channel is read");
+            let slice = plans.iter().filter_map(|plan| plan.path_slice()).min();
+            let slice_ns = slice.map(|slice| i64::try_from(slice.as_nanos()).expect("short"));
+            let pace = Pace { age, slice_ns, eager: shape.connections.is_multiple_of(2) };
+            let name = format!("source.{index}");
+            Box::new(SourceRunner::new(name, source, valve, counters, pace))
+        };
+        self.add(worker, Role::Source);
+    }
+
+    fn add(&mut self, worker: Box<dyn Worker>, role: Role) {
+        self.actors.push(Actor { worker, role, done: false, eagerness: 1 });
+    }
+
+    /// One turn of one worker.
+    pub(crate) fn step(&mut self, world: &World, random: &mut Random) {
+        let total: u64 = self.actors.iter().map(|actor| actor.eagerness).sum();
+        let mut at = random.below(total);
+        let chosen = self.actors.iter().position(|actor| {
+            let here = at < actor.eagerness;
+            at = at.wrapping_sub(actor.eagerness);
+            here
+        });
+        if let Some(index) = chosen {
+            self.turn(world, index);
+        }
+    }
+
+    /// For a while some get more turns and some none.
+    pub(crate) fn stir(&mut self, random: &mut Random) {
+        for actor in &mut self.actors {
+            actor.eagerness = *random.pick(&[0, 1, 1, 2, 5]);
+        }
+        self.actors[0].eagerness += 1;
+    }
+
+    fn turn(&mut self, world: &World, index: usize) -> Progress {
+        let actor = &mut self.actors[index];
+        if actor.done {
+            return Progress::Done;
+        }
+        let progress = actor.worker.work(world.clock.now());
+        actor.done = progress == Progress::Done;
+        if progress == Progress::Worked || actor.done {
+            world.trace.say(format!("{} {progress:?}", actor.worker.name()));
+        }
+        progress
+    }
+
+    /// Everybody in turn, until nobody does anything; then the clock goes to the next deadline.
+    /// Says whether `enough` was reached within `limit`.
+    pub(crate) fn until(
+        &mut self,
+        world: &World,
+        limit: Duration,
+        enough: impl Fn(&Self) -> bool,
+    ) -> bool {
+        let end = world.clock.now().mono.after(limit);
+        loop {
+            let now = world.clock.now();
+            if now.mono >= end {
+                return false;
+            }
+            let (mut worked, mut next) = (false, now.mono.after(Duration::from_millis(500)));
+            for index in 0..self.actors.len() {
+                match self.turn(world, index) {
+                    Progress::Worked => worked = true,
+                    Progress::Idle { until } => next = next.min(until),
+                    Progress::Done => {}
+                }
+            }
+            if !worked {
+                if enough(self) {
+                    return true;
+                }
+                let least = Duration::from_millis(1);
+                world.clock.advance(next.since(now.mono).max(least));
+            }
+        }
+    }
+
+    pub(crate) fn done(&self, role: Role) -> bool {
+        self.actors.iter().all(|actor| actor.role != role || actor.done)
+    }
+
+    fn close(&mut self, world: &World, role: Role) {
+        let now = world.clock.now();
+        let actors = self.actors.iter_mut().filter(|actor| actor.role == role);
+        actors.for_each(|actor| actor.worker.close(now));
+    }
+
+    /// As the agent does it: sources, then sinks, then helpers. Says who never ended.
+    pub(crate) fn end(&mut self, world: &World) -> Result<(), String> {
+        let minute = Duration::from_secs(60);
+        for (role, name) in
+            [(Role::Source, "sources"), (Role::Sink, "sinks"), (Role::Helper, "helpers")]
+        {
+            self.close(world, role);
+            if !self.until(world, minute, |life| life.done(role)) {
+                return Err(format!("the {name} never ended: {:?}", self.incidents.blocking()));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn be_quiet(&self, quiet: bool) {
+        self.quiet.store(quiet, Ordering::Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.ledger.snapshot()
+    }
+
+    /// Nothing is under way: gauges are at zero.
+    pub(crate) fn at_rest(&self) -> bool {
+        let empty = |probe: &Arc<Probe>| probe.counters().gauge.events() == 0;
+        self.probes.iter().all(empty)
+    }
+}
+
+impl Parts {
+    fn channels(&mut self, world: &World) -> Vec<Arc<Probe>> {
+        let shapes = world.plan.channels.iter().zip(&world.accepted).enumerate();
+        let probe =
+            |(index, (shape, accepted)): (usize, (&crate::plan::ChannelShape, &Accepted))| {
+                let name = format!("c{index}");
+                let counters = self.builder.channel(&name).counters();
+                let cooked = self.builder.sink(&format!("cooked{index}"), &name).worker();
+                let credit = Arc::new(Credit::new(shape.credit));
+                let inner = MemoryChannel::new(name, credit, counters);
+                let accepted = Arc::clone(accepted);
+                Arc::new(Probe { inner, accepted, swallow: AtomicBool::new(false), cooked })
+            };
+        shapes.map(probe).collect()
+    }
+}
+
+impl World {
+    pub(crate) fn roots(&self) -> Vec<PathBuf> {
+        self.plan.sinks.iter().map(|sink| PathBuf::from(&sink.root)).collect()
+    }
+
+    pub(crate) fn drops(&self, channel: usize) -> bool {
+        self.plan.channels[channel].when_full == WhenFull::DropNewest
+    }
+}

@@ -1,0 +1,367 @@
+//! What must hold, and what is known so far to hold it against.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use flumen::memory::receipt::Reached;
+use flumen::storage::catalog::State;
+use flumen::telemetry::{Equation, LostReason};
+
+use crate::archive::{Archivist, Excuse, FileView, in_order};
+use crate::disk::Crash;
+use crate::event::Id;
+use crate::life::{Life, World, sink_plan};
+
+type Ids = BTreeSet<Id>;
+pub(crate) type Checked<T = ()> = Result<T, String>;
+
+#[derive(Default)]
+pub(crate) struct Oracle {
+    archivist: Archivist,
+    /// Finished files, and their length and checksum.
+    finished: BTreeMap<PathBuf, (usize, u32)>,
+    /// By sink: removed by retention, or taken away by somebody else.
+    gone: Vec<Ids>,
+    /// By source: told to be synced, and told to be written.
+    synced: Vec<Ids>,
+    written: Vec<Ids>,
+    /// By sink and by channel, when this life began.
+    base: Vec<usize>,
+    missing: Vec<usize>,
+    /// By sink: what this life had counted when it crashed.
+    counted: Vec<(u64, u64)>,
+    /// Between a crash and the end of recovery.
+    crashed: bool,
+    ever_crashed: bool,
+    pub(crate) ever_killed: bool,
+    pub(crate) meddled: bool,
+}
+
+/// What is there now.
+pub(crate) struct View {
+    files: Vec<FileView>,
+    /// By sink; files set aside and files taken away included.
+    present: Vec<Ids>,
+    /// By sink, in files set aside: events that a failed sync lost may still stand there.
+    aside: Vec<Ids>,
+}
+
+impl Oracle {
+    pub(crate) fn new(world: &World) -> Self {
+        let sinks = world.plan.sinks.len();
+        let sources = world.plan.sources.len();
+        Self {
+            gone: vec![Ids::new(); sinks],
+            synced: vec![Ids::new(); sources],
+            written: vec![Ids::new(); sources],
+            base: vec![0; sinks],
+            missing: vec![0; world.plan.channels.len()],
+            ..Self::default()
+        }
+    }
+
+    /// Reads everything. Files are valid, in order, and finished ones are as they were.
+    pub(crate) fn look(&mut self, world: &World, excuse: Excuse) -> Checked<View> {
+        let excuse = match () {
+            () if self.forgotten(world) => Excuse::Forgotten,
+            () if dropped(world) || self.crashed => Excuse::Holes,
+            () => excuse,
+        };
+        let sinks = &world.plan.sinks;
+        for (path, bytes) in world.disk.take_removed() {
+            self.finished.remove(&path);
+            let file = self.archivist.look(path, &bytes, sinks, Excuse::Holes)?;
+            self.gone[file.sink].extend(file.ids.iter());
+        }
+        let mut aside = vec![Ids::new(); sinks.len()];
+        for (path, bytes) in world.disk.deleted() {
+            let file = self.archivist.look(path, &bytes, sinks, Excuse::Holes)?;
+            self.gone[file.sink].extend(file.ids.iter());
+        }
+        let mut present = self.gone.clone();
+        let mut files = Vec::new();
+        for (path, bytes) in world.disk.files() {
+            files.push(self.archivist.look(path, &bytes, sinks, excuse)?);
+        }
+        for file in &files {
+            in_order(file)?;
+            let at = if file.state == State::Bad { &mut aside } else { &mut present };
+            at[file.sink].extend(file.ids.iter());
+        }
+        for (aside, present) in aside.iter_mut().zip(&mut present) {
+            aside.retain(|id| !present.contains(id));
+            present.extend(aside.iter());
+        }
+        self.compare_finished(&files)?;
+        Ok(View { files, present, aside })
+    }
+
+    fn compare_finished(&mut self, files: &[FileView]) -> Checked {
+        let now: BTreeMap<PathBuf, (usize, u32)> = files
+            .iter()
+            .filter(|file| file.state == State::Finished)
+            .map(|file| (file.path.clone(), file.print))
+            .collect();
+        for (path, before) in &self.finished {
+            match now.get(path) {
+                Some(print) if print == before => {}
+                Some(_) => return Err(format!("{}: finished, and changed", path.display())),
+                None => return Err(format!("{}: finished, and gone", path.display())),
+            }
+        }
+        self.finished = now;
+        Ok(())
+    }
+
+    /// Each event once, in everything that drains one channel; files set aside do not count.
+    pub(crate) fn no_doubles(&self, world: &World, view: &View) -> Checked {
+        // A rescue copies blocks and then cuts the old file: a crash may come between. A block
+        // whose sync was waited for when its file was moved away is written again.
+        let rescued = world.disk.struck("sync") > 0;
+        if self.meddled || self.ever_crashed && rescued {
+            return Ok(());
+        }
+        let mut seen: Vec<BTreeMap<Id, &FileView>> = Vec::new();
+        seen.resize_with(world.plan.channels.len(), BTreeMap::new);
+        for file in view.files.iter().filter(|file| file.state != State::Bad) {
+            let channel = world.plan.sinks[file.sink].channel;
+            for &id in file.ids.iter() {
+                if let Some(other) = seen[channel].insert(id, file) {
+                    let (one, two) = (other.path.display(), file.path.display());
+                    return Err(format!("{id:?} stands in {one} and in {two}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody deletes or moves: what was there is no longer asked for.
+    pub(crate) fn somebody_took(&mut self, world: &World, view: &View, taken: &[PathBuf]) {
+        self.meddled = true;
+        for file in view.files.iter().filter(|file| taken.contains(&file.path)) {
+            self.gone[file.sink].extend(file.ids.iter());
+            self.finished.remove(&file.path);
+        }
+        world.trace.say(format!("{} files taken", taken.len()));
+    }
+
+    /// Collects what acknowledging sources were told.
+    pub(crate) fn listen(&mut self, world: &World, life: &Life) {
+        for (source, told) in life.told.iter().enumerate() {
+            let Some(told) = told else { continue };
+            let mut told = told.lock().expect("one thread");
+            told.listen();
+            let confirmed = std::mem::take(&mut told.confirmed);
+            match world.plan.sources[source].wants {
+                Some(Reached::Synced) => self.synced[source].extend(confirmed),
+                _ => self.written[source].extend(confirmed),
+            }
+        }
+    }
+
+    /// Both ledger equations of every component, exactly, between any two steps.
+    pub(crate) fn ledger(life: &Life) -> Checked {
+        let snapshot = life.snapshot();
+        let wrong: Vec<String> = snapshot
+            .balance()
+            .iter()
+            .filter(|equation| !equation.holds())
+            .map(Equation::to_string)
+            .collect();
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    }
+
+    /// After a failed sync and a kill, recovery reads from the page cache what may not be on the
+    /// disk, and its own sync says ok: such a file may still change at a power cut. Nobody was
+    /// told that it was synced, and no program can know.
+    fn forgotten(&self, world: &World) -> bool {
+        self.ever_killed && world.disk.struck("sync") > 0
+    }
+
+    fn in_channel(world: &World, view: &View, channel: usize) -> Ids {
+        let sinks = world.plan.sinks.iter().zip(&view.present);
+        let mine = sinks.filter(|(sink, _)| sink.channel == channel);
+        mine.flat_map(|(_, ids)| ids.iter().copied()).collect()
+    }
+
+    fn aside_of(world: &World, view: &View, channel: usize) -> usize {
+        let sinks = world.plan.sinks.iter().zip(&view.aside);
+        sinks.filter(|(sink, _)| sink.channel == channel).map(|(_, ids)| ids.len()).sum()
+    }
+
+    fn count_missing(world: &World, view: &View, channel: usize) -> (usize, Option<Id>) {
+        let there = Self::in_channel(world, view, channel);
+        let accepted = world.accepted[channel].lock().expect("one thread");
+        let mut missing = accepted.iter().filter(|id| !there.contains(id));
+        let first = missing.next().copied();
+        (missing.count() + usize::from(first.is_some()), first)
+    }
+
+    /// What was confirmed as synced is in every channel of its source.
+    fn confirmed(&mut self, world: &World, view: &View, written: bool) -> Checked {
+        for (index, source) in world.plan.sources.iter().enumerate() {
+            for &channel in &source.channels {
+                let there = Self::in_channel(world, view, channel);
+                if let Some(id) = self.synced[index].iter().find(|id| !there.contains(id)) {
+                    return Err(format!("{id:?} was confirmed as synced to c{channel}"));
+                }
+                let lost = self.written[index].iter().find(|id| !there.contains(id));
+                if let Some(id) = lost.filter(|_| written) {
+                    return Err(format!("{id:?} was confirmed as written to c{channel}"));
+                }
+            }
+        }
+        if !written {
+            // What was only written may be lost by power cuts and failed syncs, and stays lost.
+            self.written.iter_mut().for_each(Ids::clear);
+        }
+        Ok(())
+    }
+
+    /// Everything accepted is in a file or counted as lost, to the event.
+    pub(crate) fn rest(&mut self, world: &World, life: &Life) -> Checked<View> {
+        let view = self.look(world, Excuse::None)?;
+        self.no_doubles(world, &view)?;
+        self.listen(world, life);
+        self.confirmed(world, &view, world.disk.struck("sync") == 0)?;
+        let snapshot = life.snapshot();
+        for channel in 0..world.plan.channels.len() {
+            let (missing, first) = Self::count_missing(world, &view, channel);
+            let lost: u64 = snapshot
+                .sinks_of(&format!("c{channel}"))
+                .map(|sink| sink.lost.get(LostReason::Sync))
+                .sum();
+            let expected = self.missing[channel] + lost as usize;
+            let aside = Self::aside_of(world, &view, channel);
+            if missing > expected || missing + aside < expected && !self.meddled {
+                return Err(format!(
+                    "channel c{channel}: {missing} events are missing, first {first:?}, and \
+                     {lost} counted as lost, {} before this life",
+                    self.missing[channel]
+                ));
+            }
+            let dropped = &snapshot.channels[channel].lost;
+            if !world.drops(channel) && dropped.total() > 0 {
+                return Err(format!("channel c{channel} waits, and lost {}", dropped.total()));
+            }
+        }
+        Ok(view)
+    }
+
+    /// The end of a life: everything home, everything answered, everything finished.
+    pub(crate) fn closed(&mut self, world: &World, life: &Life, faultless: bool) -> Checked {
+        let view = self.rest(world, life)?;
+        Self::ledger(life)?;
+        if life.pool.free() != life.pool.pages() {
+            return Err(format!("{} of {} pages home", life.pool.free(), life.pool.pages()));
+        }
+        for probe in &life.probes {
+            use flumen::channel::Channel;
+            let credit: &Arc<flumen::memory::Credit> = probe.credit();
+            if credit.free() != credit.total() {
+                return Err(format!("{} of {} credit home", credit.free(), credit.total()));
+            }
+        }
+        for (index, told) in life.told.iter().enumerate() {
+            let Some(told) = told else { continue };
+            let told = told.lock().expect("one thread");
+            if !told.waiting.is_empty() {
+                return Err(format!("{} receipts never settled", told.waiting.len()));
+            }
+            if faultless && told.failed > 0 && Self::must_confirm(world, index) {
+                return Err(format!("{} receipts failed without a fault", told.failed));
+            }
+        }
+        if !faultless {
+            return Ok(());
+        }
+        let ours = |file: &&FileView| world.roots().iter().any(|root| file.path.starts_with(root));
+        let mut left = view.files.iter().filter(|file| file.state == State::Open);
+        if let Some(open) = left.find(ours) {
+            return Err(format!("{} is left", open.path.display()));
+        }
+        let sinks = life.snapshot().sinks;
+        let lagging = sinks
+            .iter()
+            .find(|sink| sink.name.starts_with("out") && sink.synced_events != sink.written_events);
+        lagging.map_or(Ok(()), |sink| {
+            let (synced, written) = (sink.synced_events, sink.written_events);
+            Err(format!("{}: {synced} synced of {written} written", sink.name))
+        })
+    }
+
+    /// Every channel of the source waits and ends in sinks that can sync.
+    fn must_confirm(world: &World, source: usize) -> bool {
+        world.plan.sources[source].channels.iter().all(|&channel| {
+            let mut sinks = world.plan.sinks.iter().filter(|sink| sink.channel == channel);
+            !world.drops(channel) && sinks.all(|sink| sink_plan(sink).can_sync())
+        })
+    }
+
+    /// Notes what a crash must leave.
+    pub(crate) fn before_crash(&mut self, world: &World, life: &Life, crash: Crash) -> Checked {
+        self.listen(world, life);
+        self.look(world, Excuse::None)?;
+        let sinks = life.snapshot().sinks.into_iter();
+        self.counted = sinks
+            .filter(|sink| sink.name.starts_with("out"))
+            .map(|sink| (sink.synced_events, sink.written_events))
+            .collect();
+        self.crashed = true;
+        if crash == Crash::Power {
+            self.archivist.holes_in_text = true;
+            let sure = world.disk.durable_names();
+            self.finished.retain(|path, _| sure.contains(path));
+        }
+        if self.forgotten(world) {
+            self.finished.clear();
+        }
+        Ok(())
+    }
+
+    /// After start-up recovery: what was synced (killed: written) is there.
+    pub(crate) fn recovered(&mut self, world: &World, crash: Option<Crash>) -> Checked {
+        self.crashed = false;
+        let view = self.look(world, Excuse::None)?;
+        self.ever_crashed |= crash.is_some();
+        self.no_doubles(world, &view)?;
+        let kept = crash != Some(Crash::Power) && world.disk.struck("sync") == 0;
+        self.confirmed(world, &view, kept)?;
+        for (sink, &(synced, written)) in self.counted.iter().enumerate() {
+            let there = view.present[sink].len();
+            let base = if self.forgotten(world) { 0 } else { self.base[sink] };
+            let expected = if kept { written } else { synced } as usize;
+            if there < base + expected {
+                return Err(format!(
+                    "sink {sink}: {there} events after {crash:?}, but {base} were there before \
+                     and {synced} were synced, {written} written"
+                ));
+            }
+        }
+        self.begin(world, &view);
+        Ok(())
+    }
+
+    /// A life begins: what is there, and what is missing by now.
+    pub(crate) fn begin(&mut self, world: &World, view: &View) {
+        self.counted.clear();
+        self.base = view.present.iter().map(Ids::len).collect();
+        self.missing = (0..world.plan.channels.len())
+            .map(|channel| Self::count_missing(world, view, channel).0)
+            .collect();
+    }
+}
+
+impl View {
+    /// Files not yet finished, or all.
+    pub(crate) fn paths(&self, open_only: bool) -> Vec<PathBuf> {
+        let files = self.files.iter().filter(|file| file.state == State::Open || !open_only);
+        files.map(|file| file.path.clone()).collect()
+    }
+}
+
+/// Reads may find holes where a failed sync dropped bytes.
+fn dropped(world: &World) -> bool {
+    world.disk.struck("sync") > 0
+}
