@@ -106,9 +106,14 @@ fn the_last_hold_sends_a_page_home_after_all_reading() {
                 drop(hold);
             })
         });
-        if let Some(page) = pool.take() {
-            shadows.write(&page);
-        }
+        let page = loop {
+            match pool.take() {
+                Some(page) => break page,
+                None => thread::yield_now(),
+            }
+        };
+        shadows.write(&page);
+        drop(page);
         readers.into_iter().for_each(|reader| reader.join().unwrap());
         assert_eq!(pool.free(), 1);
     });
