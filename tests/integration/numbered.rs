@@ -18,12 +18,21 @@ pub(crate) struct Senders {
 impl Senders {
     /// So many connections; they send until stopped, or until the agent hangs up.
     pub(crate) fn tcp(to: SocketAddr, connections: usize) -> Self {
-        Self::start(connections, move |connection, stop| tcp(to, connection, stop))
+        Self::tcp_from(to, 0, connections)
+    }
+
+    /// The same with numbers of senders from `first` on.
+    pub(crate) fn tcp_from(to: SocketAddr, first: usize, connections: usize) -> Self {
+        Self::start(connections, move |connection, stop| tcp(to, first + connection, stop))
     }
 
     /// So many sockets; a datagram that is sent may still be lost.
     pub(crate) fn udp(to: SocketAddr, sockets: usize) -> Self {
-        Self::start(sockets, move |sender, stop| udp(to, sender, stop))
+        Self::udp_from(to, 0, sockets)
+    }
+
+    pub(crate) fn udp_from(to: SocketAddr, first: usize, sockets: usize) -> Self {
+        Self::start(sockets, move |sender, stop| udp(to, first + sender, stop))
     }
 
     fn start(

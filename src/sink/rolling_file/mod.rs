@@ -36,7 +36,7 @@ use crate::runtime::Worker;
 use crate::runtime::helper::{Desk, Helper};
 use crate::runtime::parker::Parker;
 use crate::storage::DurableNames;
-use crate::storage::recovery::{Mode, Outcome, Recovered, recover};
+use crate::storage::recovery::{Mode, Outcome, recover};
 use crate::time::Mono;
 
 use super::{BuildError, Built, SinkContext, SinkPlan};
@@ -246,7 +246,7 @@ impl Options {
                 names.sync(disk, name).map_err(refuse)?;
             }
         }
-        Ok(recovered.iter().map(describe).collect())
+        Ok(recovered.iter().map(|file| format!("recovered {file}")).collect())
     }
 }
 
@@ -313,33 +313,5 @@ impl SinkPlan for Options {
         let (workers, helpers) =
             if self.keyed() { self.build_keyed(context) } else { self.build_ordered(context) };
         Ok(Built { workers, helpers, notes })
-    }
-}
-
-/// One line for the log about one file of start-up recovery.
-fn describe(file: &Recovered) -> String {
-    let path = file.path.display();
-    let cut = match file.cut_bytes {
-        0 => "nothing cut".to_owned(),
-        bytes => format!("{bytes} bytes of a torn tail cut"),
-    };
-    match &file.outcome {
-        Outcome::Sealed(name) => format!(
-            "recovered {path}: {} blocks, {} events kept, {cut}; now {}",
-            file.blocks,
-            file.events,
-            name.display()
-        ),
-        Outcome::SetAside(name) => {
-            format!("recovered {path}: no whole block; set aside as {}", name.display())
-        }
-        Outcome::RemovedEmpty => format!("recovered {path}: empty, removed"),
-        Outcome::Locked => format!("{path} is held by another process; left alone"),
-        Outcome::Foreign => format!("{path} is not ours; left alone"),
-        Outcome::Newer(version) => {
-            format!("{path} has format version {version}, written by a newer program; left alone")
-        }
-        Outcome::Gone => format!("{path} is gone; another process is at work here"),
-        Outcome::Failed(error) => format!("{path} could not be recovered: {error}"),
     }
 }

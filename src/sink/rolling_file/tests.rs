@@ -340,7 +340,7 @@ fn what_a_crash_left_open_is_finished_at_the_next_start() {
     drop((workers, helpers));
     let mut stand = Stand::over(dir, "path = 'DIR/all.log'\nblock = { age = '100ms' }");
     assert_eq!(stand.notes.len(), 1);
-    assert!(stand.notes[0].contains("1 blocks, 1 events kept, nothing cut"), "{:?}", stand.notes);
+    assert!(stand.notes[0].contains("1 blocks, 1 events kept; nothing cut"), "{:?}", stand.notes);
     stand.put(&[("", "two")]);
     stand.close();
     assert_eq!(stand.files(), ["all.log.1.zst", "all.log.zst"]);
