@@ -73,6 +73,12 @@ pub const KEEPALIVE: OptionDoc = OptionDoc {
     doc: "probe connections that were silent for so long, to find peers that vanished; 0s: never",
 };
 
+/// Descriptors that connections leave to files, the endpoint and the libraries: a quarter of what
+/// is allowed, and never less than an idle agent holds. Without any a sink could not open its next
+/// file, and everybody who is connected would wait for it.
+const FILES_BESIDE_MIN: u64 = 48;
+const CONNECTIONS_MIN: u64 = 8;
+
 /// What a network source does, valid once built.
 #[derive(Clone, Debug)]
 pub struct Network {
@@ -265,11 +271,12 @@ impl SourcePlan for Network {
             });
         }
         let files = listen::raise_file_limit();
-        if self.has(Transport::Tcp) && files < self.tcp.connections_max as u64 + 64 {
-            let (name, wanted) = (&context.name, self.tcp.connections_max);
+        let (wanted, places) = (self.tcp.connections_max, places_with(files));
+        if self.has(Transport::Tcp) && places < wanted {
+            let name = &context.name;
             tracing::warn!(
-                "source {name}: {files} open files are allowed, connections_max is {wanted}: \
-                 raise LimitNOFILE (systemd) or `ulimit -n`"
+                "source {name}: {files} open files are allowed, so {places} connections at most \
+                 instead of {wanted} (connections_max): raise LimitNOFILE (systemd) or `ulimit -n`"
             );
         }
         let all = listen::bind(&context.name, &self.listens, self.threads)?;
@@ -277,13 +284,19 @@ impl SourcePlan for Network {
             listen::open(&context.name, bound, self.tcp.keepalive)?;
         }
         let bound = all.first().map(|sockets| listen::bound_addresses(sockets));
-        let places = Places::new(self.tcp.connections_max);
+        let places = Places::new(places.min(wanted));
         let workers = all.into_iter().enumerate();
         let sources = workers
             .map(|(thread, sockets)| self.worker(context, thread, sockets, &places))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Built { sources, bound: bound.unwrap_or_default() })
     }
+}
+
+/// Connections for which so many open files leave room.
+fn places_with(files: u64) -> usize {
+    let beside = FILES_BESIDE_MIN.max(files / 4);
+    usize::try_from(files.saturating_sub(beside).max(CONNECTIONS_MIN)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -296,6 +309,12 @@ mod tests {
     use std::io::Write;
     use std::net::{SocketAddr, TcpStream};
     use std::time::Instant;
+
+    #[test]
+    fn connections_leave_descriptors_to_others() {
+        let places = [10, 64, 256, 1024, 20_000].map(places_with);
+        assert_eq!(places, [8, 16, 192, 768, 15_000]);
+    }
 
     /// A source of one or more threads, its pages, and a clock that a test may push on.
     struct Rig {
