@@ -136,6 +136,15 @@ impl Agent {
         kib.expect("a number") * 1024
     }
 
+    /// Processor time that the process has used, in hundredths of a second.
+    pub(crate) fn processor_ticks(&self) -> u64 {
+        let stat = self.proc("stat");
+        let (_, behind_name) = stat.rsplit_once(") ").expect("a name in brackets");
+        let mut fields = behind_name.split(' ').skip(11);
+        let mut next = || fields.next().and_then(|field| field.parse::<u64>().ok());
+        next().expect("user time") + next().expect("system time")
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

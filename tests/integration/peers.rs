@@ -35,7 +35,7 @@ pub(crate) fn able(name: &str, flags: &[&str]) -> Option<Command> {
 }
 
 #[track_caller]
-fn missing(name: &str) -> Option<PathBuf> {
+pub(crate) fn missing(name: &str) -> Option<PathBuf> {
     assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "CI needs {name}");
     println!("skipped: needs {name}");
     None

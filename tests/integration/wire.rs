@@ -1,8 +1,8 @@
 //! Bad and odd input on the wire: every byte sent is an event, part of one, or counted.
 
-use crate::harness::{Agent, SYSLOG_TO_FILE, sum};
+use crate::harness::{Agent, SYSLOG_TO_FILE, from_environment, sum};
 use serde_json::Value;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 
 /// Plain text, so that the archive is compared byte by byte.
@@ -50,12 +50,41 @@ fn octet_counts_that_are_none() {
         "200 OK",
         "12<13>no space",
         "+3 <13>signed",
+        "0011 <13>padded",
+        "18446744073709551617 <13>one more than fits",
+        "65537 <13>one more than event_max",
+        "11  <13>two spaces",
+        "1e1 <13>scientific",
+        "11",
+        " 11 <13>indented",
     ];
+    let count = lines.len() as u64;
     stream.write_all((lines.join("\n") + "\n11 <13>a frame").as_bytes()).unwrap();
     drop(stream);
-    agent.wait_for(7);
+    agent.wait_for(count + 1);
     let text = String::from_utf8(finish(agent)).unwrap();
     assert_eq!(text.lines().collect::<Vec<_>>(), [&lines[..], &["<13>a frame"]].concat());
+}
+
+/// Frames as long as an event may be, and a peer that leaves in the middle of one.
+#[test]
+fn counted_frames_at_their_limits() {
+    const EVENT_MAX: usize = 65_536;
+    let agent = start();
+    let frame = |bytes: usize| format!("<13>{}", "f".repeat(bytes - 4));
+    let mut stream = TcpStream::connect(agent.tcp("net")).unwrap();
+    for bytes in [4, 5, EVENT_MAX - 1, EVENT_MAX] {
+        stream.write_all(format!("{bytes} {}", frame(bytes)).as_bytes()).unwrap();
+    }
+    stream.write_all(b"1000 <13>the peer leaves").unwrap();
+    drop(stream);
+    agent.wait_for(5);
+    let text = String::from_utf8(finish(agent)).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    for (line, bytes) in lines.iter().zip([4, 5, EVENT_MAX - 1, EVENT_MAX]) {
+        assert!(*line == frame(bytes), "a frame of {bytes} bytes");
+    }
+    assert_eq!(lines[4], "<13>the peer leaves", "what came of it is kept");
 }
 
 /// The same bytes, cut at every place into two writes: always the same events.
@@ -84,26 +113,40 @@ fn frames_split_at_every_byte() {
     assert_eq!(archive.len(), whole.len() * times);
 }
 
-/// A line of 64 MiB without an end: split, marked, every byte kept, memory bounded.
+/// A line of 64 MiB without an end: split, marked, every byte kept, memory bounded, and others
+/// are heard meanwhile. `scripts/hard-input` sends a gigabyte.
 #[test]
 fn a_line_without_an_end() {
-    const MEBIBYTES: usize = 64;
+    let mebibytes = from_environment("FLUMEN_LINE_MEBIBYTES", 64) as usize;
     let agent = start();
     let mut stream = TcpStream::connect(agent.tcp("net")).unwrap();
-    for _ in 0..MEBIBYTES {
-        stream.write_all(&vec![b'y'; 1 << 20]).unwrap();
+    let mut other = TcpStream::connect(agent.tcp("net")).unwrap();
+    let piece = vec![b'y'; 1 << 20];
+    for _ in 0..mebibytes {
+        stream.write_all(&piece).unwrap();
+        other.write_all(b"o\n").unwrap();
         assert!(agent.resident_bytes() <= (64 + 32) << 20, "{}", agent.resident_bytes());
     }
-    drop(stream);
-    let bytes = (MEBIBYTES << 20) as u64;
+    drop((stream, other));
+    let bytes = ((mebibytes << 20) + mebibytes) as u64;
     let ledger = agent.wait("all bytes are received", |ledger| {
         connections(ledger) == 0 && sum(&ledger["sources"], "received_bytes") == bytes
     });
-    assert!(ledger["sources"][0]["marked_events"]["split"].as_u64().unwrap() > 0);
+    let pieces = received(&ledger) - mebibytes as u64;
+    let split = ledger["sources"][0]["marked_events"]["split"].as_u64().unwrap();
+    // Each piece but the last says that it goes on, or each says that it is one.
+    assert!(split + 1 >= pieces && split <= pieces, "{split} of {pieces} pieces are marked");
     agent.wait_for(received(&ledger));
-    let archive = finish(agent);
-    assert_eq!(archive.iter().filter(|&&byte| byte == b'y').count(), MEBIBYTES << 20);
-    assert!(archive.iter().all(|&byte| byte == b'y' || byte == b'\n'));
+    let ended = agent.stop().well();
+    let archive = std::fs::File::open(ended.dir.path().join("out.log")).unwrap();
+    let mut counts = [0; 256];
+    for byte in std::io::BufReader::with_capacity(1 << 20, archive).bytes() {
+        counts[usize::from(byte.unwrap())] += 1;
+    }
+    let [y, o, ends] = [b'y', b'o', b'\n'].map(|byte| counts[usize::from(byte)]);
+    assert_eq!((y, o), (mebibytes << 20, mebibytes));
+    assert_eq!(ends as u64, received(&ledger));
+    assert_eq!(counts.iter().sum::<usize>(), y + o + ends, "and nothing else");
 }
 
 /// Bytes that are no text at all are kept; frames end at LF and NUL, whatever is between.
