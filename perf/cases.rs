@@ -1,0 +1,249 @@
+//! The table of cases, `<source>_to_<sink>`: what is sent, who takes it, and what must be reached.
+
+use crate::figures::Key;
+use crate::party::{Party, Program, party};
+use crate::send::Stream;
+
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) load: Load,
+    /// `zstd lz4 gzip none` to a file, `null`, or `stdout`.
+    pub(crate) sink: &'static str,
+    /// The first is the agent; goals compare it with the others.
+    pub(crate) parties: &'static [Party],
+    pub(crate) goals: &'static [Goal],
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Load {
+    Lines(Stream),
+    /// Datagrams as fast as the kernel takes them.
+    Flood {
+        segments: bool,
+    },
+    /// Datagrams at four fifths of the highest rate that the case's limit program holds.
+    Paced,
+    /// Lines at a rate; what is measured is when they can be read.
+    Latency {
+        events_per_second: u64,
+    },
+    /// Nothing is sent.
+    Idle,
+    /// Lines as fast as they are taken, and nobody reads the sink's output.
+    Stuck,
+}
+
+/// What the agent's figure must be, alone or as a multiple of another party's.
+pub(crate) struct Goal {
+    pub(crate) figure: Key,
+    pub(crate) bound: Bound,
+    pub(crate) of: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// As much as an unprivileged process gets on many machines; the same for everybody.
+pub(crate) const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+/// What the agent may hold where memory is measured.
+pub(crate) const MEMORY_MIB: u64 = 128;
+
+const ONE: Stream = Stream { connections: 1, write_bytes: 256 << 10 };
+const MANY: Stream = Stream { connections: 1000, write_bytes: 8 << 10 };
+const SMALL: Stream = Stream { connections: 1000, write_bytes: 0 };
+
+const FLUMEN: Party = party("flumen", Program::Flumen);
+const TCP: Party = party("limit", Program::Limit("tcp", ""));
+const CROWD: Party = party("limit", Program::Limit("crowd", ""));
+const UDP: Party = party("limit", Program::Limit("udp", ""));
+const UDP_GRO: Party = party("limit", Program::Limit("udp", "--gro"));
+const WRITE: Party = party("output alone", Program::Limit("memory", ""));
+const RSYSLOG: Party = party("rsyslog", Program::Rsyslog);
+const SYSLOG_NG: Party = party("syslog-ng", Program::SyslogNg);
+const COLLECTOR: Party = party("otel collector", Program::Collector).share(10);
+
+const SYSLOGTCP: &str = "type = syslogtcp\nperf.sources.net.host = 127.0.0.1\n\
+                         perf.sources.net.port = {port}\nperf.sources.net.eventSize = 65536";
+const MULTIPORT: &str = "type = multiport_syslogtcp\nperf.sources.net.host = 127.0.0.1\n\
+                         perf.sources.net.ports = {port}\nperf.sources.net.eventSize = 65536\n\
+                         perf.sources.net.batchSize = 1000";
+const NETCAT: &str = "type = netcat\nperf.sources.net.bind = 127.0.0.1\n\
+                      perf.sources.net.port = {port}\nperf.sources.net.max-line-length = 65536\n\
+                      perf.sources.net.ack-every-event = false";
+
+const fn at_most(figure: Key, factor: f64, of: &'static str) -> Goal {
+    Goal { figure, bound: Bound::AtMost(factor), of: Some(of) }
+}
+
+const fn at_least(figure: Key, factor: f64, of: &'static str) -> Goal {
+    Goal { figure, bound: Bound::AtLeast(factor), of: Some(of) }
+}
+
+const fn alone(figure: Key, bound: Bound) -> Goal {
+    Goal { figure, bound, of: None }
+}
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "tcp_to_zstd",
+        what: "one connection, the whole pipeline, zstd level 1 files",
+        load: Load::Lines(ONE),
+        sink: "zstd",
+        parties: &[FLUMEN, TCP, WRITE, RSYSLOG],
+        goals: &[
+            at_most(Key::Steady, 1.0, "limit"),
+            at_most(Key::Processor, 1.0 / 6.0, "rsyslog"),
+            at_least(Key::Rate, 4.0, "rsyslog"),
+            alone(Key::Processor, Bound::AtMost(4.1 / 12.0)),
+        ],
+    },
+    Case {
+        name: "tcp_to_lz4",
+        what: "one connection, lz4 files",
+        load: Load::Lines(ONE),
+        sink: "lz4",
+        parties: &[FLUMEN, TCP, WRITE],
+        goals: &[at_most(Key::Steady, 1.05, "limit")],
+    },
+    Case {
+        name: "tcp_to_gzip",
+        what: "one connection, gzip level 1 files",
+        load: Load::Lines(ONE),
+        sink: "gzip",
+        parties: &[FLUMEN, TCP, WRITE, RSYSLOG],
+        goals: &[
+            at_most(Key::Steady, 1.05, "limit"),
+            at_most(Key::Processor, 1.0 / 3.0, "rsyslog"),
+        ],
+    },
+    Case {
+        name: "tcp_to_none",
+        what: "one connection, plain files",
+        load: Load::Lines(ONE),
+        sink: "none",
+        parties: &[
+            FLUMEN,
+            TCP,
+            WRITE,
+            RSYSLOG,
+            SYSLOG_NG,
+            party("flume syslogtcp", Program::Flume(SYSLOGTCP)).share(10),
+            party("flume multiport", Program::Flume(MULTIPORT)).share(10),
+            party("flume netcat", Program::Flume(NETCAT)).share(10),
+            COLLECTOR,
+        ],
+        goals: &[
+            at_most(Key::Steady, 1.05, "limit"),
+            at_most(Key::Steady, 0.05, "flume syslogtcp"),
+            at_most(Key::Steady, 0.05, "flume multiport"),
+            at_most(Key::Steady, 0.05, "flume netcat"),
+        ],
+    },
+    Case {
+        name: "tcp_to_null",
+        what: "one connection, nothing written: reading and finding newlines",
+        load: Load::Lines(ONE),
+        sink: "null",
+        parties: &[FLUMEN, TCP],
+        goals: &[],
+    },
+    Case {
+        name: "many_tcp_to_zstd",
+        what: "1,000 connections, 8 KiB a visit",
+        load: Load::Lines(MANY),
+        sink: "zstd",
+        parties: &[FLUMEN, CROWD, party("one connection", Program::Flumen).stream(ONE)],
+        goals: &[at_most(Key::Steady, 1.5, "one connection")],
+    },
+    Case {
+        name: "small_tcp_to_zstd",
+        what: "1,000 connections, one event a write",
+        load: Load::Lines(SMALL),
+        sink: "zstd",
+        parties: &[FLUMEN.share(4), CROWD.share(4)],
+        goals: &[at_most(Key::Steady, 1.25, "limit")],
+    },
+    Case {
+        name: "idle_tcp_to_zstd",
+        what: "one connection, and 10,000 that say nothing, against it without them",
+        load: Load::Lines(ONE),
+        sink: "zstd",
+        parties: &[
+            party("10,000 idle", Program::Flumen).idle(10_000),
+            party("none idle", Program::Flumen),
+        ],
+        goals: &[at_most(Key::Steady, 1.02, "none idle")],
+    },
+    Case {
+        name: "udp_to_zstd",
+        what: "datagrams at 80 % of what the limit program holds without loss",
+        load: Load::Paced,
+        sink: "zstd",
+        parties: &[FLUMEN, UDP, RSYSLOG],
+        goals: &[
+            at_most(Key::Steady, 1.25, "limit"),
+            at_most(Key::Processor, 0.5, "rsyslog"),
+            alone(Key::Lost, Bound::AtMost(0.0)),
+        ],
+    },
+    Case {
+        name: "udp_to_null",
+        what: "a flood of datagrams, nothing written",
+        load: Load::Flood { segments: false },
+        sink: "null",
+        parties: &[FLUMEN, UDP],
+        goals: &[],
+    },
+    Case {
+        name: "udp_gro_to_null",
+        what: "a flood of equal datagrams that the kernel merges, nothing written",
+        load: Load::Flood { segments: true },
+        sink: "null",
+        parties: &[FLUMEN, UDP_GRO],
+        goals: &[alone(Key::Rate, Bound::AtLeast(5e6))],
+    },
+    Case {
+        name: "udp_gro_to_zstd",
+        what: "a flood of equal datagrams that the kernel merges, zstd level 1 files",
+        load: Load::Flood { segments: true },
+        sink: "zstd",
+        parties: &[FLUMEN, UDP_GRO],
+        goals: &[alone(Key::Rate, Bound::AtLeast(3e6))],
+    },
+    Case {
+        name: "latency_to_file",
+        what: "received to readable in the zstd file, at half load; block.age is 1 s",
+        load: Load::Latency { events_per_second: 500_000 },
+        sink: "zstd",
+        parties: &[FLUMEN],
+        goals: &[alone(Key::P99, Bound::AtMost(1020.0))],
+    },
+    Case {
+        name: "latency_to_stdout",
+        what: "received to readable from the pipe, at low load",
+        load: Load::Latency { events_per_second: 2_000 },
+        sink: "stdout",
+        parties: &[FLUMEN],
+        goals: &[alone(Key::P99, Bound::AtMost(1.0))],
+    },
+    Case {
+        name: "idle_to_zstd",
+        what: "an agent that is sent nothing",
+        load: Load::Idle,
+        sink: "zstd",
+        parties: &[FLUMEN],
+        goals: &[alone(Key::Core, Bound::AtMost(0.5))],
+    },
+    Case {
+        name: "tcp_to_stuck",
+        what: "a sink that takes nothing, at full load, with memory = \"128MiB\"",
+        load: Load::Stuck,
+        sink: "stdout",
+        parties: &[FLUMEN],
+        goals: &[alone(Key::Peak, Bound::AtMost((MEMORY_MIB + 32) as f64))],
+    },
+];

@@ -1,0 +1,120 @@
+//! What a run gives: named numbers; of several runs the median and the spread.
+
+use std::collections::BTreeMap;
+
+/// In the order of the report's columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    Rate,
+    Megabytes,
+    Processor,
+    User,
+    System,
+    Steady,
+    Ratio,
+    Sent,
+    Lost,
+    Peak,
+    P50,
+    P99,
+    P999,
+    Max,
+    Core,
+}
+
+impl Key {
+    pub(crate) const ALL: [Self; 15] = [
+        Self::Rate,
+        Self::Megabytes,
+        Self::Processor,
+        Self::User,
+        Self::System,
+        Self::Steady,
+        Self::Ratio,
+        Self::Sent,
+        Self::Lost,
+        Self::Peak,
+        Self::P50,
+        Self::P99,
+        Self::P999,
+        Self::Max,
+        Self::Core,
+    ];
+
+    /// In the raw numbers.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Rate => "events_per_second",
+            Self::Megabytes => "megabytes_per_second",
+            Self::Processor => "cpu_us_per_event",
+            Self::User => "user_us_per_event",
+            Self::System => "system_us_per_event",
+            Self::Steady => "steady_cpu_us_per_event",
+            Self::Ratio => "compression_ratio",
+            Self::Sent => "sent_events",
+            Self::Lost => "lost_events",
+            Self::Peak => "peak_resident_mib",
+            Self::P50 => "p50_ms",
+            Self::P99 => "p99_ms",
+            Self::P999 => "p999_ms",
+            Self::Max => "max_ms",
+            Self::Core => "percent_of_a_core",
+        }
+    }
+
+    /// At the head of a column.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Rate => "M events/s",
+            Self::Megabytes => "MB/s",
+            Self::Processor => "CPU µs/event",
+            Self::User => "user",
+            Self::System => "system",
+            Self::Steady => "steady CPU µs/event",
+            Self::Ratio => "ratio",
+            Self::Sent => "sent",
+            Self::Lost => "lost",
+            Self::Peak => "peak MiB",
+            Self::P50 => "p50 ms",
+            Self::P99 => "p99 ms",
+            Self::P999 => "p99.9 ms",
+            Self::Max => "max ms",
+            Self::Core => "% of a core",
+        }
+    }
+
+    pub(crate) fn show(self, value: f64) -> String {
+        match self {
+            Self::Rate => format!("{:.2}", value / 1e6),
+            Self::Megabytes | Self::Peak | Self::Sent | Self::Lost => format!("{value:.0}"),
+            Self::Ratio | Self::Core => format!("{value:.2}"),
+            _ => format!("{value:.3}"),
+        }
+    }
+}
+
+/// The figures of one run.
+pub(crate) type Figures = BTreeMap<Key, f64>;
+
+/// Several numbers, summed up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let (least, most) = (*values.first()?, *values.last()?);
+        let middle = values.len() / 2;
+        let median = if values.len() % 2 == 1 {
+            values[middle]
+        } else {
+            (values[middle - 1] + values[middle]) / 2.0
+        };
+        Some(Self { median, least, most })
+    }
+}

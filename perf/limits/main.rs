@@ -1,0 +1,101 @@
+//! The limit programs: what the hardware and the libraries allow, with nothing around them.
+//!
+//! ```text
+//!   limit INPUT OUTPUT [--listen PORT] [--text FILE] [--events N] [--file PATH]
+//!
+//!   tcp      one connection, one thread: read, find the newlines, put out
+//!   crowd    many connections under one epoll, else the same
+//!   udp      recvmmsg, one datagram a slot          (--gro: merged ones, --receive-buffer BYTES)
+//!   memory   the lines of a text, round and round: no socket at all
+//!
+//!   count    nothing is written: the figure is the input's alone
+//!   zstd lz4 gzip none    1 MiB blocks, level 1, appended to a file
+//! ```
+//!
+//! One thread, no ledger, no queue, no sync, no time, no memory limit: what any pipeline must pay
+//! at least. The codecs are the agent's own (`flumen::codec`), so that a distance to these programs
+//! is never a difference of libraries. They end when the last connection has closed, `udp` at
+//! SIGTERM, and say how many events there were.
+
+mod block;
+mod crowd;
+mod memory;
+mod tcp;
+mod udp;
+
+use block::Block;
+use clap::{Parser, ValueEnum};
+use flumen::codec::Codec;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Input {
+    Tcp,
+    Crowd,
+    Udp,
+    Memory,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    Count,
+    Zstd,
+    Lz4,
+    Gzip,
+    None,
+}
+
+#[derive(Parser)]
+struct Arguments {
+    input: Input,
+    output: Output,
+    /// The port of the loopback to receive on
+    #[arg(long, default_value_t = 0)]
+    listen: u16,
+    /// The lines that `memory` repeats
+    #[arg(long)]
+    text: Option<PathBuf>,
+    /// How many of them
+    #[arg(long, default_value_t = 0)]
+    events: u64,
+    /// Where the blocks go
+    #[arg(long)]
+    file: Option<PathBuf>,
+    #[arg(long)]
+    gro: bool,
+    #[arg(long, default_value_t = 4 << 20)]
+    receive_buffer: usize,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(events) => {
+            println!("{events} events");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("limit: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> std::io::Result<u64> {
+    let codec = match arguments.output {
+        Output::Count => None,
+        Output::Zstd => Some(Codec::Zstd),
+        Output::Lz4 => Some(Codec::Lz4),
+        Output::Gzip => Some(Codec::Gzip),
+        Output::None => Some(Codec::None),
+    };
+    let mut block = Block::new(codec, arguments.file.as_deref())?;
+    let address = SocketAddr::from(([127, 0, 0, 1], arguments.listen));
+    match arguments.input {
+        Input::Tcp => tcp::run(address, &mut block),
+        Input::Crowd => crowd::run(address, &mut block),
+        Input::Udp => udp::run(address, arguments.gro, arguments.receive_buffer, &mut block),
+        Input::Memory => memory::run(arguments.text.as_deref(), arguments.events, &mut block),
+    }
+}

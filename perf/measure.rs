@@ -1,0 +1,283 @@
+//! One run of one party: started, warmed up, brought to rest, loaded, brought to rest, ended,
+//! and what it left behind counted.
+//!
+//! ```text
+//!   start ── warm-up ── rest ─┬─ load ── rest ─┬─ end        whole life: CPU by wait4
+//!                             A                B             steady: CPU from A to B
+//! ```
+//! Between A and B stand no start, no first touch of memory, no drain: what an event costs while
+//! it goes on. Both figures are given. The rate counts from the first byte after A to the moment
+//! when the party last did anything before B.
+
+use crate::cases::{Case, Load, RECEIVE_BUFFER_BYTES};
+use crate::figures::{Figures, Key};
+use crate::kept::{self, Kept};
+use crate::party::{Party, Place, Program};
+use crate::receiver::{Receiver, Transport, Usage, free_port};
+use crate::send::{Connections, Datagrams, Stream};
+use crate::text::Text;
+use crate::{latency, standing};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What all runs share.
+pub(crate) struct Bench {
+    /// Events of a run, before a party's share.
+    pub(crate) events: u64,
+    /// How long cases last that are measured in time.
+    pub(crate) seconds: u64,
+    pub(crate) lines: Text,
+    pub(crate) datagrams: Text,
+    pub(crate) equal: Text,
+    /// `lines` as a file.
+    pub(crate) text: PathBuf,
+    /// Datagrams a second that the limit program held; found when first asked for.
+    pub(crate) highest_rate: Option<f64>,
+}
+
+/// Datagrams of the warm-up, and their gentle rate: none of them is lost.
+const WARM_DATAGRAMS: u64 = 20_000;
+const WARM_RATE: f64 = 40_000.0;
+
+pub(crate) fn run(bench: &mut Bench, case: &Case, party: &Party) -> io::Result<Figures> {
+    let dir = tempfile::Builder::new().prefix("flumen-perf-").tempdir()?;
+    match case.load {
+        Load::Lines(_) if matches!(party.program, Program::Limit("memory", _)) => {
+            output_alone(bench, case, party, dir.path())
+        }
+        Load::Lines(stream) => {
+            lines(bench, case, party, dir.path(), party.stream.unwrap_or(stream))
+        }
+        Load::Flood { segments } => {
+            // Merged ones are over in no time.
+            let events = bench.events * if segments { 5 } else { 1 };
+            Ok(datagrams(bench, case, party, dir.path(), Flow { segments, rate: None, events })?.0)
+        }
+        Load::Paced => {
+            let rate = highest_rate(bench, case)? * 0.8;
+            let flow = Flow { segments: false, rate: Some(rate), events: bench.events };
+            Ok(datagrams(bench, case, party, dir.path(), flow)?.0)
+        }
+        Load::Latency { events_per_second } => {
+            latency::run(bench, case, party, dir.path(), events_per_second)
+        }
+        Load::Idle => standing::idle(bench, case, party, dir.path()),
+        Load::Stuck => standing::stuck(bench, case, party, dir.path()),
+    }
+}
+
+/// What a party is told, with a port of its own.
+pub(crate) fn place<'a>(
+    bench: &'a Bench,
+    case: &'a Case,
+    dir: &'a Path,
+    transport: Transport,
+) -> io::Result<Place<'a>> {
+    let (name, source) = match (transport, case.load) {
+        (Transport::Tcp, _) => ("tcp", "connections_max = 10100"),
+        (Transport::Udp, Load::Flood { segments: true }) => {
+            ("udp", "receive_buffer = \"4MiB\"\ngro = true")
+        }
+        (Transport::Udp, _) => ("udp", "receive_buffer = \"4MiB\""),
+    };
+    const { assert!(RECEIVE_BUFFER_BYTES == 4 << 20, "as the lines above say") };
+    Ok(Place {
+        dir,
+        port: free_port(transport)?,
+        sink: case.sink,
+        transport: name,
+        agent: "",
+        source,
+        text: &bench.text,
+        events: bench.events,
+    })
+}
+
+/// Ends by itself when its connections have closed.
+fn ends_alone(party: &Party) -> bool {
+    matches!(party.program, Program::Limit("tcp" | "crowd" | "memory", _))
+}
+
+fn lines(
+    bench: &Bench,
+    case: &Case,
+    party: &Party,
+    dir: &Path,
+    stream: Stream,
+) -> io::Result<Figures> {
+    let place = place(bench, case, dir, Transport::Tcp)?;
+    let mut receiver = Receiver::start(&mut party.command(&place)?, dir)?;
+    receiver.wait_listening(Transport::Tcp, place.port)?;
+    let silent = Stream { connections: party.idle, write_bytes: 0 };
+    let silent = Connections::open(&bench.lines, place.port, silent)?;
+    let mut sender = Connections::open(&bench.lines, place.port, stream)?;
+
+    let events = bench.events / party.share;
+    let warm = events / 5;
+    sender.send(warm)?;
+    receiver.settle()?;
+    let before = receiver.processor()?;
+    let began = Instant::now();
+    sender.send(events - warm)?;
+    let busy = receiver.settle()?;
+    let after = receiver.processor()?;
+    let peak = receiver.peak_bytes()?;
+    drop((sender, silent));
+    let log = receiver.log().to_owned();
+    let usage = end(receiver, party)?;
+
+    let kept = received(case, party, dir, &log)?;
+    let part = Part { events: events - warm, processor: after - before, took: busy - began };
+    let mut figures = sum_up(kept, usage, part, peak);
+    let bytes = bench.lines.bytes_of(events) as f64 / events as f64;
+    figures.insert(Key::Megabytes, figures[&Key::Rate] * bytes / 1e6);
+    figures.insert(Key::Sent, events as f64);
+    figures.insert(Key::Lost, events as f64 - kept.events as f64);
+    Ok(figures)
+}
+
+/// Before a peer is told to end: longer than the timers after which it writes its last buffer.
+/// rsyslog, told at once, leaves a part of it unwritten and the gzip file torn.
+const PEER_REST: Duration = Duration::from_secs(2);
+
+/// Ends the party; what it used.
+fn end(receiver: Receiver, party: &Party) -> io::Result<Usage> {
+    if !matches!(party.program, Program::Flumen | Program::Limit(..)) {
+        std::thread::sleep(PEER_REST);
+    }
+    receiver.stop(!ends_alone(party))
+}
+
+/// The limit program that reads nothing from anywhere: its whole life is the measurement.
+fn output_alone(bench: &Bench, case: &Case, party: &Party, dir: &Path) -> io::Result<Figures> {
+    let place = place(bench, case, dir, Transport::Tcp)?;
+    let began = Instant::now();
+    let receiver = Receiver::start(&mut party.command(&place)?, dir)?;
+    let busy = receiver.settle()?;
+    let log = receiver.log().to_owned();
+    let usage = end(receiver, party)?;
+    let kept = received(case, party, dir, &log)?;
+    let processor = usage.user + usage.system;
+    let part = Part { events: bench.events, processor, took: busy - began };
+    let mut figures = sum_up(kept, usage, part, 0);
+    figures.remove(&Key::Peak);
+    figures.insert(
+        Key::Megabytes,
+        figures[&Key::Rate] * kept.raw_bytes as f64 / 1e6 / kept.events.max(1) as f64,
+    );
+    figures.insert(Key::Sent, bench.events as f64);
+    figures.insert(Key::Lost, bench.events as f64 - kept.events as f64);
+    Ok(figures)
+}
+
+struct Flow {
+    segments: bool,
+    rate: Option<f64>,
+    events: u64,
+}
+
+/// The figures, and how many datagrams of the load were lost.
+fn datagrams(
+    bench: &Bench,
+    case: &Case,
+    party: &Party,
+    dir: &Path,
+    flow: Flow,
+) -> io::Result<(Figures, u64)> {
+    let place = place(bench, case, dir, Transport::Udp)?;
+    let mut receiver = Receiver::start(&mut party.command(&place)?, dir)?;
+    receiver.wait_listening(Transport::Udp, place.port)?;
+    let text = if flow.segments { &bench.equal } else { &bench.datagrams };
+    let mut sender = Datagrams::open(text, place.port, flow.segments)?;
+
+    let warm = sender.send(WARM_DATAGRAMS.min(flow.events / 5), Some(WARM_RATE))?;
+    receiver.settle()?;
+    let before = receiver.processor()?;
+    let began = Instant::now();
+    let sent = sender.send(flow.events - warm, flow.rate)?;
+    let busy = receiver.settle()?;
+    let after = receiver.processor()?;
+    let peak = receiver.peak_bytes()?;
+    let log = receiver.log().to_owned();
+    let usage = end(receiver, party)?;
+
+    let kept = received(case, party, dir, &log)?;
+    let events = kept.events.saturating_sub(warm);
+    let part = Part { events, processor: after - before, took: busy - began };
+    let mut figures = sum_up(kept, usage, part, peak);
+    let lost = (warm + sent).saturating_sub(kept.events);
+    let bytes = text.bytes().len() as f64 / text.messages() as f64;
+    figures.insert(Key::Megabytes, figures[&Key::Rate] * bytes / 1e6);
+    figures.insert(Key::Sent, (warm + sent) as f64);
+    figures.insert(Key::Lost, lost as f64);
+    Ok((figures, lost))
+}
+
+/// The highest rate at which the case's limit program loses nothing, found once: up by halves until
+/// it loses, then between the last two.
+fn highest_rate(bench: &mut Bench, case: &Case) -> io::Result<f64> {
+    if let Some(rate) = bench.highest_rate {
+        return Ok(rate);
+    }
+    let limit = case.parties.iter().find(|party| matches!(party.program, Program::Limit(..)));
+    let limit = limit.expect("a paced case has a limit program");
+    let holds = |rate: f64| -> io::Result<bool> {
+        let dir = tempfile::Builder::new().prefix("flumen-perf-").tempdir()?;
+        // Half a second, or less when the whole run is short.
+        let events = ((rate / 2.0) as u64).min(bench.events);
+        let flow = Flow { segments: false, rate: Some(rate), events };
+        Ok(datagrams(bench, case, limit, dir.path(), flow)?.1 == 0)
+    };
+    let (mut good, mut bad) = (50_000.0, 75_000.0);
+    while bad < 10e6 && holds(bad)? {
+        (good, bad) = (bad, bad * 1.5);
+    }
+    for _ in 0..3 {
+        let middle = f64::midpoint(good, bad);
+        if holds(middle)? { good = middle } else { bad = middle }
+    }
+    bench.highest_rate = Some(good);
+    Ok(good)
+}
+
+/// The steady part of a run.
+struct Part {
+    events: u64,
+    processor: Duration,
+    took: Duration,
+}
+
+fn sum_up(kept: Kept, usage: Usage, part: Part, peak_bytes: u64) -> Figures {
+    let each = |time: Duration, events: u64| time.as_secs_f64() * 1e6 / events.max(1) as f64;
+    let mut figures = Figures::from([
+        (Key::Rate, part.events as f64 / part.took.as_secs_f64().max(1e-9)),
+        (Key::Processor, each(usage.user + usage.system, kept.events)),
+        (Key::User, each(usage.user, kept.events)),
+        (Key::System, each(usage.system, kept.events)),
+        (Key::Steady, each(part.processor, part.events)),
+        (Key::Peak, peak_bytes as f64 / (1 << 20) as f64),
+    ]);
+    if kept.stored_bytes > 0 {
+        figures.insert(Key::Ratio, kept.raw_bytes as f64 / kept.stored_bytes as f64);
+    }
+    figures
+}
+
+/// What arrived: read back from the files, or, where nothing is written, as the party says.
+fn received(case: &Case, party: &Party, dir: &Path, log: &Path) -> io::Result<Kept> {
+    if case.sink != "null" {
+        return kept::read(&dir.join("out"));
+    }
+    let (said, before) = match party.program {
+        Program::Limit(..) => (std::fs::read_to_string(dir.join("stdout"))?, ""),
+        _ => (std::fs::read_to_string(log)?, "received "),
+    };
+    let number = |line: &str| {
+        let (_, rest) = if before.is_empty() { ("", line) } else { line.split_once(before)? };
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    let events = said.lines().rev().find_map(number);
+    let events = events.ok_or_else(|| io::Error::other("it does not say what it received"))?;
+    Ok(Kept { events, ..Kept::default() })
+}

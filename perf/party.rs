@@ -1,0 +1,201 @@
+//! Who is measured: the agent, a limit program, or a peer, each with the configuration that its own
+//! guide recommends for this work. The peers' configurations lie in `perf/peers/`.
+
+use crate::send::Stream;
+use std::env;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// One side of a comparison.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Party {
+    pub(crate) name: &'static str,
+    pub(crate) program: Program,
+    /// Gets one event in so many: a run of a slow one would take minutes.
+    pub(crate) share: u64,
+    /// Other connections than the case's.
+    pub(crate) stream: Option<Stream>,
+    /// Connections that are open and silent.
+    pub(crate) idle: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    Flumen,
+    /// The input of the limit program, and `--gro` or nothing.
+    Limit(&'static str, &'static str),
+    Rsyslog,
+    SyslogNg,
+    /// The lines of the source in its properties.
+    Flume(&'static str),
+    Collector,
+}
+
+/// What a configuration has to know of a run.
+pub(crate) struct Place<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) port: u16,
+    /// `zstd lz4 gzip none` to a file, `null`, or `stdout`.
+    pub(crate) sink: &'a str,
+    /// `tcp` or `udp`.
+    pub(crate) transport: &'a str,
+    /// More lines of `[agent]` and of the source, for the agent.
+    pub(crate) agent: &'a str,
+    pub(crate) source: &'a str,
+    pub(crate) text: &'a Path,
+    pub(crate) events: u64,
+}
+
+pub(crate) const fn party(name: &'static str, program: Program) -> Party {
+    Party { name, program, share: 1, stream: None, idle: 0 }
+}
+
+impl Party {
+    pub(crate) const fn share(mut self, share: u64) -> Self {
+        self.share = share;
+        self
+    }
+
+    pub(crate) const fn stream(mut self, stream: Stream) -> Self {
+        self.stream = Some(stream);
+        self
+    }
+
+    pub(crate) const fn idle(mut self, connections: usize) -> Self {
+        self.idle = connections;
+        self
+    }
+
+    /// What is missing on this machine to start it, if something is.
+    pub(crate) fn missing(&self) -> Option<&'static str> {
+        let variable = match self.program {
+            Program::Flumen | Program::Limit(..) => return None,
+            Program::Rsyslog => "FLUMEN_RSYSLOGD",
+            Program::SyslogNg => "FLUMEN_SYSLOG_NG",
+            Program::Flume(_) => "FLUMEN_FLUME",
+            Program::Collector => "FLUMEN_COLLECTOR",
+        };
+        env::var_os(variable).is_none().then_some(variable)
+    }
+
+    /// Writes its configuration into the place, and says how it is started. Its files go to `out`
+    /// there, its standard output to `stdout`.
+    pub(crate) fn command(&self, place: &Place<'_>) -> io::Result<Command> {
+        let out = place.dir.join("out");
+        std::fs::create_dir_all(&out)?;
+        let mut command = match self.program {
+            Program::Flumen => {
+                let mut command = Command::new(flumen()?);
+                command.arg("run").arg(write(place, "flumen.toml", &agent(place))?);
+                command
+            }
+            Program::Limit(input, option) => limit(place, input, option)?,
+            Program::Rsyslog => {
+                let template = match place.transport {
+                    "udp" => include_str!("peers/rsyslog-udp.conf"),
+                    _ => include_str!("peers/rsyslog-tcp.conf"),
+                };
+                let level = if place.sink == "none" { "0" } else { "1" };
+                let text = fill(place, template).replace("{level}", level);
+                let mut command = Command::new(path("FLUMEN_RSYSLOGD")?);
+                let pid = place.dir.join("pid");
+                command.arg("-n").arg("-i").arg(pid);
+                command.arg("-f").arg(write(place, "rsyslog.conf", &text)?);
+                command
+            }
+            Program::SyslogNg => {
+                let text = fill(place, include_str!("peers/syslog-ng.conf"));
+                let mut command = Command::new(path("FLUMEN_SYSLOG_NG")?);
+                let file = |name: &str| place.dir.join(name);
+                command.args(["--foreground", "--no-caps", "--worker-threads=2"]);
+                command.arg("-f").arg(write(place, "syslog-ng.conf", &text)?);
+                command.arg("-p").arg(file("pid")).arg("-c").arg(file("ctl"));
+                command.arg("-R").arg(file("persist"));
+                command
+            }
+            Program::Flume(source) => {
+                let template = include_str!("peers/flume.properties");
+                let text = fill(place, &template.replace("{source}", source));
+                let mut command = Command::new(path("FLUMEN_FLUME")?);
+                command.args(["--name", "perf", "--no-reload-conf", "--conf-file"]);
+                command.arg(write(place, "flume.properties", &text)?);
+                command
+            }
+            Program::Collector => {
+                let text = fill(place, include_str!("peers/collector.yaml"));
+                let mut command = Command::new(path("FLUMEN_COLLECTOR")?);
+                command.arg("--config").arg(write(place, "collector.yaml", &text)?);
+                command
+            }
+        };
+        command.stdout(std::fs::File::create(place.dir.join("stdout"))?);
+        if place.sink == "stdout" {
+            command.stdout(Stdio::piped());
+        }
+        Ok(command)
+    }
+}
+
+fn agent(place: &Place<'_>) -> String {
+    let (port, transport) = (place.port, place.transport);
+    let out = place.dir.join("out/out.log");
+    let sink = match place.sink {
+        "null" | "stdout" => format!("type = \"{}\"\n", place.sink),
+        codec => {
+            let level = if matches!(codec, "zstd" | "gzip") { "level = 1\n" } else { "" };
+            let path = out.display();
+            format!(
+                "type = \"file\"\npath = \"{path}\"\ncodec = \"{codec}\"\n{level}sync = \"1s\"\n"
+            )
+        }
+    };
+    format!(
+        "[agent]\nname = \"perf\"\nadmin = \"off\"\n{}\n[sources.net]\ntype = \"{transport}\"\n\
+         listen = [\"{transport}://127.0.0.1:{port}\"]\n{}\n[sinks.archive]\n{sink}",
+        place.agent, place.source,
+    )
+}
+
+fn limit(place: &Place<'_>, input: &str, option: &str) -> io::Result<Command> {
+    let output = if place.sink == "null" { "count" } else { place.sink };
+    let mut command = Command::new(beside("limit")?);
+    command.args([input, output, "--listen", &place.port.to_string()]);
+    command.arg("--file").arg(place.dir.join("out/out.log"));
+    if input == "memory" {
+        command.args(["--events", &place.events.to_string(), "--text"]).arg(place.text);
+    }
+    if !option.is_empty() {
+        command.arg(option);
+    }
+    Ok(command)
+}
+
+fn fill(place: &Place<'_>, template: &str) -> String {
+    template
+        .replace("{dir}", &place.dir.display().to_string())
+        .replace("{port}", &place.port.to_string())
+        .replace("{receive_buffer}", &crate::cases::RECEIVE_BUFFER_BYTES.to_string())
+}
+
+fn write(place: &Place<'_>, name: &str, text: &str) -> io::Result<PathBuf> {
+    let path = place.dir.join(name);
+    std::fs::write(&path, text)?;
+    Ok(path)
+}
+
+fn path(variable: &str) -> io::Result<PathBuf> {
+    let found = env::var_os(variable).map(PathBuf::from);
+    found.ok_or_else(|| io::Error::other(format!("{variable} is not set")))
+}
+
+/// The agent as it ships: `perf/run` has built it beside the examples.
+pub(crate) fn flumen() -> io::Result<PathBuf> {
+    beside("../flumen")
+}
+
+fn beside(name: &str) -> io::Result<PathBuf> {
+    let own = env::current_exe()?;
+    let found = own.parent().map(|folder| folder.join(name)).filter(|path| path.exists());
+    found.ok_or_else(|| io::Error::other(format!("{name} is not built: start it by perf/run")))
+}

@@ -1,0 +1,166 @@
+//! What is written down: `machine.txt`, `raw.json`, `summary.md`, and the table in README.md.
+
+use crate::figures::{Figures, Key};
+use crate::machine::Description;
+use crate::measure::Bench;
+use crate::turns::Results;
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// `perf/results/<date>-<machine>`.
+pub(crate) fn folder() -> PathBuf {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let date = jiff::Zoned::now().strftime("%Y-%m-%d");
+    PathBuf::from(format!("perf/results/{date}-{host}"))
+}
+
+pub(crate) fn write(
+    folder: &Path,
+    machine: &Description,
+    bench: &Bench,
+    results: &[Results],
+) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let mut text = String::new();
+    for (name, value) in machine {
+        let _ = writeln!(text, "{name}: {value}");
+    }
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    let _ = writeln!(text, "command: perf/run {}", command.join(" "));
+    std::fs::write(folder.join("machine.txt"), &text)?;
+    let raw = json!({
+        "machine": machine.iter().map(|(name, value)| (*name, value)).collect::<Vec<_>>(),
+        "command": command,
+        "events": bench.events,
+        "udp_highest_rate_of_the_limit": bench.highest_rate,
+        "cases": results.iter().map(case).collect::<Vec<_>>(),
+    });
+    let raw = serde_json::to_string_pretty(&raw).map_err(io::Error::other)?;
+    std::fs::write(folder.join("raw.json"), raw)?;
+    std::fs::write(folder.join("summary.md"), summary(machine, bench, results))
+}
+
+fn case(results: &Results) -> Value {
+    let runs = |runs: &[Figures]| -> Vec<Value> {
+        let one = |run: &Figures| {
+            let pairs = run.iter().map(|(key, value)| (key.name().to_owned(), json!(value)));
+            Value::Object(pairs.collect::<Map<_, _>>())
+        };
+        runs.iter().map(one).collect()
+    };
+    let parties =
+        results.parties.iter().map(|(name, all)| json!({ "name": name, "runs": runs(all) }));
+    json!({ "name": results.case.name, "parties": parties.collect::<Vec<_>>() })
+}
+
+fn summary(machine: &Description, bench: &Bench, results: &[Results]) -> String {
+    let mut out = String::from("# Measured\n\n");
+    for (name, value) in machine {
+        let _ = writeln!(out, "- {name}: {value}");
+    }
+    let _ = writeln!(
+        out,
+        "- {} events a run (slow parties: a share of them); medians, and in brackets the least and \
+         the most\n- CPU is user + system of the receiver's whole life, start and drain included; \
+         steady CPU is that between two rests, after the warm-up",
+        bench.events
+    );
+    for one in results {
+        let _ = write!(out, "\n## {}\n\n{}.\n\n{}", one.case.name, one.case.what, table(one));
+        for (name, needs) in &one.skipped {
+            let _ = writeln!(out, "\n{name} was not there: it needs {needs}.");
+        }
+        let verdicts = one.verdicts();
+        if !verdicts.is_empty() {
+            out.push('\n');
+        }
+        for verdict in verdicts {
+            let mark = if verdict.reached { "reached" } else { "MISSED" };
+            let _ = writeln!(out, "- {mark}: {}", verdict.text);
+        }
+    }
+    out
+}
+
+/// A row a party, a column a figure that some party has.
+fn table(results: &Results) -> String {
+    let has = |key: &Key| {
+        results.parties.iter().any(|(_, runs)| runs.iter().any(|r| r.contains_key(key)))
+    };
+    let keys: Vec<Key> = Key::ALL.into_iter().filter(has).collect();
+    let mut out = String::from("| |");
+    for key in &keys {
+        let _ = write!(out, " {} |", key.title());
+    }
+    out.push_str("\n|---|");
+    out.push_str(&"---|".repeat(keys.len()));
+    out.push('\n');
+    for (name, _) in &results.parties {
+        let _ = write!(out, "| {name} |");
+        for key in &keys {
+            let cell = results.spread(name, *key).map_or_else(String::new, |spread| {
+                let (least, most) = (key.show(spread.least), key.show(spread.most));
+                let median = key.show(spread.median);
+                if least == most { median } else { format!("{median} ({least}–{most})") }
+            });
+            let _ = write!(out, " {cell} |");
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// Every goal in a line, for the terminal.
+pub(crate) fn verdicts(results: &[Results]) -> String {
+    let mut lines = Vec::new();
+    for one in results {
+        for verdict in one.verdicts() {
+            let mark = if verdict.reached { "reached" } else { "MISSED " };
+            lines.push(format!("{mark} {:18} {}", one.case.name, verdict.text));
+        }
+    }
+    lines.join("\n")
+}
+
+const BEGIN: &str = "<!-- measured: begin (perf/run --readme writes this) -->\n";
+const END: &str = "<!-- measured: end -->\n";
+
+/// Puts a row for each case between README.md's two marks.
+pub(crate) fn refresh_readme(machine: &Description, results: &[Results]) -> io::Result<()> {
+    let path = Path::new("README.md");
+    let text = std::fs::read_to_string(path)?;
+    let parts =
+        text.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
+    let (head, tail) = parts.ok_or_else(|| io::Error::other("README.md has lost its marks"))?;
+    std::fs::write(path, format!("{head}{BEGIN}{}{END}{tail}", readme(machine, results)))
+}
+
+fn readme(machine: &Description, results: &[Results]) -> String {
+    let value = |name: &str| machine.iter().find(|line| line.0 == name).map_or("", |line| &line.1);
+    let mut out = format!(
+        "`perf/run`, {}, {} cores, {}: medians of {} turns.\n\n\
+         | case | | M events/s | CPU µs/event | steady | ratio |\n|---|---|---|---|---|---|\n",
+        value("processor"),
+        value("cores"),
+        jiff::Zoned::now().strftime("%Y-%m-%d"),
+        results.iter().flat_map(|one| &one.parties).map(|one| one.1.len()).max().unwrap_or(0),
+    );
+    for one in results {
+        if !one.parties.iter().any(|(_, runs)| runs.iter().any(|run| run.contains_key(&Key::Rate)))
+        {
+            continue;
+        }
+        for (index, (name, _)) in one.parties.iter().enumerate() {
+            let first = if index == 0 { format!("`{}`", one.case.name) } else { String::new() };
+            let _ = write!(out, "| {first} | {name} |");
+            for key in [Key::Rate, Key::Processor, Key::Steady, Key::Ratio] {
+                let cell = one.spread(name, key).map_or_else(String::new, |it| key.show(it.median));
+                let _ = write!(out, " {cell} |");
+            }
+            out.push('\n');
+        }
+    }
+    out
+}

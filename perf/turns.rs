@@ -1,0 +1,111 @@
+//! All runs of a case: the parties in turn, the order turned round every time.
+
+use crate::cases::{Bound, Case, Goal, Load};
+use crate::figures::{Figures, Key, Spread};
+use crate::measure::{self, Bench};
+use crate::party::Program;
+use std::io;
+
+pub(crate) struct Results {
+    pub(crate) case: &'static Case,
+    /// One for each party that was there, with its runs in the order of the turns.
+    pub(crate) parties: Vec<(&'static str, Vec<Figures>)>,
+    /// The others, and what they would have needed.
+    pub(crate) skipped: Vec<(&'static str, &'static str)>,
+}
+
+/// What became of a goal.
+pub(crate) struct Verdict {
+    pub(crate) reached: bool,
+    pub(crate) text: String,
+}
+
+pub(crate) fn run(bench: &mut Bench, case: &'static Case, pairs: usize) -> io::Result<Results> {
+    let here: Vec<_> = case.parties.iter().filter(|party| party.missing().is_none()).collect();
+    let missing = case.parties.iter().filter_map(|party| Some((party.name, party.missing()?)));
+    let skipped: Vec<_> = missing.collect();
+    for (name, needs) in &skipped {
+        println!("{:18} {name:16} skipped: needs {needs}", case.name);
+    }
+    let mut parties: Vec<_> = here.iter().map(|party| (party.name, Vec::new())).collect();
+    for turn in 0..pairs {
+        let mut order: Vec<usize> = (0..here.len()).collect();
+        if turn % 2 == 1 {
+            order.reverse();
+        }
+        for index in order {
+            let party = here[index];
+            let figures = measure::run(bench, case, party).map_err(|error| {
+                io::Error::other(format!("{}: {}: {error}", case.name, party.name))
+            })?;
+            let shown: Vec<String> = figures
+                .iter()
+                .map(|(key, value)| format!("{} {}", key.title(), key.show(*value)))
+                .collect();
+            println!("{:18} {:16} {}", case.name, party.name, shown.join(", "));
+            parties[index].1.push(figures);
+        }
+    }
+    Ok(Results { case, parties, skipped })
+}
+
+impl Results {
+    /// Nobody of ours lost an event where none may be lost.
+    pub(crate) fn is_complete(&self) -> bool {
+        let lossless = matches!(self.case.load, Load::Lines(_) | Load::Latency { .. });
+        let ours = |name: &str| {
+            let party = self.case.parties.iter().find(|party| party.name == name);
+            party.is_some_and(|party| matches!(party.program, Program::Flumen | Program::Limit(..)))
+        };
+        !lossless
+            || self
+                .parties
+                .iter()
+                .filter(|(name, _)| ours(name))
+                .flat_map(|(_, runs)| runs)
+                .all(|run| run.get(&Key::Lost).is_none_or(|lost| *lost == 0.0))
+    }
+
+    pub(crate) fn runs(&self, party: &str) -> Option<&[Figures]> {
+        let found = self.parties.iter().find(|(name, _)| *name == party);
+        found.map(|(_, runs)| runs.as_slice())
+    }
+
+    /// The median of a party's figure, and how far it spreads.
+    pub(crate) fn spread(&self, party: &str, key: Key) -> Option<Spread> {
+        Spread::of(self.runs(party)?.iter().filter_map(|run| run.get(&key).copied()))
+    }
+
+    /// The first party's figure as a multiple of another's, turn by turn.
+    pub(crate) fn ratio(&self, of: &str, key: Key) -> Option<Spread> {
+        let (own, other) = (&self.parties.first()?.1, self.runs(of)?);
+        let pairs = own.iter().zip(other);
+        Spread::of(pairs.filter_map(|(own, other)| Some(own.get(&key)? / other.get(&key)?)))
+    }
+
+    pub(crate) fn verdicts(&self) -> Vec<Verdict> {
+        self.case.goals.iter().filter_map(|goal| self.verdict(goal)).collect()
+    }
+
+    /// None: the party to compare with was not there.
+    fn verdict(&self, goal: &Goal) -> Option<Verdict> {
+        let title = goal.figure.title();
+        let first = self.parties.first()?.0;
+        let spread = match goal.of {
+            Some(of) => self.ratio(of, goal.figure)?,
+            None => self.spread(first, goal.figure)?,
+        };
+        let show = |value: f64| match goal.of {
+            Some(_) => format!("{value:.3}"),
+            None => goal.figure.show(value),
+        };
+        let (reached, bound) = match goal.bound {
+            Bound::AtMost(most) => (spread.median <= most, format!("at most {}", show(most))),
+            Bound::AtLeast(least) => (spread.median >= least, format!("at least {}", show(least))),
+        };
+        let of = goal.of.map_or_else(String::new, |of| format!(" × {of}"));
+        let (median, least, most) = (show(spread.median), show(spread.least), show(spread.most));
+        let text = format!("{title}: {median}{of} ({least} to {most}); goal: {bound}{of}");
+        Some(Verdict { reached, text })
+    }
+}
