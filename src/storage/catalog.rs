@@ -5,16 +5,16 @@
 //!   NAME.log.zst        finished             NAME.log.1.zst      NAME.log.2.zst …
 //!   NAME.log.zst.bad    set aside: no whole block, or what stood behind a damaged one
 //! ```
-//! The stem is `NAME.log` with its directory. The number is chosen at open, one above the highest
-//! there is, finished or not; at the end it is checked again, by a rename that never replaces.
+//! The stem is `NAME.log` with its directory. The number is chosen at open (`numbers`), one above
+//! the highest there is, finished or not; at the end it is checked again, by a rename that never
+//! replaces.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::{Container, Disk, DiskFile};
+use super::{Container, Disk};
 
 pub const OPEN_SUFFIX: &str = ".open";
 pub const BAD_SUFFIX: &str = ".bad";
@@ -84,22 +84,6 @@ fn split_number(name: &[u8]) -> Option<(&[u8], u32)> {
     Some((&name[..dot], digits.parse().ok()?))
 }
 
-/// The name the next segment of `stem` is opened under. Lists the directory once.
-pub fn next_open_name(disk: &dyn Disk, stem: &Path, container: Container) -> io::Result<PathBuf> {
-    let dir = directory(stem);
-    let name = stem.file_name().ok_or_else(|| no_file_name(stem))?;
-    let taken = match disk.list(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    let names = taken.iter().map(|entry| entry.name.as_os_str());
-    let number = next_number(names, name, container)?;
-    let stem = name.to_owned();
-    let open = SegmentName { stem, number, container, state: State::Open };
-    Ok(dir.join(open.file_name()))
-}
-
 /// One above the highest number `stem` has among `names`; 0 when there is none.
 pub fn next_number<'a>(
     names: impl Iterator<Item = &'a OsStr>,
@@ -116,41 +100,24 @@ pub fn next_number<'a>(
 
 /// The number of `name` if it is a segment of exactly this stem and container.
 fn number_of(name: &OsStr, stem: &OsStr, container: Container) -> Option<u32> {
-    let rest = name.as_bytes();
-    let rest = [OPEN_SUFFIX, BAD_SUFFIX]
-        .into_iter()
-        .find_map(|suffix| rest.strip_suffix(suffix.as_bytes()))
-        .unwrap_or(rest);
-    let rest = rest.strip_suffix(container.suffix().as_bytes())?;
-    if rest == stem.as_bytes() {
-        return Some(0);
-    }
-    let (found, number) = split_number(rest)?;
-    (found == stem.as_bytes()).then_some(number)
+    numbers_of(name, container).find(|(found, _)| *found == stem).map(|(_, number)| number)
 }
 
-/// Opens the next segment of `stem`: missing directories are made, the file is created and held.
-pub fn create_open(
-    disk: &dyn Disk,
-    stem: &Path,
+/// Stem and number of `name`, if it is a segment of this container: `NAME.log.7` is the seventh of
+/// `NAME.log` or the first of `NAME.log.7`.
+pub(super) fn numbers_of(
+    name: &OsStr,
     container: Container,
-) -> io::Result<(PathBuf, Arc<dyn DiskFile>)> {
-    // Another process may create the same name, or its recovery may remove our file while it is
-    // empty and not yet held: then the next number, a few times.
-    const ATTEMPTS_MAX: usize = 16;
-    disk.create_dir_all(directory(stem))?;
-    for _ in 0..ATTEMPTS_MAX {
-        let path = next_open_name(disk, stem, container)?;
-        let file = match disk.create_new(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            outcome => outcome?,
-        };
-        if file.try_lock_exclusive()? && file.linked(&path)? {
-            return Ok((path, file));
-        }
-    }
-    let path = stem.display();
-    Err(io::Error::other(format!("{path}: another process takes every name we create")))
+) -> impl Iterator<Item = (&OsStr, u32)> {
+    let bytes = name.as_bytes();
+    let bytes = [OPEN_SUFFIX, BAD_SUFFIX]
+        .into_iter()
+        .find_map(|suffix| bytes.strip_suffix(suffix.as_bytes()))
+        .unwrap_or(bytes);
+    let stem = bytes.strip_suffix(container.suffix().as_bytes());
+    let numbered = stem.and_then(split_number);
+    let both = [stem.map(|stem| (stem, 0)), numbered];
+    both.into_iter().flatten().map(|(stem, number)| (OsStr::from_bytes(stem), number))
 }
 
 /// Gives an open segment its finished name; the next free number when that is taken. The caller has
@@ -215,7 +182,7 @@ pub(super) fn directory(path: &Path) -> &Path {
     path.parent().unwrap_or_else(|| Path::new(""))
 }
 
-fn no_file_name(path: &Path) -> io::Error {
+pub(super) fn no_file_name(path: &Path) -> io::Error {
     let text = format!("{}: not a file name", path.display());
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
@@ -254,26 +221,21 @@ mod tests {
     }
 
     #[test]
-    fn the_number_is_one_above_the_highest_and_the_suffix_stays_last() {
-        let dir = tempfile::tempdir().unwrap();
-        let stem = dir.path().join("a/b/web.log");
-        let (path, held) = create_open(&OsDisk, &stem, Container::Zstd).unwrap();
-        assert_eq!(name(&path), "web.log.zst.open");
-        assert!(!OsDisk.open_write(&path).unwrap().try_lock_exclusive().unwrap());
-        let (second, _held) = create_open(&OsDisk, &stem, Container::Zstd).unwrap();
-        assert_eq!(name(&second), "web.log.1.zst.open");
-        drop(held);
-        assert_eq!(name(&finish(&OsDisk, &path).unwrap()), "web.log.zst");
-        for other in ["web.log.7.zst", "web.log.x.9.zst", "web.log.08.zst", "web.log.9.gz"] {
-            touch(&stem.with_file_name(other));
-        }
-        let next = next_open_name(&OsDisk, &stem, Container::Zstd).unwrap();
-        assert_eq!(name(&next), "web.log.8.zst.open");
-        touch(&stem.with_file_name("web.log.12.zst.bad"));
-        let next = next_open_name(&OsDisk, &stem, Container::Zstd).unwrap();
-        assert_eq!(name(&next), "web.log.13.zst.open");
-        let next = next_open_name(&OsDisk, &stem, Container::Plain).unwrap();
-        assert_eq!(name(&next), "web.log.open");
+    fn the_number_is_one_above_the_highest_of_this_stem_and_container() {
+        let names = ["web.log.7.zst", "web.log.x.9.zst", "web.log.08.zst", "web.log.9.gz", "web"];
+        let bad = [&names[..], &["web.log.12.zst.bad", "web.log.zst.open"]].concat();
+        let next = |names: &[&str], stem: &str, container| {
+            let names: Vec<&OsStr> = names.iter().map(OsStr::new).collect();
+            next_number(names.into_iter(), OsStr::new(stem), container).unwrap()
+        };
+        assert_eq!(next(&names, "web.log", Container::Zstd), 8);
+        assert_eq!(next(&bad, "web.log", Container::Zstd), 13);
+        assert_eq!(next(&names, "web.log.7", Container::Zstd), 1);
+        assert_eq!(next(&names, "web.log", Container::Gzip), 10);
+        assert_eq!(next(&names, "web.log", Container::Plain), 0);
+        assert_eq!(next(&["web.log.4294967295.zst"; 0], "web.log", Container::Zstd), 0);
+        let last = [OsStr::new("web.log.4294967295.zst")].into_iter();
+        assert!(next_number(last, OsStr::new("web.log"), Container::Zstd).is_err());
     }
 
     #[test]

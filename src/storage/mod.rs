@@ -3,7 +3,8 @@
 //! ```text
 //!   block      one [header frame][data frame]; pure functions over bytes
 //!   segment    a run of blocks: scanned, sealed; its index in `index`
-//!   catalog    NAME.log.zst.open → NAME.log.zst; which number is next
+//!   catalog    NAME.log.zst.open → NAME.log.zst
+//!   numbers    which number is next, without a listing at every open
 //!   durable_names  names outlive a power cut once their directories are synced
 //!   retention  which finished segments go
 //!   recovery   an `.open` file nobody holds: cut to the last whole block, indexed, sealed
@@ -21,6 +22,7 @@ pub mod catalog;
 pub mod container;
 pub mod durable_names;
 pub mod index;
+pub mod numbers;
 pub mod os_disk;
 pub mod recovery;
 pub mod retention;
@@ -35,6 +37,7 @@ use crate::time::Wall;
 
 pub use container::Container;
 pub use durable_names::DurableNames;
+pub use numbers::Numbers;
 pub use os_disk::OsDisk;
 
 /// A file system. All paths are as the caller gives them; errors are those of the OS.

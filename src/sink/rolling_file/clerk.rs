@@ -14,7 +14,7 @@ use crate::storage::block::{crc32c, decode_frame, stamp};
 use crate::storage::retention::{Keep, retain};
 use crate::storage::segment::{BlockEntry, write_index};
 use crate::storage::{
-    Container, Disk, DiskFile, DurableNames, catalog, read_full_at, write_all_at,
+    Container, Disk, DiskFile, DurableNames, Numbers, catalog, read_full_at, write_all_at,
 };
 use crate::time::Now;
 
@@ -113,6 +113,8 @@ pub(super) struct Clerk {
     pub(super) container: Container,
     pub(super) template: Arc<Template>,
     pub(super) keep: Keep,
+    /// Which numbers are taken.
+    pub(super) numbers: Numbers,
     /// Which names a power cut would leave.
     pub(super) names: DurableNames,
     /// Opened so far: segment ids differ within a process by this and between processes by time.
@@ -161,7 +163,7 @@ impl Clerk {
     }
 
     fn open(&mut self, stem: &Path, now: Now) -> io::Result<Segment> {
-        let (path, file) = catalog::create_open(self.disk.as_ref(), stem, self.container)?;
+        let (path, file) = self.numbers.create_open(self.disk.as_ref(), stem)?;
         self.names.changed(&path);
         self.opened += 1;
         Ok(Segment {

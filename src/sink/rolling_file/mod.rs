@@ -35,8 +35,8 @@ use crate::ring::Ring;
 use crate::runtime::Worker;
 use crate::runtime::helper::{Desk, Helper};
 use crate::runtime::parker::Parker;
-use crate::storage::DurableNames;
 use crate::storage::recovery::{Mode, Outcome, recover};
+use crate::storage::{DurableNames, Numbers};
 use crate::time::Mono;
 
 use super::{BuildError, Built, SinkContext, SinkPlan};
@@ -100,6 +100,7 @@ impl Options {
             container: container_of(self.codec),
             template: Arc::clone(&self.template),
             keep: self.keep,
+            numbers: Numbers::new(container_of(self.codec)),
             names: DurableNames::below(self.template.root()),
             opened: 0,
             entries_expected: if self.keyed() { 64 } else { ENTRIES_EXPECTED },
