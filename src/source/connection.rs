@@ -17,7 +17,7 @@ use std::io;
 use super::carry::{Carries, Carry, FRAME_EXTRA_BYTES};
 use super::framing::{self, Cut, Rules, Stage};
 use crate::event::{Origin, OriginIndex, Page};
-use crate::limits::{u32_of, usize_of};
+use crate::limits::{self, u32_of, usize_of};
 use crate::time::Wall;
 
 /// Bytes and slots a visit may need beside its fresh bytes: an origin, the pieces of one line that
@@ -195,6 +195,8 @@ impl Stream {
         }
     }
 }
+
+const _: () = assert!(page_bytes_min(limits::EVENT_BYTES_MAX) <= limits::BATCH_BYTES_DEFAULT);
 
 /// The smallest page that holds the longest frame, a read behind it, and what that may become.
 pub const fn page_bytes_min(event_bytes_max: usize) -> usize {

@@ -24,6 +24,7 @@ use socket2::{SockFilter, SockRef};
 use super::framing::Rules;
 use super::text::{holds_control, parse_pri, trim};
 use crate::event::{EventHead, Full, Marks, Origin, OriginIndex, Page};
+use crate::limits;
 use crate::sys::udp_receive::{self, ReceiveRing, SLOT_BYTES};
 use crate::telemetry::{LostReason, SourceCounters};
 use crate::time::{Mono, Now};
@@ -43,6 +44,13 @@ const QUIET: Duration = Duration::from_millis(5);
 
 /// Senders whose place in the page is remembered.
 const ORIGINS: usize = 256;
+
+/// What a piece of a datagram takes of a page beside its bytes: a newline, and the slot.
+const PIECE_BYTES: usize = 32;
+/// The sender's address, two slots.
+const ORIGIN_BYTES: usize = 32;
+
+const _: () = assert!(page_bytes_min(limits::EVENT_BYTES_MIN) <= limits::BATCH_BYTES_DEFAULT);
 
 /// What a visit left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,6 +293,12 @@ fn deafen(socket: &UdpSocket) -> io::Result<()> {
     socket.connect(own)
 }
 
+/// The smallest page that takes the longest datagram whole, however many pieces it is split into:
+/// one that found no room in an empty page would wait for ever, and all others behind it.
+pub const fn page_bytes_min(event_bytes_max: usize) -> usize {
+    ORIGIN_BYTES + SLOT_BYTES + SLOT_BYTES.div_ceil(event_bytes_max) * PIECE_BYTES
+}
+
 /// One datagram as an event, or as several when it is longer than the longest: all or none of it.
 fn append(page: &mut Page, text: &[u8], head: EventHead, rules: &Rules) -> Result<(), Full> {
     let text = trim(text);
@@ -295,7 +309,7 @@ fn append(page: &mut Page, text: &[u8], head: EventHead, rules: &Rules) -> Resul
         return page.append_event(text, EventHead { pri, marks, ..head });
     }
     let pieces = text.len().div_ceil(rules.event_bytes_max);
-    if page.free_bytes() < text.len() + pieces * 32 {
+    if page.free_bytes() < text.len() + pieces * PIECE_BYTES {
         return Err(Full);
     }
     for (index, piece) in text.chunks(rules.event_bytes_max).enumerate() {
@@ -450,6 +464,21 @@ mod tests {
         let lengths: Vec<_> =
             page_2.events().map(|event| (event.bytes.len(), event.marks)).collect();
         assert_eq!(lengths, [(100, Marks::SPLIT), (100, Marks::SPLIT), (50, Marks::SPLIT)]);
+    }
+
+    #[test]
+    fn the_smallest_page_takes_the_longest_datagram() {
+        let text = vec![b'x'; 65_507];
+        for event_bytes_max in [64, 100, 1 << 10, 16 << 10, 64 << 10] {
+            let mut bench = bench(2, SLOT_BYTES);
+            assert_eq!(bench.sender.send(&text).unwrap(), text.len());
+            let bytes = page_bytes_min(event_bytes_max);
+            let mut page = Page::new(bytes.next_multiple_of(limits::PAGE_HEADER_BYTES));
+            let rules = Rules { event_bytes_max, ..RULES };
+            let visit = bench.datagrams.visit(0, &mut page, at(1), &rules);
+            assert_eq!(visit, Visit::Drained, "event_max {event_bytes_max}");
+            assert_eq!(texts(&page).concat(), text);
+        }
     }
 
     #[test]

@@ -62,6 +62,11 @@ const SIZE_BYTES_MAX: u64 = 16 << 10;
 /// of, and an event is at most a millisecond late.
 const LOOK: Duration = Duration::from_millis(1);
 
+/// What an event takes of a page beside its bytes: a newline, and the slot.
+const BESIDE_BYTES: usize = 1 + 32;
+/// Two slots at the front of each filling.
+const ORIGIN_BYTES: usize = 32;
+
 struct Plan {
     shape: Shape,
     rate: Rate,
@@ -85,6 +90,10 @@ impl SourcePlan for Plan {
 
     fn event_bytes_max(&self) -> usize {
         Composer::new(self.shape).length_max()
+    }
+
+    fn page_bytes_min(&self) -> usize {
+        ORIGIN_BYTES + Composer::new(self.shape).room_bytes() + BESIDE_BYTES
     }
 
     fn build(&self, context: &SourceContext) -> Result<Built, BuildError> {
@@ -136,8 +145,7 @@ impl Generator {
 
     fn generate(&mut self, page: &mut Page, at: Wall, head: EventHead) -> Result<(), Full> {
         let room = self.composer.room_bytes();
-        // A newline, and the slot.
-        if page.free_bytes() < room + 1 + 32 {
+        if page.free_bytes() < room + BESIDE_BYTES {
             return Err(Full);
         }
         let stamp = Stamp { run: self.run, stream: 0, sequence: self.sequence, at };

@@ -106,6 +106,10 @@ pub trait SourcePlan: Send {
     /// The longest event.
     fn event_bytes_max(&self) -> usize;
 
+    /// The smallest page that will do: empty, it takes at least one of whatever may arrive. Smaller
+    /// ones are not made, however little memory there is.
+    fn page_bytes_min(&self) -> usize;
+
     /// Binds, then listens: one `Source` for each thread.
     fn build(&self, context: &SourceContext) -> Result<Built, BuildError>;
 }

@@ -11,8 +11,8 @@ use mio::net::{TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 
 use super::carry::Carries;
-use super::connection::page_bytes_min;
-use super::datagrams::{Datagrams, Receiver};
+use super::connection;
+use super::datagrams::{self, Datagrams, Receiver};
 use super::framing::Rules;
 use super::gate::{Gate, Places};
 use super::listen::{self, BoundSocket, Listen, Transport};
@@ -261,15 +261,17 @@ impl SourcePlan for Network {
         self.event_bytes_max
     }
 
+    fn page_bytes_min(&self) -> usize {
+        let least = [
+            (Transport::Udp, datagrams::page_bytes_min(self.event_bytes_max)),
+            (Transport::Tcp, connection::page_bytes_min(self.event_bytes_max)),
+        ];
+        let ours = least.into_iter().filter(|(transport, _)| self.has(*transport));
+        ours.map(|(_, bytes)| bytes).max().unwrap_or(0)
+    }
+
     fn build(&self, context: &SourceContext) -> Result<Built, BuildError> {
-        let needed = page_bytes_min(self.event_bytes_max);
-        if context.page_bytes < needed {
-            let (name, page) = (&context.name, context.page_bytes);
-            return Err(BuildError {
-                what: format!("sources.{name}: batches of {page} bytes, event_max needs {needed}"),
-                remedy: "raise agent.memory or lower event_max".to_owned(),
-            });
-        }
+        assert!(self.page_bytes_min() <= context.page_bytes, "the plan sizes the pages");
         let files = listen::raise_file_limit();
         let (wanted, places) = (self.tcp.connections_max, places_with(files));
         if self.has(Transport::Tcp) && places < wanted {

@@ -63,8 +63,12 @@ impl SourcePlan for Plan {
         self.event_bytes_max
     }
 
+    fn page_bytes_min(&self) -> usize {
+        page_bytes_min(self.event_bytes_max)
+    }
+
     fn build(&self, context: &SourceContext) -> Result<Built, BuildError> {
-        assert!(page_bytes_min(self.event_bytes_max) <= context.page_bytes, "plan sizes the pages");
+        assert!(self.page_bytes_min() <= context.page_bytes, "the plan sizes the pages");
         let failed = |error: io::Error| BuildError {
             what: format!("sources.{} cannot read standard input: {error}", context.name),
             remedy: "give it one: `… | flumen run` or `flumen run … < file`".to_owned(),

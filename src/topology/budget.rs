@@ -7,8 +7,8 @@
 //!   ≤ agent.memory
 //! ```
 //! A batch is 1 MiB. When memory is so small that a channel would get fewer batches than its
-//! threads need to keep moving, batches are halved, down to 64 KiB and to four of the longest
-//! event.
+//! threads need to keep moving, batches are halved, down to 64 KiB and to what every source can
+//! work with.
 
 use crate::limits;
 use crate::memory::MemoryLine;
@@ -18,7 +18,8 @@ use crate::memory::MemoryLine;
 pub(super) struct Demand {
     pub(super) memory_bytes: u64,
     pub(super) fixed: Vec<MemoryLine>,
-    pub(super) event_bytes_max: usize,
+    /// The smallest batch that every source can work with.
+    pub(super) page_bytes_min: usize,
     pub(super) channels: Vec<ChannelDemand>,
     /// Batches that may be in hands without a channel's credit, and whose.
     pub(super) in_hands: Vec<(String, String, u64)>,
@@ -63,11 +64,11 @@ pub(super) enum Refusal {
     Memory { least_bytes: u64, lines: Vec<MemoryLine> },
 }
 
-/// Batch sizes from the largest down to the smallest that holds the longest event.
-fn sizes(event_bytes_max: usize) -> Vec<usize> {
+/// Batch sizes from the largest down to the smallest that will do.
+fn sizes(page_bytes_min: usize) -> Vec<usize> {
     let mut sizes = vec![limits::BATCH_BYTES_DEFAULT];
     let mut size = limits::BATCH_BYTES_DEFAULT / 2;
-    while size >= limits::BATCH_BYTES_MIN && size >= 4 * event_bytes_max {
+    while size >= limits::BATCH_BYTES_MIN && size >= page_bytes_min {
         sizes.push(size);
         size /= 2;
     }
@@ -81,7 +82,7 @@ fn cost(page_bytes: usize) -> u64 {
 
 /// Spends the memory with the largest batches that fit.
 pub(super) fn spend(demand: &Demand) -> Result<Budget, Refusal> {
-    let sizes = sizes(demand.event_bytes_max);
+    let sizes = sizes(demand.page_bytes_min);
     let smallest = *sizes.last().expect("one size is always there");
     let least_bytes = |channel: &ChannelDemand| channel.batches_min * smallest as u64;
     let small = demand.channels.iter().enumerate().filter(|(_, channel)| {
@@ -194,7 +195,7 @@ mod tests {
         Demand {
             memory_bytes,
             fixed: vec![MemoryLine::new("sources.a", "slots", 3 * MIB)],
-            event_bytes_max: 64 << 10,
+            page_bytes_min: 200 << 10,
             channels: channels.collect(),
             in_hands: vec![("sources.a".into(), "that drop".into(), 1)],
         }
@@ -212,12 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn little_memory_makes_small_batches_but_never_too_small_for_an_event() {
+    fn little_memory_makes_small_batches_but_none_too_small_for_a_source() {
         let spent = spend(&demand(6 * MIB, &[(None, 4)])).expect("fits");
         assert_eq!((spent.page_bytes, spent.credits[0]), (512 << 10, 4));
-        assert_eq!(sizes(64 << 10), [1 << 20, 512 << 10, 256 << 10]);
+        assert_eq!(sizes(200 << 10), [1 << 20, 512 << 10, 256 << 10]);
+        assert_eq!(sizes(256 << 10), [1 << 20, 512 << 10, 256 << 10]);
         assert_eq!(*sizes(100).last().expect("some"), limits::BATCH_BYTES_MIN);
-        assert_eq!(sizes(limits::EVENT_BYTES_MAX), [1 << 20]);
+        assert_eq!(sizes(limits::BATCH_BYTES_DEFAULT), [1 << 20]);
     }
 
     #[test]

@@ -310,11 +310,11 @@ pub(super) fn show_line(line: &MemoryLine) -> String {
 fn demand(draft: &Draft) -> Demand {
     let mut fixed = Vec::new();
     let mut in_hands = Vec::new();
-    let mut event_bytes_max = 0;
+    let mut page_bytes_min = 0;
     for (source, channels) in draft.sources.iter().zip(&draft.links.sources) {
         let Some(plan) = &source.plan else { continue };
         fixed.extend(plan.memory(&source.name));
-        event_bytes_max = plan.event_bytes_max().max(event_bytes_max);
+        page_bytes_min = plan.page_bytes_min().max(page_bytes_min);
         let drops = |channel: &usize| draft.channels[*channel].when_full == WhenFull::DropNewest;
         if channels.iter().all(drops) {
             let why = "in the hands of threads that drop".to_owned();
@@ -345,7 +345,7 @@ fn demand(draft: &Draft) -> Demand {
     Demand {
         memory_bytes: draft.agent.memory_bytes,
         fixed,
-        event_bytes_max,
+        page_bytes_min,
         channels: channels.collect(),
         in_hands,
     }

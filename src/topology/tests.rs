@@ -75,6 +75,31 @@ fn one_pair(test: &str, agent: &str, source: &str, sink: &str) -> String {
     )
 }
 
+/// A capacity of so many bytes needs small batches: as small as the neediest source allows.
+#[test]
+fn the_sources_say_how_small_a_batch_may_be() {
+    let told = |a: &str, b: &str| {
+        let text = format!(
+            "[agent]\nmemory = '8MiB'\n\
+             [sources.a]\ntype = 'count'\n{a}\nchannel = 'main'\n\
+             [sources.b]\ntype = 'count'\n{b}\nchannel = 'main'\n\
+             [channels.main]\ntype = 'memory'\ncapacity = '640KiB'\n\
+             [sinks.out]\ntype = 'collect'\nchannel = 'main'\n"
+        );
+        let config = Config::parse(&text);
+        let agent = config.agent(None).expect("one agent");
+        let plan = plan(&agent, &PARTS, &Machine::default());
+        plan.map(|plan| plan.budget.page_bytes).ok_or_else(|| config.diagnostics().render(false))
+    };
+    // Three threads and two that travel.
+    assert_eq!(told("", "event_max = '256KiB'"), Ok(128 << 10));
+    assert_eq!(told("page_min = '128KiB'", ""), Ok(128 << 10));
+    for (a, b) in [("page_min = '129KiB'", ""), ("", "page_min = '129KiB'")] {
+        let refused = told(a, b).expect_err("too small for five of them");
+        assert!(refused.contains("5 batches of 256KiB"), "{refused}");
+    }
+}
+
 #[test]
 fn sources_that_end_end_the_agent() {
     let outcome = start(&one_pair("ends", "", "events = 300000", "")).join();

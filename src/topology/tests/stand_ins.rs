@@ -36,6 +36,7 @@ const SOURCES: &[SourceKind] = &[SourceKind {
         OptionDoc { name: "stop", default: Some("at_once"), doc: "at_once, or after the rest" },
         OptionDoc { name: "listen", default: Some(""), doc: "said, never bound" },
         OptionDoc { name: "event_max", default: Some("1KiB"), doc: "the longest event" },
+        OptionDoc { name: "page_min", default: Some("4KiB"), doc: "the smallest page" },
     ],
     plan: plan_source,
 }];
@@ -102,6 +103,7 @@ struct CountPlan {
     rest: bool,
     listen: Vec<String>,
     event_max: usize,
+    page_min: usize,
 }
 
 struct Count {
@@ -124,6 +126,7 @@ fn plan_source(section: &Section) -> Box<dyn SourcePlan> {
         rest: section.choice("stop", &[("at_once", false), ("after_the_rest", true)]),
         listen: section.texts("listen").into_iter().map(|text| text.value).collect(),
         event_max: section.size_in("event_max", 64..=256 << 10) as usize,
+        page_min: section.size_in("page_min", 64..=1 << 20) as usize,
     })
 }
 
@@ -142,6 +145,10 @@ impl SourcePlan for CountPlan {
 
     fn event_bytes_max(&self) -> usize {
         self.event_max
+    }
+
+    fn page_bytes_min(&self) -> usize {
+        self.page_min
     }
 
     fn build(&self, _context: &SourceContext) -> Result<source::Built, source::BuildError> {
