@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{ArchiveError, EventView};
 use crate::codec::{Codec, Decompressor, Encoding};
-use crate::storage::block::{BlockHeader, crc32c};
+use crate::storage::block::{BlockHeader, crc32c, decode_frame};
 use crate::storage::catalog::OPEN_SUFFIX;
 use crate::storage::segment::{BlockEntry, Check, End, Scanner};
 use crate::storage::{Container, Disk, DiskFile, read_full_at};
@@ -60,19 +60,28 @@ pub struct Summary {
 
 pub struct Reader {
     source: Source,
-    file: Arc<dyn DiskFile>,
     summary: Summary,
     stored: Vec<u8>,
     raw: Vec<u8>,
 }
 
 enum Source {
-    Blocks { scanner: Scanner<Arc<dyn DiskFile>>, decompressor: Option<Box<dyn Decompressor>> },
-    Stream { decoder: Box<dyn Read>, carry: Vec<u8>, plain: bool },
+    Blocks {
+        file: Arc<dyn DiskFile>,
+        scanner: Scanner<Arc<dyn DiskFile>>,
+        decompressor: Option<Box<dyn Decompressor>>,
+    },
+    Stream {
+        decoder: Box<dyn Read>,
+        carry: Vec<u8>,
+        plain: bool,
+    },
 }
 
 /// How much of a stream is decoded at once.
 const PIECE_BYTES: usize = 1 << 20;
+/// Enough of a file to know it by.
+const HEAD_BYTES: usize = 512;
 /// A line of a foreign file longer than this is handed out in parts.
 const LINE_BYTES_MAX: usize = 16 << 20;
 
@@ -101,6 +110,21 @@ impl Reader {
         let error = |source| ArchiveError { path: path.to_owned(), source };
         let file = disk.open_read(path).map_err(error)?;
         let scanner = Scanner::new(Arc::clone(&file), Check::Headers).map_err(error)?;
+        Ok(Self::new(path, Source::Blocks { file, scanner, decompressor: None }))
+    }
+
+    /// Reads what can be read only once, from front to back: a pipe. Whatever it is, it is read as
+    /// a stock tool would: block headers are skipped, and with them the times they tell.
+    pub fn of_stream(path: &Path, mut stream: Box<dyn Read>) -> Result<Self, ArchiveError> {
+        let mut head = Vec::new();
+        let read = stream.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head);
+        read.map_err(|source| ArchiveError { path: path.to_owned(), source })?;
+        let codec = sniff(&head, path);
+        let whole = io::Cursor::new(head).chain(stream);
+        Ok(Self::new(path, Source::stream(codec, Box::new(whole))))
+    }
+
+    fn new(path: &Path, source: Source) -> Self {
         let summary = Summary {
             path: path.to_owned(),
             blocks: 0,
@@ -110,8 +134,7 @@ impl Reader {
             first_damage: None,
             ending: Ending::Unread,
         };
-        let source = Source::Blocks { scanner, decompressor: None };
-        Ok(Self { source, file, summary, stored: Vec::new(), raw: Vec::new() })
+        Self { source, summary, stored: Vec::new(), raw: Vec::new() }
     }
 
     pub fn summary(&self) -> &Summary {
@@ -158,12 +181,14 @@ impl Reader {
 
     /// None: the file is foreign, and the source has become a stream.
     fn advance_block(&mut self) -> io::Result<Option<Option<Found>>> {
-        let Source::Blocks { scanner, decompressor } = &mut self.source else { return Ok(None) };
+        let Source::Blocks { file, scanner, decompressor } = &mut self.source else {
+            return Ok(None);
+        };
         while let Some((entry, header)) = scanner.step()? {
             let codec = Codec::from_wire_id(header.container.wire_id())
                 .expect("codec and storage use the same numbers");
             let decompressor = decompressor.get_or_insert_with(|| codec.decompressor());
-            let read = read_block(&*self.file, &entry, &mut self.stored)?;
+            let read = read_block(&**file, &entry, &mut self.stored)?;
             let decoded = read.then_some(()).ok_or_else(|| "cut short".to_owned());
             let decoded = decoded.and_then(|()| {
                 decode(&mut **decompressor, &entry, &header, &self.stored, &mut self.raw)
@@ -183,30 +208,31 @@ impl Reader {
                 }
             }
         }
+        let empty = scanner.scan().file_bytes == 0;
         self.summary.ending = match scanner.scan().end {
             End::Sealed => Ending::Sealed,
-            End::Open if scanner.scan().file_bytes == 0 && plain_name(&self.summary.path) => {
-                self.become_stream()?;
-                return Ok(None);
-            }
+            End::Open if empty && plain_name(&self.summary.path) => return self.become_stream(),
             End::Open => Ending::Open,
             End::Torn { at, bytes, why } => Ending::Torn { at, bytes, why: why.to_string() },
-            End::Foreign => {
-                self.become_stream()?;
-                return Ok(None);
-            }
+            End::Foreign => return self.become_stream(),
         };
         Ok(Some(None))
     }
 
-    fn become_stream(&mut self) -> io::Result<()> {
-        let mut magic = [0; 4];
-        let read = read_full_at(&*self.file, 0, &mut magic)?;
-        let codec = sniff(&magic[..read], &self.summary.path);
-        let cursor = FileCursor { file: Arc::clone(&self.file), at: 0 };
-        let decoder = (codec.kind().stream)(Box::new(cursor));
-        self.source = Source::Stream { decoder, carry: Vec::new(), plain: codec == Codec::None };
-        Ok(())
+    /// What has no headers of ours is read from the front, unless it is not what its name says.
+    fn become_stream(&mut self) -> io::Result<Option<Option<Found>>> {
+        let Source::Blocks { file, .. } = &self.source else { return Ok(None) };
+        let mut head = [0; HEAD_BYTES];
+        let read = read_full_at(&**file, 0, &mut head)?;
+        let codec = sniff(&head[..read], &self.summary.path);
+        if codec == Codec::None && !plain_name(&self.summary.path) {
+            let why = "it does not begin as its name says";
+            self.summary.ending = Ending::StreamTorn { why: why.to_owned() };
+            return Ok(Some(None));
+        }
+        let cursor = FileCursor { file: Arc::clone(file), at: 0 };
+        self.source = Source::stream(codec, Box::new(cursor));
+        Ok(None)
     }
 
     fn advance_stream(&mut self) -> io::Result<Option<Found>> {
@@ -243,6 +269,13 @@ impl Reader {
         }
         self.summary.blocks += 1;
         Ok(Some((None, None, whole || long)))
+    }
+}
+
+impl Source {
+    fn stream(codec: Codec, bytes: Box<dyn Read>) -> Self {
+        let decoder = (codec.kind().stream)(bytes);
+        Self::Stream { decoder, carry: Vec::new(), plain: codec == Codec::None }
     }
 }
 
@@ -292,13 +325,18 @@ fn decode(
     }
 }
 
-/// What a file without our headers is, by its first bytes; a name decides about a skippable frame.
-fn sniff(magic: &[u8], path: &Path) -> Codec {
-    match magic {
-        [0x28, 0xb5, 0x2f, 0xfd] => Codec::Zstd,
-        [0x04, 0x22, 0x4d, 0x18] => Codec::Lz4,
+/// What a file is, by its first bytes; a name decides about a skippable frame that is not ours.
+fn sniff(head: &[u8], path: &Path) -> Codec {
+    if let Ok((header, _)) = decode_frame(head)
+        && let Some(codec) = Codec::from_wire_id(header.container.wire_id())
+    {
+        return codec;
+    }
+    match head {
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Codec::Zstd,
+        [0x04, 0x22, 0x4d, 0x18, ..] => Codec::Lz4,
         [0x1f, 0x8b, ..] => Codec::Gzip,
-        [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
+        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
             let name = path.as_os_str().to_string_lossy();
             let container = Container::from_name(name.trim_end_matches(OPEN_SUFFIX));
             if container == Container::Lz4 { Codec::Lz4 } else { Codec::Zstd }
@@ -441,6 +479,33 @@ mod tests {
                 assert!(matches!(summary.ending, Ending::StreamTorn { .. }));
                 assert!(lines.iter().all(|line| *line == "a line of some length, and again"));
             }
+        }
+    }
+
+    #[test]
+    fn a_pipe_gives_what_the_file_gives() {
+        for codec in CODECS {
+            let (file, _) = segment(codec, Encoding::Raw, true);
+            let stream = Box::new(io::Cursor::new(file));
+            let mut reader = Reader::of_stream(Path::new("-"), stream).unwrap();
+            let mut found = Vec::new();
+            while let Some(block) = reader.next_block().unwrap() {
+                found.extend_from_slice(block.bytes);
+            }
+            assert_eq!(found, TEXTS.concat().as_bytes(), "{codec}");
+            assert_eq!(reader.summary().ending, Ending::Stream);
+        }
+    }
+
+    #[test]
+    fn a_file_whose_beginning_is_destroyed_is_no_text() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["x.log.zst", "x.log.1.gz", "x.log.lz4.open"] {
+            let (mut file, _) = segment(Codec::Zstd, Encoding::Raw, true);
+            file[..4].copy_from_slice(b"oops");
+            let (lines, summary) = read(&put(&dir, name, &file));
+            assert_eq!((lines.len(), summary.events), (0, 0));
+            assert!(matches!(summary.ending, Ending::StreamTorn { .. }), "{summary:?}");
         }
     }
 

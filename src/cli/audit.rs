@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::output::finish;
+use super::output::{complain, finish, tell};
 use crate::load::audit::{self, AuditProgress, Latency};
 use crate::load::{Manifest, Verdict};
 
@@ -38,7 +38,7 @@ pub fn run(args: &AuditArgs) -> ExitCode {
     let manifest = std::fs::read(&args.manifest).map_err(|error| error.to_string());
     let manifest = manifest
         .and_then(|text| Manifest::from_json(&text).map_err(|error| error.to_string()))
-        .map_err(|error| eprintln!("flumen audit: {}: {error}", args.manifest.display()));
+        .map_err(|error| tell("audit", format_args!("{}: {error}", args.manifest.display())));
     let Ok(manifest) = manifest else { return ExitCode::from(2) };
     let mut shown = 0;
     let terminal = io::stderr().is_terminal();
@@ -49,12 +49,12 @@ pub fn run(args: &AuditArgs) -> ExitCode {
         }
     });
     if shown > 0 {
-        eprint!("\r\x1b[K");
+        complain("\r\x1b[K");
     }
     match verdict {
         Ok(verdict) => finish("audit", conclude(args, &verdict)),
         Err(error) => {
-            eprintln!("flumen audit: {error}");
+            tell("audit", error);
             ExitCode::FAILURE
         }
     }
@@ -62,13 +62,15 @@ pub fn run(args: &AuditArgs) -> ExitCode {
 
 fn show(now: &AuditProgress) {
     let AuditProgress { files, files_all, events } = now;
-    eprint!("\r\x1b[K{events} events, file {} of {files_all}", files + 1);
+    complain(&format!("\r\x1b[K{events} events, file {} of {files_all}", files + 1));
 }
 
 fn conclude(args: &AuditArgs, verdict: &Verdict) -> io::Result<ExitCode> {
     let passes = verdict.passes(args.allow_loss);
     let text = if args.json { json(verdict, passes)? } else { text(verdict, passes) };
-    io::stdout().lock().write_all(text.as_bytes())?;
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
     Ok(if passes { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

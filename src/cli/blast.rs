@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::output::finish;
+use super::output::{complain, finish, tell};
 use crate::load::{Extent, Framing, Outcome, Plan, Rate, Snapshot, Target, blast};
 use crate::syslog::compose::{
     EQUAL_BYTES_MIN, Format, HOSTS_MAX, SIZE_BYTES_DEFAULT, SIZE_BYTES_MAX, SIZE_BYTES_MIN, Shape,
@@ -87,7 +87,7 @@ pub fn run(args: &BlastArgs) -> ExitCode {
     let plan = match plan(args) {
         Ok(plan) => plan,
         Err(why) => {
-            eprintln!("flumen blast: {why}");
+            tell("blast", why);
             return ExitCode::from(2);
         }
     };
@@ -95,7 +95,7 @@ pub fn run(args: &BlastArgs) -> ExitCode {
     if let Some(path) = &args.manifest
         && let Err(error) = std::fs::OpenOptions::new().append(true).create(true).open(path)
     {
-        eprintln!("flumen blast: {}: {error}", path.display());
+        tell("blast", format_args!("{}: {error}", path.display()));
         return ExitCode::from(2);
     }
     let stop = Arc::new(AtomicBool::new(false));
@@ -104,7 +104,7 @@ pub fn run(args: &BlastArgs) -> ExitCode {
         let hooks = signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)));
         if let Err(error) = hooks {
-            eprintln!("flumen blast: signals cannot be caught: {error}");
+            tell("blast", format_args!("signals cannot be caught: {error}"));
         }
     }
     let mut line = ProgressLine::default();
@@ -113,7 +113,7 @@ pub fn run(args: &BlastArgs) -> ExitCode {
     match outcome {
         Ok(outcome) => finish("blast", conclude(args, &outcome)),
         Err(error) => {
-            eprintln!("flumen blast: {error}");
+            tell("blast", error);
             ExitCode::FAILURE
         }
     }
@@ -150,20 +150,24 @@ fn plan(args: &BlastArgs) -> Result<Plan, String> {
 }
 
 fn conclude(args: &BlastArgs, outcome: &Outcome) -> io::Result<ExitCode> {
-    if let Some(path) = &args.manifest {
-        std::fs::write(path, outcome.manifest.to_json())
-            .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+    let mut failed = outcome.failures() > 0;
+    if let Some(path) = &args.manifest
+        && let Err(error) = std::fs::write(path, outcome.manifest.to_json())
+    {
+        tell("blast", format_args!("{}: {error}", path.display()));
+        failed = true;
     }
     for record in &outcome.manifest.streams {
         if let Some(error) = &record.error {
             let (stream, target, sent) = (record.stream, &record.target, record.sent);
-            eprintln!(
-                "flumen blast: stream {stream} to {target} ended after {sent} events: {error}"
-            );
+            let what = format_args!("stream {stream} to {target} ended after {sent} events");
+            tell("blast", format_args!("{what}: {error}"));
         }
     }
-    io::stdout().lock().write_all(summary(outcome).as_bytes())?;
-    Ok(if outcome.failures() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let mut out = io::stdout().lock();
+    out.write_all(summary(outcome).as_bytes())?;
+    out.flush()?;
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn summary(outcome: &Outcome) -> String {
@@ -214,16 +218,16 @@ impl ProgressLine {
         let bytes = (now.bytes - self.last.bytes) as f64 / passed.as_secs_f64() / 1e6;
         let (seconds, events) = (now.passed.as_secs(), now.events);
         let lag = now.lag_max.as_secs_f64() * 1e3;
-        eprint!(
+        complain(&format!(
             "\r\x1b[K{seconds:4} s  {events} events  {rate:.0}/s  {bytes:.1} MB/s  lag {lag:.1} ms"
-        );
+        ));
         self.last = *now;
         self.shown = true;
     }
 
     fn clear(&self) {
         if self.shown {
-            eprint!("\r\x1b[K");
+            complain("\r\x1b[K");
         }
     }
 }

@@ -1,13 +1,15 @@
 //! `flumen cat`: events back out, exactly as stored or as one JSON object a line.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use super::output::{finish, time_text};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::output::{finish, tell, time_text};
 use crate::archive::{ArchiveError, BlockView, Ending, EventView, Reader, Summary};
 use crate::archive::{base64_encode, segments};
 use crate::storage::OsDisk;
@@ -17,11 +19,13 @@ use crate::storage::catalog::OPEN_SUFFIX;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: flumen cat /var/log/flumen --json | jq -r .message\n\n\
     Reads finished and unfinished files of any codec; directories are walked, dotfiles left out.\n\
+    A dash is standard input; from a pipe events come without the times of their blocks.\n\
+    --follow ends when every file named is finished; of a directory it never is.\n\
     With --json an event without a time of its own carries its block's last receive time,\n\
     and says so: \"time_of\":\"block\".")]
 pub struct CatArgs {
-    /// Files, or directories to walk
-    #[arg(required = true)]
+    /// Files, directories to walk, or - for standard input
+    #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// One JSON object a line: time, peer, message (or message_base64), file
     #[arg(long)]
@@ -32,26 +36,40 @@ pub struct CatArgs {
 }
 
 /// How often a followed file is looked at: well under `block.age`, its own granularity.
-const POLL: Duration = Duration::from_millis(200);
+const POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+/// Standard input, as most commands call it.
+const STDIN: &str = "-";
 /// Large enough that a block is a few writes.
 const OUTPUT_BYTES: usize = 256 << 10;
 
 pub fn run(args: &CatArgs) -> ExitCode {
+    let once_only = args.paths.iter().find(|path| args.follow && is_pipe(path));
+    if let Some(path) = once_only {
+        let why = "is read to its end as it is: leave out --follow";
+        tell("cat", format_args!("{}: {why}", path.display()));
+        return ExitCode::from(2);
+    }
     let mut out = BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock());
-    let outcome = if args.follow { follow(args, &mut out) } else { once(args, &mut out) };
+    let outcome =
+        if args.follow { Followed::default().follow(args, &mut out) } else { once(args, &mut out) };
     finish("cat", outcome.and_then(|code| out.flush().map(|()| code)))
 }
 
 fn once(args: &CatArgs, out: &mut impl Write) -> io::Result<ExitCode> {
     let mut failed = false;
-    for path in segments(&args.paths).map_err(io_error)? {
-        match Reader::open(&OsDisk, &path) {
-            Ok(mut reader) => {
-                failed |= !drain(&mut reader, args.json, out)?;
-                failed |= report(reader.summary());
+    for path in &args.paths {
+        if is_pipe(path) {
+            failed |= !whole(open_pipe(path), args.json, out)?;
+            continue;
+        }
+        match segments(std::slice::from_ref(path)) {
+            Ok(files) => {
+                for file in files {
+                    failed |= !whole(Reader::open(&OsDisk, &file), args.json, out)?;
+                }
             }
             Err(error) => {
-                eprintln!("flumen cat: {error}");
+                tell("cat", error);
                 failed = true;
             }
         }
@@ -59,35 +77,136 @@ fn once(args: &CatArgs, out: &mut impl Write) -> io::Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Until the pipe closes or a signal comes.
-fn follow(args: &CatArgs, out: &mut impl Write) -> io::Result<ExitCode> {
-    // By the name a file has or will have once finished, so that a seal does not print it again.
-    let mut readers: BTreeMap<PathBuf, Reader> = BTreeMap::new();
-    let mut done: BTreeSet<PathBuf> = BTreeSet::new();
-    loop {
-        for path in segments(&args.paths).map_err(io_error)? {
-            let name = finished_name(&path);
-            if done.contains(&name) || readers.contains_key(&name) {
-                continue;
+/// One file from its beginning to its end; true when nothing of it is missing.
+fn whole(
+    reader: Result<Reader, ArchiveError>,
+    json: bool,
+    out: &mut impl Write,
+) -> io::Result<bool> {
+    match reader {
+        Ok(mut reader) => {
+            let drained = drain(&mut reader, json, out)?;
+            Ok(!report(reader.summary()) && drained)
+        }
+        Err(error) => {
+            tell("cat", error);
+            Ok(false)
+        }
+    }
+}
+
+/// Standard input, or what can be read as little twice: no place in it can be gone back to.
+fn is_pipe(path: &Path) -> bool {
+    let kind = std::fs::metadata(path).map(|facts| facts.file_type());
+    path == Path::new(STDIN)
+        || kind.is_ok_and(|kind| kind.is_fifo() || kind.is_char_device() || kind.is_socket())
+}
+
+fn open_pipe(path: &Path) -> Result<Reader, ArchiveError> {
+    if path == Path::new(STDIN) {
+        return Reader::of_stream(path, Box::new(io::stdin()));
+    }
+    let file = std::fs::File::open(path);
+    let file = file.map_err(|source| ArchiveError { path: path.to_owned(), source })?;
+    Reader::of_stream(path, Box::new(file))
+}
+
+/// Files by the name they have or will have once finished, so that a seal prints none again.
+#[derive(Default)]
+struct Followed {
+    /// In the order in which they were found: who was rolled away comes before what followed it.
+    readers: Vec<(PathBuf, Reader)>,
+    done: BTreeSet<PathBuf>,
+    failed: bool,
+}
+
+impl Followed {
+    /// Until the pipe closes, a signal comes, or all that was asked for is finished, and no
+    /// directory is among it.
+    fn follow(mut self, args: &CatArgs, out: &mut impl Write) -> io::Result<ExitCode> {
+        let folder = args.paths.iter().any(|path| path.is_dir());
+        let mut first = true;
+        loop {
+            let there = self.look(&args.paths, first);
+            for (name, path) in &there {
+                if self.done.contains(name) || self.readers.iter().any(|(it, _)| it == name) {
+                    continue;
+                }
+                match Reader::open(&OsDisk, path) {
+                    Ok(reader) => self.readers.push((name.clone(), reader)),
+                    Err(error) if first => self.fail(&error),
+                    // Renamed since it was listed: the next round sees it by its new name.
+                    Err(_) => {}
+                }
             }
-            // Renamed or removed since it was listed: the next round sees it by its new name.
-            if let Ok(reader) = Reader::open(&OsDisk, &path) {
-                readers.insert(name, reader);
+            self.write(&there, args.json, out)?;
+            out.flush()?;
+            if self.readers.is_empty() && !folder {
+                return Ok(if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+            }
+            if !pause() {
+                return Ok(ExitCode::SUCCESS);
+            }
+            first = false;
+        }
+    }
+
+    /// What is there now, by the name it is followed by.
+    fn look(&mut self, paths: &[PathBuf], first: bool) -> Vec<(PathBuf, PathBuf)> {
+        let mut there = Vec::new();
+        for path in paths {
+            match segments(std::slice::from_ref(path)) {
+                Ok(files) => there.extend(files.into_iter().map(|it| (finished_name(&it), it))),
+                Err(error) if first => self.fail(&error),
+                Err(_) => {
+                    let name = finished_name(path);
+                    if name.exists() {
+                        there.push((name.clone(), name));
+                    }
+                }
             }
         }
+        there
+    }
+
+    fn write(
+        &mut self,
+        there: &[(PathBuf, PathBuf)],
+        json: bool,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         let mut ended = Vec::new();
-        for (name, reader) in &mut readers {
-            if !drain(reader, args.json, out)? || !reader.may_grow() {
-                report(reader.summary());
+        for (name, reader) in &mut self.readers {
+            // Plain text has no end of its own; its name says when it is finished.
+            let renamed = is_open(&reader.summary().path)
+                && there.iter().any(|(it, path)| it == name && !is_open(path));
+            let drained = drain(reader, json, out)?;
+            if !drained || !reader.may_grow() || renamed {
+                self.failed |= report(reader.summary()) || !drained;
                 ended.push(name.clone());
             }
         }
-        for name in ended {
-            readers.remove(&name);
-            done.insert(name);
-        }
-        out.flush()?;
-        std::thread::sleep(POLL);
+        self.readers.retain(|(name, _)| !ended.contains(name));
+        self.done.extend(ended);
+        Ok(())
+    }
+
+    fn fail(&mut self, error: &ArchiveError) {
+        tell("cat", error);
+        self.failed = true;
+    }
+}
+
+/// Until the next look. False: nobody reads standard output any more, though nothing new has been
+/// written to it by which we would know.
+fn pause() -> bool {
+    let stdout = io::stdout();
+    let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+    match poll(&mut watched, Some(&POLL)) {
+        Ok(0) => true,
+        Ok(_) => !watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP),
+        // A signal that is none of ours; the next look comes earlier.
+        Err(_) => true,
     }
 }
 
@@ -100,7 +219,7 @@ fn drain(reader: &mut Reader, json: bool, out: &mut impl Write) -> io::Result<bo
             Ok(Some(block)) if json => json_lines(&path, &block, out)?,
             Ok(Some(block)) => out.write_all(block.bytes)?,
             Err(error) => {
-                eprintln!("flumen cat: {error}");
+                tell("cat", error);
                 return Ok(false);
             }
         }
@@ -113,16 +232,17 @@ fn report(summary: &Summary) -> bool {
     let path = summary.path.display();
     if let Some(first) = &summary.first_damage {
         let count = summary.damaged_blocks;
-        eprintln!("flumen cat: {path}: {count} damaged blocks left out; the first: {first}");
+        let what = format_args!("{count} damaged blocks left out; the first: {first}");
+        tell("cat", format_args!("{path}: {what}"));
     }
-    let in_progress = summary.path.as_os_str().to_string_lossy().ends_with(OPEN_SUFFIX);
+    let in_progress = is_open(&summary.path);
     match &summary.ending {
         Ending::Torn { at, bytes, why } => {
-            eprintln!("flumen cat: {path}: the last {bytes} bytes, from {at} on: {why}");
+            tell("cat", format_args!("{path}: the last {bytes} bytes, from {at} on: {why}"));
             !in_progress || summary.damaged_blocks > 0
         }
         Ending::StreamTorn { why } => {
-            eprintln!("flumen cat: {path}: the file ends early or is damaged: {why}");
+            tell("cat", format_args!("{path}: the file ends early or is damaged: {why}"));
             true
         }
         _ => summary.damaged_blocks > 0,
@@ -175,13 +295,12 @@ fn json_line(
     out.write_all(b"\n")
 }
 
-fn finished_name(path: &Path) -> PathBuf {
-    let open = path.extension().is_some_and(|ending| ending == OPEN_SUFFIX.trim_matches('.'));
-    if open { path.with_extension("") } else { path.to_owned() }
+fn is_open(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == OPEN_SUFFIX.trim_matches('.'))
 }
 
-fn io_error(error: ArchiveError) -> io::Error {
-    io::Error::new(error.source.kind(), error.to_string())
+fn finished_name(path: &Path) -> PathBuf {
+    if is_open(path) { path.with_extension("") } else { path.to_owned() }
 }
 
 #[cfg(test)]

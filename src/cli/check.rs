@@ -38,5 +38,5 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     if config.diagnostics().has_errors() {
         return Failure::Usage.into();
     }
-    output::print(&reports.join("\n"))
+    output::print("check", &reports.join("\n"))
 }

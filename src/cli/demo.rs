@@ -66,7 +66,7 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
         Ok(run) => {
             let passed = passes(&run);
             let kept = kept.then_some(dir.as_path());
-            let code = output::print(&report(&run, passed, kept));
+            let code = output::print("demo", &report(&run, passed, kept));
             if passed { code } else { Failure::Failed.into() }
         }
         Err(why) => {

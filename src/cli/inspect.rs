@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::output::{finish, time_text};
+use super::output::{finish, tell, time_text};
 use crate::archive::{Ending, Reader, segments};
 use crate::codec::{Codec, Encoding};
 use crate::storage::catalog::{SegmentName, State};
@@ -20,7 +20,7 @@ use crate::storage::{Container, Disk, OsDisk};
     not whole, or when any file is damaged and not just cut short.")]
 pub struct InspectArgs {
     /// Files, or directories to walk
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// One JSON object a file
     #[arg(long)]
@@ -34,28 +34,41 @@ pub fn run(args: &InspectArgs) -> ExitCode {
 }
 
 fn inspect(args: &InspectArgs, out: &mut impl Write) -> io::Result<ExitCode> {
-    let files = segments(&args.paths).map_err(|error| io::Error::other(error.to_string()))?;
     let mut failed = false;
-    for path in files {
-        let outcome = OsDisk.open_read(&path).and_then(|file| scan(&*file, Check::Stored));
-        match outcome {
-            Ok(found) => {
-                failed |= !is_well(&path, &found);
-                if plain(&path, &found) {
-                    failed |= stream(&path, args.json, out)?;
-                } else if args.json {
-                    writeln!(out, "{}", json_of(&path, &found))?;
-                } else {
-                    table(&path, &found, out)?;
+    for path in &args.paths {
+        match segments(std::slice::from_ref(path)) {
+            Ok(files) => {
+                for file in files {
+                    failed |= !show(&file, args.json, out)?;
                 }
             }
             Err(error) => {
-                eprintln!("flumen inspect: {}: {error}", path.display());
+                tell("inspect", error);
                 failed = true;
             }
         }
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// One file; true when all is well with it.
+fn show(path: &Path, as_json: bool, out: &mut impl Write) -> io::Result<bool> {
+    let found = match OsDisk.open_read(path).and_then(|file| scan(&*file, Check::Stored)) {
+        Ok(found) => found,
+        Err(error) => {
+            tell("inspect", format_args!("{}: {error}", path.display()));
+            return Ok(false);
+        }
+    };
+    if plain(path, &found) {
+        return stream(path, as_json, out);
+    }
+    if as_json {
+        writeln!(out, "{}", json_of(path, &found))?;
+    } else {
+        table(path, &found, out)?;
+    }
+    Ok(is_well(path, &found))
 }
 
 fn is_well(path: &Path, found: &Scan) -> bool {
@@ -197,7 +210,7 @@ fn block_json((number, block): (usize, &BlockEntry)) -> Value {
     })
 }
 
-/// A file without headers is read through and counted. True when it could not be read to its end.
+/// A file without headers is read through and counted. True when it could be read to its end.
 fn stream(path: &Path, as_json: bool, out: &mut impl Write) -> io::Result<bool> {
     let counted = Reader::open(&OsDisk, path).and_then(|mut reader| {
         while reader.next_block()?.is_some() {}
@@ -206,8 +219,8 @@ fn stream(path: &Path, as_json: bool, out: &mut impl Write) -> io::Result<bool> 
     let summary = match counted {
         Ok(summary) => summary,
         Err(error) => {
-            eprintln!("flumen inspect: {error}");
-            return Ok(true);
+            tell("inspect", error);
+            return Ok(false);
         }
     };
     let torn = match &summary.ending {
@@ -227,7 +240,7 @@ fn stream(path: &Path, as_json: bool, out: &mut impl Write) -> io::Result<bool> 
         let end = torn.map_or_else(String::new, |why| format!("; ends early: {why}"));
         writeln!(out, "{path}: no block headers; {events} events, {raw_bytes} bytes{end}")?;
     }
-    Ok(torn.is_some())
+    Ok(torn.is_none())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod output;
 pub mod repair;
 mod run;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -55,15 +56,18 @@ impl From<Failure> for ExitCode {
     }
 }
 
+/// Mistakes go to standard error; help and version come this way too, to standard output.
+fn say(error: &clap::Error) -> ExitCode {
+    let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    let said = error.print().and_then(|()| io::stdout().flush());
+    if error.use_stderr() { code } else { output::finish("help", said.map(|()| code)) }
+}
+
 /// The whole program.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version come this way too, with code 0. A closed pipe is nobody's fault.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(error) => return say(&error),
     };
     match &arguments.command {
         Command::Run(args) => run::run(args),

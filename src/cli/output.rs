@@ -1,5 +1,6 @@
 //! What commands share: standard output that may be closed, complaints, diagnostics, times as text.
 
+use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -7,29 +8,29 @@ use super::Failure;
 use crate::config::Diagnostics;
 use crate::time::Wall;
 
-/// Ends a command. A closed pipe ends quietly: the reader has what it wanted.
+/// Ends a command; its error is that of standard output. A closed pipe ends quietly: the reader has
+/// what it wanted.
 pub(super) fn finish(command: &str, outcome: io::Result<ExitCode>) -> ExitCode {
     match outcome {
         Ok(code) => code,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("flumen {command}: {error}");
-            ExitCode::FAILURE
+            tell(command, format_args!("standard output: {error}"));
+            Failure::Failed.into()
         }
     }
 }
 
-/// Prints to standard output. A closed pipe ends quietly: the reader has what it wanted.
-pub(super) fn print(text: &str) -> ExitCode {
+/// Prints to standard output, and ends the command so.
+pub(super) fn print(command: &str, text: &str) -> ExitCode {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&format!("flumen: standard output: {error}\n"));
-            Failure::Failed.into()
-        }
-    }
+    let outcome = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    finish(command, outcome.map(|()| ExitCode::SUCCESS))
+}
+
+/// One line on standard error, `flumen COMMAND: WHAT`.
+pub(super) fn tell(command: &str, what: impl Display) {
+    complain(&format!("flumen {command}: {what}\n"));
 }
 
 /// Prints to standard error; when that fails too there is nobody left to tell.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::output::finish;
+use super::output::{finish, tell};
 use crate::storage::catalog::OPEN_SUFFIX;
 use crate::storage::recovery::{Mode, Outcome, Recovered, recover, recover_file};
 use crate::storage::{Disk, OsDisk};
@@ -16,7 +16,7 @@ use crate::storage::{Disk, OsDisk};
     are no whole block are cut and counted; a file without any is set aside as .bad.")]
 pub struct RepairArgs {
     /// Files that end in .open, or directories to walk
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Says what would be done, and changes nothing
     #[arg(long)]
@@ -29,31 +29,40 @@ pub fn run(args: &RepairArgs) -> ExitCode {
 
 fn repair(args: &RepairArgs, out: &mut impl Write) -> io::Result<ExitCode> {
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Repair };
-    if let Some(other) = args.paths.iter().find(|path| !(path.is_dir() || is_open(path))) {
+    let others: Vec<_> =
+        args.paths.iter().filter(|path| !(path.is_dir() || is_open(path))).collect();
+    for other in &others {
         let why = if other.exists() {
             "does not end in .open: finished files are never changed"
         } else {
             "no such file or directory"
         };
-        eprintln!("flumen repair: {}: {why}", other.display());
+        tell("repair", format_args!("{}: {why}", other.display()));
+    }
+    if !others.is_empty() {
         return Ok(ExitCode::from(2));
     }
     let (mut count, mut failed) = (0_u64, false);
     for path in &args.paths {
         let done = if OsDisk.facts(path).is_ok_and(|facts| facts.is_dir) {
-            recover(&OsDisk, path, &|_| true, mode)?
+            recover(&OsDisk, path, &|_| true, mode)
         } else {
-            vec![recover_file(&OsDisk, path, mode)]
+            Ok(vec![recover_file(&OsDisk, path, mode)])
         };
-        for one in done {
+        if let Err(error) = &done {
+            tell("repair", format_args!("{}: {error}", path.display()));
+            failed = true;
+        }
+        for one in done.unwrap_or_default() {
             count += 1;
             failed |= matches!(one.outcome, Outcome::Failed(_) | Outcome::Gone);
             line(args.dry_run, &one, out)?;
         }
     }
-    if count == 0 {
+    if count == 0 && !failed {
         writeln!(out, "nothing to repair: no .open file")?;
     }
+    out.flush()?;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

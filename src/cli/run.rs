@@ -17,8 +17,10 @@ use crate::topology::{Agent, Control, Machine, Outcome, Parts, Plan, plan};
 /// Runs the agent that a configuration describes, until it is told to stop
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: flumen run /etc/flumen/flumen.toml\n\n\
-    Logs to standard error; FLUMEN_LOG=debug says more. SIGTERM and SIGINT deliver what was\n\
-    accepted and end with 0; a second one stops at once. SIGUSR1 rolls all files.")]
+    Logs to standard error. FLUMEN_LOG=debug says more, FLUMEN_LOG=warn less, but always when it\n\
+    is ready and, as the last line, the ledger; FLUMEN_LOG=off says nothing. SIGTERM and SIGINT\n\
+    deliver what was accepted and end with 0; a second one stops at once. SIGUSR1 rolls all\n\
+    files.")]
 pub(super) struct RunArgs {
     /// The configuration, a TOML file
     config: PathBuf,
@@ -46,7 +48,7 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
             return Failure::Usage.into();
         }
     };
-    tracing::info!("{}", agent.ready());
+    tracing::info!(target: log::ALWAYS, "{}", agent.ready());
     end(&agent.join())
 }
 
@@ -68,7 +70,7 @@ fn read(args: &RunArgs) -> Option<Plan> {
 fn end(outcome: &Outcome) -> ExitCode {
     let line = report::line(&outcome.snapshot);
     if outcome.snapshot.adds_up() {
-        tracing::info!("{line}");
+        tracing::info!(target: log::ALWAYS, "{line}");
     } else {
         tracing::error!("{line}");
     }

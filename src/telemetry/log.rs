@@ -1,4 +1,6 @@
-//! The log: lines to stderr, as text or JSON, filtered by `FLUMEN_LOG`.
+//! The log: lines to stderr, as text or JSON, filtered by `FLUMEN_LOG`. That it is ready, and the
+//! ledger that closes a run, is said whatever the filter: scripts wait for the one and read the
+//! other.
 //!
 //! The pipeline logs nothing per event and nothing per batch; faults go through
 //! [`incident`](super::incident), which logs once when they begin and once when they end.
@@ -11,6 +13,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Directives such as `debug`, or `warn,flumen::source=trace`. Unset: `info`.
 pub const FILTER_VARIABLE: &str = "FLUMEN_LOG";
+
+/// Target of the lines that scripts wait for: they are said at every level but `off`.
+pub const ALWAYS: &str = "flumen_always";
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,9 +60,13 @@ pub fn start(format: LogFormat) -> Result<(), LogError> {
 
 fn filter(value: &str) -> Result<EnvFilter, LogError> {
     let directives = if value.trim().is_empty() { "info" } else { value };
-    EnvFilter::builder()
-        .parse(directives)
-        .map_err(|error| LogError::Filter { value: value.to_owned(), reason: error.to_string() })
+    let wrong = |reason: String| LogError::Filter { value: value.to_owned(), reason };
+    let filter = EnvFilter::builder().parse(directives).map_err(|e| wrong(e.to_string()))?;
+    if directives.trim().eq_ignore_ascii_case("off") {
+        return Ok(filter);
+    }
+    let always = format!("{ALWAYS}=info").parse().map_err(|error| wrong(format!("{error}")))?;
+    Ok(filter.add_directive(always))
 }
 
 #[cfg(test)]
@@ -66,8 +75,10 @@ mod tests {
 
     #[test]
     fn the_filter_defaults_to_info() {
-        assert_eq!(filter(" ").expect("valid").to_string(), "info");
-        assert_eq!(filter("warn,flumen=debug").expect("valid").to_string(), "flumen=debug,warn");
+        let shown = |value| filter(value).expect("valid").to_string();
+        assert_eq!(shown(" "), "flumen_always=info,info");
+        assert_eq!(shown("warn,flumen=debug"), "flumen_always=info,flumen=debug,warn");
+        assert_eq!(shown("OFF"), "off");
     }
 
     #[test]

@@ -288,6 +288,36 @@ fn an_input_pipe_is_read_to_its_end() {
     assert!(ended.lines("out.log") == expected(0..100_000), "every line, in order");
 }
 
+/// Scripts wait for the line that says it is ready, and read the ledger that closes the run: both
+/// come at every level, in their places, and nothing at all when nothing is wanted.
+#[test]
+fn what_is_said_at_every_level() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("flumen.toml");
+    std::fs::write(&file, STDIN_TO_FILE.replace("{dir}", dir.path().to_str().unwrap())).unwrap();
+    let run = |level: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flumen"));
+        command.arg("run").arg(&file).env("FLUMEN_LOG", level).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for level in ["", "debug", "info", "warn", "error", "flumen::source=trace"] {
+        let (code, log) = run(level);
+        let line = |words: &str| log.lines().position(|line| line.contains(words));
+        let (ready, ledger) = (line(" is ready "), line("ledger of flumen"));
+        assert_eq!(code, Some(0), "{level}: {log}");
+        assert!(ready.is_some() && ready < ledger, "{level}: {log}");
+        assert_eq!(ledger, log.lines().count().checked_sub(1), "{level}: {log}");
+        if ["warn", "error"].contains(&level) {
+            assert_eq!(log.lines().count(), 2, "{level}: {log}");
+        }
+    }
+    assert_eq!(run("off"), (Some(0), String::new()));
+    let (code, log) = run("loud=very");
+    assert_eq!(code, Some(2), "{log}");
+    assert!(log.contains("FLUMEN_LOG=loud=very") && log.contains("error, warn, info"), "{log}");
+}
+
 /// Two agents with the same path: neither touches what the other writes.
 #[test]
 fn two_agents_on_one_path() {

@@ -4,14 +4,18 @@
 //! luck, and asserts exact counts. A test whose peer is missing prints `skipped: needs X`; under
 //! `CI=true` that is a failure. `scripts/peers` brings the peers to a Debian machine.
 
+mod commands;
 mod crash;
 mod crowd;
 mod faults;
 mod files;
+mod follow;
 mod formats;
 mod harness;
 mod life;
 mod logger;
+mod merged;
+mod mistakes;
 mod netcat;
 mod numbered;
 mod overload;
