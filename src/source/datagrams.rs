@@ -141,8 +141,13 @@ impl Datagrams {
         self.drops_due = self.drops_due.min(self.drops_read.after(DROPS_EVERY));
         for _ in 0..CALLS_PER_VISIT {
             let receiver = &mut self.sockets[index];
-            match self.ring.receive(receiver.socket.as_fd()) {
-                Ok(_) => receiver.drained_at = None,
+            // Fewer datagrams than slots: the queue was empty, and what comes later rings again.
+            // While stopping it is asked until it says so.
+            let emptied = match self.ring.receive(receiver.socket.as_fd()) {
+                Ok(count) => {
+                    receiver.drained_at = None;
+                    count < self.ring.slots() && self.quiet_at.is_none()
+                }
                 Err(error) => {
                     if error.kind() != io::ErrorKind::WouldBlock {
                         // Such as an ICMP answer to nothing we sent: it is taken off the socket by
@@ -153,10 +158,13 @@ impl Datagrams {
                     receiver.drained_at = Some(now.mono);
                     return Visit::Drained;
                 }
-            }
+            };
             self.waiting = Some((index, 0, 0));
             if self.unload(page, now, rules).is_err() {
                 return Visit::Full;
+            }
+            if emptied {
+                return Visit::Drained;
             }
         }
         Visit::Bound

@@ -11,6 +11,7 @@ pub mod framing;
 pub mod gate;
 mod generator;
 pub mod listen;
+mod nap;
 pub mod network;
 pub mod reactor;
 pub mod runner;

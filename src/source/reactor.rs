@@ -1,9 +1,9 @@
 //! One thread's network source: listeners, connections and UDP sockets on one mio poll.
 //!
 //! Readiness is edge-triggered: an event only puts its owner on the ready list, and the owner stays
-//! on it until a read or accept said WouldBlock. The list is visited in turn, each visit bounded,
-//! so that one sender at full rate starves nobody; whoever meets a full page comes first in the
-//! next one.
+//! on it until nothing is left: a read or accept said WouldBlock, or brought less than it had room
+//! for. The list is visited in turn, each visit bounded, so that one sender at full rate starves
+//! nobody; whoever meets a full page comes first in the next one.
 //!
 //! The doorbell is a poll of its own, nested in the other: with the valve closed a worker sleeps at
 //! the doorbell alone, and arriving data does not wake it.
@@ -23,6 +23,7 @@ use super::connection::{Desk, Stream, Visit};
 use super::datagrams::{self, Datagrams};
 use super::framing::{Cut, Rules};
 use super::gate::{Entry, Gate, Places};
+use super::nap::Naps;
 use super::{Received, Source};
 use crate::event::{Origin, Page};
 use crate::ring::Wake;
@@ -61,6 +62,7 @@ pub struct Reactor {
     rung: bool,
     /// `wait` has just asked the kernel, so `receive` need not.
     polled: bool,
+    naps: Naps,
     /// Closed ones are none; a token never changes its meaning.
     gates: Vec<Option<Gate>>,
     datagrams: Datagrams,
@@ -85,6 +87,8 @@ struct Connection {
     stream: Stream,
     origin: Origin,
     heard: Mono,
+    /// The peer has said that no more comes: its end is to be read behind the last bytes.
+    ended: bool,
     /// While stopping: bytes that were there, and are still to be read.
     allowance: Option<usize>,
 }
@@ -128,6 +132,7 @@ impl Reactor {
             events: Events::with_capacity(EVENTS),
             rung: false,
             polled: false,
+            naps: Naps::default(),
             gates: gates.into_iter().map(Some).collect(),
             datagrams,
             connections: Vec::new(),
@@ -157,7 +162,15 @@ impl Reactor {
         for event in &self.events {
             match event.token() {
                 DOORBELL => rung = true,
-                Token(token) => list(&mut self.ready, &mut self.listed, token),
+                Token(token) => {
+                    let base = self.listed.len() - self.connections.len();
+                    if event.is_read_closed() || event.is_error() {
+                        let index = token.checked_sub(base);
+                        let connection = index.and_then(|index| self.connections[index].as_mut());
+                        connection.into_iter().for_each(|connection| connection.ended = true);
+                    }
+                    list(&mut self.ready, &mut self.listed, token);
+                }
             }
         }
         if rung {
@@ -217,10 +230,15 @@ impl Reactor {
         let bound = connection.bound(self.stopping);
         let (rules, carries) = (&self.rules, &mut self.carries);
         let mut desk = Desk { page, carries, rules, at: now.wall };
-        let mut taken = 0;
-        let socket = &mut connection.socket;
+        let (mut taken, mut emptied) = (0, false);
+        let (socket, ended) = (&mut connection.socket, connection.ended);
         let visit = connection.stream.visit(&mut desk, connection.origin, bound, |into| {
+            // What comes later rings again, so asking once more would be for nothing.
+            if emptied && !ended {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
             let count = socket.read(into)?;
+            emptied = count < into.len();
             taken += count;
             Ok(count)
         });
@@ -312,7 +330,7 @@ impl Reactor {
         let token = self.base() + index;
         let stream = Stream::default();
         let mut connection =
-            Connection { socket, stream, origin, heard: now.mono, allowance: None };
+            Connection { socket, stream, origin, heard: now.mono, ended: false, allowance: None };
         let registry = self.poll.registry();
         let registered =
             registry.register(&mut connection.socket, Token(token), Interest::READABLE);
@@ -430,6 +448,9 @@ impl Source for Reactor {
         }
         if open {
             let until = until.min(self.due());
+            if let Some(nap) = self.naps.before_wait(now) {
+                std::thread::sleep(nap);
+            }
             self.look(timeout(now, until));
             self.rung = false;
             self.polled = true;

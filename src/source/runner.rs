@@ -137,7 +137,7 @@ impl Worker for SourceRunner {
         }
         match received {
             _ if self.finished => Progress::Done,
-            _ if received.full || received.more || fresh => Progress::Worked,
+            _ if received.full || received.more => Progress::Worked,
             _ => Progress::Idle { until: self.look_again(now) },
         }
     }

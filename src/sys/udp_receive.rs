@@ -137,6 +137,11 @@ impl ReceiveRing {
         Ok(count)
     }
 
+    /// How many datagrams a `receive` may bring.
+    pub fn slots(&self) -> usize {
+        self.headers.len()
+    }
+
     /// How many slots the last `receive` filled.
     pub fn count(&self) -> usize {
         self.count
