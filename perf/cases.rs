@@ -64,7 +64,6 @@ const UDP_GRO: Party = party("limit", Program::Limit("udp", "--gro"));
 const WRITE: Party = party("output alone", Program::Limit("memory", ""));
 const RSYSLOG: Party = party("rsyslog", Program::Rsyslog);
 const SYSLOG_NG: Party = party("syslog-ng", Program::SyslogNg);
-const COLLECTOR: Party = party("otel collector", Program::Collector).share(10);
 
 const SYSLOGTCP: &str = "type = syslogtcp\nperf.sources.net.host = 127.0.0.1\n\
                          perf.sources.net.port = {port}\nperf.sources.net.eventSize = 65536";
@@ -131,10 +130,9 @@ pub(crate) const CASES: &[Case] = &[
             WRITE,
             RSYSLOG,
             SYSLOG_NG,
-            party("flume syslogtcp", Program::Flume(SYSLOGTCP)).share(10),
-            party("flume multiport", Program::Flume(MULTIPORT)).share(10),
-            party("flume netcat", Program::Flume(NETCAT)).share(10),
-            COLLECTOR,
+            party("flume syslogtcp", Program::Flume(SYSLOGTCP)).share(5),
+            party("flume multiport", Program::Flume(MULTIPORT)).share(5),
+            party("flume netcat", Program::Flume(NETCAT)).share(5),
         ],
         goals: &[
             at_most(Key::Steady, 1.05, "limit"),

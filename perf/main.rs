@@ -9,9 +9,10 @@
 //! - [`text`], [`send`]: what is sent, and the one sender
 //! - [`receiver`], [`measure`], [`latency`], [`standing`], [`kept`]: one run of one party
 //! - [`figures`], [`turns`]: what runs give; all runs of a case
-//! - [`machine`], [`report`]: what is written down
+//! - [`machine`], [`report`], [`chart`]: what is written down
 
 mod cases;
+mod chart;
 mod figures;
 mod kept;
 mod latency;
@@ -127,6 +128,7 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
     };
     let machine = machine::describe();
     report::write(&output, &machine, &bench, &results)?;
+    chart::write(&output, &results)?;
     if arguments.readme {
         report::refresh_readme(&machine, &results)?;
     }

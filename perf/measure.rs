@@ -7,7 +7,7 @@
 //! ```
 //! Between A and B stand no start, no first touch of memory, no drain: what an event costs while
 //! it goes on. Both figures are given. The rate counts from the first byte after A to the moment
-//! when the party last did anything before B.
+//! when all but a hundredth of the work up to B was done.
 
 use crate::cases::{Case, Load, RECEIVE_BUFFER_BYTES};
 use crate::figures::{Figures, Key};
@@ -116,19 +116,21 @@ fn lines(
     let events = bench.events / party.share;
     let warm = events / 5;
     sender.send(warm)?;
-    receiver.settle()?;
-    let before = receiver.processor()?;
+    let before = receiver.settle()?.processor();
     let began = Instant::now();
     sender.send(events - warm)?;
-    let busy = receiver.settle()?;
-    let after = receiver.processor()?;
+    let rest = receiver.settle()?;
     let peak = receiver.peak_bytes()?;
     drop((sender, silent));
     let log = receiver.log().to_owned();
     let usage = end(receiver, party)?;
 
     let kept = received(case, party, dir, &log)?;
-    let part = Part { events: events - warm, processor: after - before, took: busy - began };
+    let part = Part {
+        events: events - warm,
+        processor: rest.processor() - before,
+        took: rest.done(before) - began,
+    };
     let mut figures = sum_up(kept, usage, part, peak);
     let bytes = bench.lines.bytes_of(events) as f64 / events as f64;
     figures.insert(Key::Megabytes, figures[&Key::Rate] * bytes / 1e6);
@@ -154,12 +156,12 @@ fn output_alone(bench: &Bench, case: &Case, party: &Party, dir: &Path) -> io::Re
     let place = place(bench, case, dir, Transport::Tcp)?;
     let began = Instant::now();
     let receiver = Receiver::start(&mut party.command(&place)?, dir)?;
-    let busy = receiver.settle()?;
+    let rest = receiver.settle()?;
     let log = receiver.log().to_owned();
     let usage = end(receiver, party)?;
     let kept = received(case, party, dir, &log)?;
     let processor = usage.user + usage.system;
-    let part = Part { events: bench.events, processor, took: busy - began };
+    let part = Part { events: bench.events, processor, took: rest.done(Duration::ZERO) - began };
     let mut figures = sum_up(kept, usage, part, 0);
     figures.remove(&Key::Peak);
     figures.insert(
@@ -192,19 +194,18 @@ fn datagrams(
     let mut sender = Datagrams::open(text, place.port, flow.segments)?;
 
     let warm = sender.send(WARM_DATAGRAMS.min(flow.events / 5), Some(WARM_RATE))?;
-    receiver.settle()?;
-    let before = receiver.processor()?;
+    let before = receiver.settle()?.processor();
     let began = Instant::now();
     let sent = sender.send(flow.events - warm, flow.rate)?;
-    let busy = receiver.settle()?;
-    let after = receiver.processor()?;
+    let rest = receiver.settle()?;
     let peak = receiver.peak_bytes()?;
     let log = receiver.log().to_owned();
     let usage = end(receiver, party)?;
 
     let kept = received(case, party, dir, &log)?;
     let events = kept.events.saturating_sub(warm);
-    let part = Part { events, processor: after - before, took: busy - began };
+    let part =
+        Part { events, processor: rest.processor() - before, took: rest.done(before) - began };
     let mut figures = sum_up(kept, usage, part, peak);
     let lost = (warm + sent).saturating_sub(kept.events);
     let bytes = text.bytes().len() as f64 / text.messages() as f64;

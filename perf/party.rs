@@ -29,7 +29,6 @@ pub(crate) enum Program {
     SyslogNg,
     /// The lines of the source in its properties.
     Flume(&'static str),
-    Collector,
 }
 
 /// What a configuration has to know of a run.
@@ -74,7 +73,6 @@ impl Party {
             Program::Rsyslog => "FLUMEN_RSYSLOGD",
             Program::SyslogNg => "FLUMEN_SYSLOG_NG",
             Program::Flume(_) => "FLUMEN_FLUME",
-            Program::Collector => "FLUMEN_COLLECTOR",
         };
         env::var_os(variable).is_none().then_some(variable)
     }
@@ -120,12 +118,6 @@ impl Party {
                 let mut command = Command::new(path("FLUMEN_FLUME")?);
                 command.args(["--name", "perf", "--no-reload-conf", "--conf-file"]);
                 command.arg(write(place, "flume.properties", &text)?);
-                command
-            }
-            Program::Collector => {
-                let text = fill(place, include_str!("peers/collector.yaml"));
-                let mut command = Command::new(path("FLUMEN_COLLECTOR")?);
-                command.arg("--config").arg(write(place, "collector.yaml", &text)?);
                 command
             }
         };

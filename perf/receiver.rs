@@ -51,6 +51,26 @@ pub(crate) struct Usage {
     pub(crate) system: Duration,
 }
 
+/// How a receiver came to rest: processor time at moments, the first when that was asked for.
+pub(crate) struct Rest {
+    samples: Vec<(Instant, Duration)>,
+}
+
+impl Rest {
+    /// Processor time at rest.
+    pub(crate) fn processor(&self) -> Duration {
+        self.samples.iter().map(|sample| sample.1).max().unwrap_or_default()
+    }
+
+    /// When all but a hundredth of the work since `before` was done. The very last of it may be a
+    /// timer's: a last small block a second later, a sync.
+    pub(crate) fn done(&self, before: Duration) -> Instant {
+        let enough = before + self.processor().saturating_sub(before).mul_f64(0.99);
+        let found = self.samples.iter().find(|sample| sample.1 >= enough);
+        found.expect("the last sample is at rest").0
+    }
+}
+
 impl Receiver {
     /// Starts the command, its output going to files in `dir`.
     pub(crate) fn start(command: &mut Command, dir: &Path) -> io::Result<Self> {
@@ -113,23 +133,25 @@ impl Receiver {
         Ok(false)
     }
 
-    /// Waits until it has nothing more to do; returns when it last did something.
-    pub(crate) fn settle(&self) -> io::Result<Instant> {
+    /// Waits until it has nothing more to do.
+    pub(crate) fn settle(&self) -> io::Result<Rest> {
         let began = Instant::now();
-        let (mut busy, mut before) = (began, self.processor()?);
+        let mut samples = vec![(began, self.processor()?)];
+        let mut busy = began;
         loop {
             sleep(POLL);
-            if is_over(self.id)? {
-                return Ok(Instant::now());
-            }
             let (now, used) = (Instant::now(), self.processor()?);
             // A tenth of a core: timers that tick are no work.
-            if used - before.min(used) > POLL / 10 || self.is_running()? {
+            let step = used.saturating_sub(samples[samples.len() - 1].1);
+            samples.push((now, used));
+            if is_over(self.id)? {
+                return Ok(Rest { samples });
+            }
+            if step > POLL / 10 || self.is_running()? {
                 busy = now;
             }
-            before = used;
             if now - busy > QUIET {
-                return Ok(busy);
+                return Ok(Rest { samples });
             }
             if now - began > REST_MAX {
                 return Err(self.error("it never comes to rest"));
