@@ -6,7 +6,7 @@
 //! others and may allocate.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,13 +143,37 @@ fn a_batch_into_a_file_allocates_nothing() {
     }
 }
 
+/// Datagrams from several addresses of this machine, a file for each. Blocks come and go; the keys
+/// and what was rendered for them stay.
 #[test]
 fn a_batch_into_a_file_of_its_peer_allocates_nothing() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let path = dir.path().join("%{peer}.log");
-    let sink = format!("type = 'file'\npath = '{}'\ncodec = 'zstd'", path.display());
-    let spent = Line::build(&generated(&sink), SINKS).measure(|| {});
-    nothing("a file a peer", spent);
+    const PEERS: u8 = 8;
+    for path in ["%{peer}.log", "%Y-%m-%d/%{peer}"] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join(path);
+        let sink = format!(
+            "type = 'file'\npath = '{}'\ncodec = 'zstd'\nblock = {{ age = '50ms' }}",
+            path.display()
+        );
+        let text = listening("udp", "udp://127.0.0.1:0").replace("type = 'null'", &sink);
+        let mut line = Line::build(&text, SINKS);
+        let peers: Vec<UdpSocket> = (1..=PEERS)
+            .map(|last| {
+                let peer = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, last), 0));
+                let peer = peer.expect("all of 127/8 is this machine");
+                peer.connect(line.address()).expect("an address");
+                peer
+            })
+            .collect();
+        let spent = line.measure(|| {
+            for peer in peers.iter().cycle().take(64) {
+                peer.send(&[b'x'; 1000]).expect("sent");
+            }
+        });
+        nothing("a file a peer", spent);
+        // What is left: a file's list of its blocks doubles now and then.
+        assert!(spent.exempted <= 6 * u64::from(PEERS), "{spent:?}");
+    }
 }
 
 /// A listener of this source into nothing.

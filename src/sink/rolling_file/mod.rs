@@ -10,11 +10,13 @@
 //! With a path that depends on the event (`%{peer}`) each thread owns its files instead (`keyed`).
 
 mod address;
+mod arena;
 mod assembler;
 mod block;
 mod clerk;
 mod keyed;
 mod lane;
+mod open_blocks;
 mod options;
 mod ordered;
 mod path;
@@ -24,7 +26,6 @@ mod tests;
 mod window;
 mod writer;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,13 +38,13 @@ use crate::runtime::helper::{Desk, Helper};
 use crate::runtime::parker::Parker;
 use crate::storage::recovery::{Mode, Outcome, recover};
 use crate::storage::{DurableNames, Numbers};
-use crate::time::Mono;
 
 use super::{BuildError, Built, SinkContext, SinkPlan};
 use assembler::{Assembler, Sizes};
 use block::{Press, container_of};
 use clerk::{Answer, Clerk, Question};
-use keyed::{DEALT_MAX, Dealer, Keyed, OpenBlocks, Seats};
+use keyed::{DEALT_MAX, Dealer, Keyed, Seats};
+use open_blocks::{Bounds, KEY_BYTES, OpenBlocks};
 use options::Options;
 use ordered::{Ordered, Shared};
 use window::Window;
@@ -58,6 +59,10 @@ const ENTRIES_EXPECTED: usize = 8192;
 /// Keyed: raw bytes of one key's block, and of all open blocks of a thread.
 const KEY_BLOCK_BYTES: usize = 64 << 10;
 const KEY_BUDGET_BYTES: usize = 16 << 20;
+const _: () = assert!(KEY_BUDGET_BYTES >= 8 * limits::EVENT_BYTES_MAX, "any event, as JSON too");
+/// Keyed: keys that all threads together remember, each with its path; more cost a rendering and
+/// two allocations when they come back.
+const KEYS_MAX: usize = 16 << 10;
 /// Keyed: finished blocks of one thread that wait for their file.
 const KEY_BUFFERS: usize = 8;
 
@@ -181,7 +186,6 @@ impl Options {
         let hands = (0..self.threads).map(|_| Ring::new(DEALT_MAX)).collect();
         let channel = Arc::clone(&context.channel);
         let dealer = Arc::new(Dealer { channel, hands, lock: Mutex::new(()) });
-        let slice = self.template.slice().map(|slice| slice.min(Duration::from_secs(900)));
         let mut clerks = Vec::new();
         let mut workers = Vec::new();
         for thread in 0..self.threads {
@@ -196,21 +200,17 @@ impl Options {
                 buffers: buffers.bell().join(parker.waker()),
                 clerk: desk.answers().bell().join(parker.waker()),
             };
-            let open = OpenBlocks {
-                slice_ns: slice.and_then(|slice| i64::try_from(slice.as_nanos()).ok()),
-                by_key: HashMap::default(),
-                spare: Vec::new(),
-                bytes: 0,
-                budget_bytes: KEY_BUDGET_BYTES,
+            let bounds = Bounds {
+                bytes: KEY_BUDGET_BYTES,
                 block_bytes: sizes.block,
+                event_bytes: self.encoder().bound(context.event_bytes_max),
+                keys: KEYS_MAX / self.threads,
                 patience: self.patience(),
-                due: Mono::MAX,
             };
             workers.push(Box::new(Keyed {
                 name: format!("sink.{}.{thread}", context.name),
                 thread,
                 dealer: Arc::clone(&dealer),
-                template: Arc::clone(&self.template),
                 encoder: self.encoder(),
                 press,
                 writer: self.writer(context, thread, desk, &buffers),
@@ -218,7 +218,8 @@ impl Options {
                 counters: Arc::clone(&context.counters[thread]),
                 parker,
                 seats,
-                open,
+                open: OpenBlocks::new(Arc::clone(&self.template), bounds),
+                raw: Vec::with_capacity(sizes.raw),
                 current: None,
                 closing: false,
             }) as Box<dyn Worker>);
@@ -267,8 +268,10 @@ impl SinkPlan for Options {
             vec![line(format!("{} contexts × {threads} threads", self.codec), context * threads)];
         if self.keyed() {
             let block = press.bound(sizes.raw);
-            lines
-                .push(line(format!("open blocks × {threads} threads"), KEY_BUDGET_BYTES * threads));
+            // A budget of chunks, and an event and a block on their way in and out.
+            let open = KEY_BUDGET_BYTES + sizes.raw + self.encoder().bound(event_bytes_max);
+            lines.push(line(format!("open blocks × {threads} threads"), open * threads));
+            lines.push(line(format!("keys remembered × {KEYS_MAX}"), KEY_BYTES * KEYS_MAX));
             let what = format!("finished blocks × {}", KEY_BUFFERS * threads);
             lines.push(line(what, block * KEY_BUFFERS * threads));
         } else {

@@ -1,0 +1,436 @@
+//! The open blocks of one thread of the keyed sink, and the keys it has met.
+//!
+//! A key keeps its slot, with the path rendered once, when its block goes: the next block of the
+//! key finds both. Keys without an open block are forgotten when room for another is needed, the
+//! one whose block went first before the others. So in steady state nothing is allocated, and
+//! memory is bounded by chunks and slots, however many keys come.
+//!
+//! Nothing here looks at all blocks: the largest is found by lists of blocks with equally many
+//! chunks, the oldest by a heap.
+
+use std::cmp::Reverse;
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::BuildHasherDefault;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::arena::{Arena, Chain};
+use super::block::{Contents, Place};
+use super::path::Template;
+use crate::codec::encoders::Encoder;
+use crate::event::Event;
+use crate::memory::gate::exempt;
+use crate::time::{Mono, Now, Wall};
+
+/// What a key costs: its slot, its place in table and heap, and a path of some 100 bytes.
+pub(super) const KEY_BYTES: usize = 512;
+
+/// Lists: keys without a block, then blocks by their chunks; the last has all that are larger.
+const LISTS: usize = 66;
+const NONE: u32 = u32::MAX;
+
+/// No random seed: in simulation a run repeats byte for byte.
+type FixedState = BuildHasherDefault<DefaultHasher>;
+
+/// What is decided at build.
+pub(super) struct Bounds {
+    /// Of all open blocks.
+    pub(super) bytes: usize,
+    /// Of one block, before compression.
+    pub(super) block_bytes: usize,
+    /// Of one encoded event.
+    pub(super) event_bytes: usize,
+    pub(super) keys: usize,
+    /// How long an event may wait in its block.
+    pub(super) patience: Duration,
+}
+
+pub(super) struct OpenBlocks {
+    template: Arc<Template>,
+    slice_ns: Option<i64>,
+    bounds: Bounds,
+    by_key: HashMap<Key, u32, FixedState>,
+    slots: Vec<Slot>,
+    lists: [List; LISTS],
+    /// Blocks by age, and some that are gone: those whose turn is not their slot's any more.
+    ages: BinaryHeap<Reverse<(Mono, u32, u32)>>,
+    arena: Arena,
+    /// One event, encoded.
+    encoded: Vec<u8>,
+    open: usize,
+    due: Mono,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) slice: i64,
+    pub(super) peer: Option<IpAddr>,
+}
+
+/// What becomes of an event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Put {
+    Done,
+    /// This block must go first.
+    After(u32),
+}
+
+struct Slot {
+    key: Key,
+    place: Place,
+    chain: Chain,
+    events: u32,
+    event_bytes: u64,
+    time_min: Wall,
+    time_max: Wall,
+    /// Counts the blocks of this slot.
+    turn: u32,
+    list: u8,
+    before: u32,
+    after: u32,
+}
+
+#[derive(Clone, Copy)]
+struct List {
+    first: u32,
+    last: u32,
+}
+
+impl OpenBlocks {
+    pub(super) fn new(template: Arc<Template>, bounds: Bounds) -> Self {
+        let slice = template.slice().map(|slice| slice.min(Duration::from_secs(900)));
+        Self {
+            template,
+            slice_ns: slice.and_then(|slice| i64::try_from(slice.as_nanos()).ok()),
+            // Twice: then a table full of graves is swept in place and never grows.
+            by_key: HashMap::with_capacity_and_hasher(2 * bounds.keys, FixedState::default()),
+            slots: Vec::with_capacity(bounds.keys),
+            lists: [List { first: NONE, last: NONE }; LISTS],
+            ages: BinaryHeap::with_capacity(2 * bounds.keys),
+            arena: Arena::new(bounds.bytes),
+            encoded: Vec::with_capacity(bounds.event_bytes),
+            bounds,
+            open: 0,
+            due: Mono::MAX,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open == 0
+    }
+
+    /// When the oldest block is due, or earlier.
+    pub(super) fn due(&self) -> Mono {
+        self.due
+    }
+
+    /// Takes an event that came with a batch begun at `first_at`, unless a block must go first: its
+    /// own is full, or the largest because there is no room for more.
+    pub(super) fn put(
+        &mut self,
+        peer: Option<IpAddr>,
+        event: &Event<'_>,
+        first_at: Mono,
+        encoder: &dyn Encoder,
+    ) -> Put {
+        let slice = self.slice_ns.map_or(0, |ns| event.at.0.div_euclid(ns));
+        let key = Key { slice, peer };
+        let known = self.by_key.get(&key).copied();
+        self.encoded.clear();
+        encoder.encode_event(event, &mut self.encoded);
+        if let Some(full) = self.in_the_way(known) {
+            return Put::After(full);
+        }
+        let id = known.unwrap_or_else(|| exempt(|| self.meet(key, event.at)));
+        let opened = self.slots[id as usize].chain.is_empty();
+        if opened {
+            self.open(id, first_at);
+        }
+        let slot = &mut self.slots[id as usize];
+        let chunks = slot.chain.chunks;
+        self.arena.append(&mut slot.chain, &self.encoded);
+        slot.events += 1;
+        slot.event_bytes += event.bytes.len() as u64;
+        slot.time_min = slot.time_min.min(event.at);
+        slot.time_max = slot.time_max.max(event.at);
+        if slot.chain.chunks != chunks {
+            self.move_to_its_list(id);
+        }
+        Put::Done
+    }
+
+    /// A block that is due; any, with `all`.
+    pub(super) fn first_due(&mut self, now: Now, all: bool) -> Option<u32> {
+        while let Some(Reverse((first_at, id, turn))) = self.ages.peek().copied() {
+            if self.slots[id as usize].turn != turn {
+                self.ages.pop();
+                continue;
+            }
+            self.due = first_at.after(self.bounds.patience);
+            return (all || self.due <= now.mono).then_some(id);
+        }
+        self.due = Mono::MAX;
+        None
+    }
+
+    /// Moves a block's bytes behind `raw`; its key stays.
+    pub(super) fn take(&mut self, id: u32, raw: &mut Vec<u8>) -> Contents {
+        let slot = &mut self.slots[id as usize];
+        self.arena.take(&mut slot.chain, raw);
+        slot.turn = slot.turn.wrapping_add(1);
+        self.open -= 1;
+        let contents = Contents {
+            place: slot.place.clone(),
+            events: slot.events,
+            event_bytes: slot.event_bytes,
+            time_min: slot.time_min,
+            time_max: slot.time_max,
+            slips: Vec::new(),
+        };
+        self.move_to_its_list(id);
+        contents
+    }
+
+    /// The block that must go before the encoded event can be put.
+    fn in_the_way(&self, known: Option<u32>) -> Option<u32> {
+        let bytes = self.encoded.len();
+        let chain = known.map_or(&Chain::EMPTY, |id| &self.slots[id as usize].chain);
+        if !chain.is_empty() && chain.bytes + bytes > self.bounds.block_bytes {
+            return known;
+        }
+        let has_slot =
+            known.is_some() || self.slots.len() < self.bounds.keys || self.lists[0].first != NONE;
+        if has_slot && self.arena.fits(chain, bytes) {
+            return None;
+        }
+        let largest = self.lists[1..].iter().rev().find(|list| list.first != NONE);
+        Some(largest.expect("without open blocks an event fits").first)
+    }
+
+    /// A slot for a key seen for the first time, or for the first time in a long while.
+    fn meet(&mut self, key: Key, at: Wall) -> u32 {
+        let place = Place {
+            stem: Arc::from(self.template.render(at, key.peer)),
+            until: self.slice_ns.map(|ns| Wall((key.slice + 1).saturating_mul(ns))),
+        };
+        let id = if self.slots.len() < self.bounds.keys {
+            self.slots.push(Slot::new(key, place));
+            let id = (self.slots.len() - 1) as u32;
+            self.link(id, 0);
+            id
+        } else {
+            let id = self.lists[0].first;
+            let slot = &mut self.slots[id as usize];
+            self.by_key.remove(&slot.key);
+            (slot.key, slot.place) = (key, place);
+            id
+        };
+        self.by_key.insert(key, id);
+        id
+    }
+
+    fn open(&mut self, id: u32, first_at: Mono) {
+        let slot = &mut self.slots[id as usize];
+        (slot.events, slot.event_bytes) = (0, 0);
+        (slot.time_min, slot.time_max) = (Wall::MAX, Wall::MIN);
+        let turn = slot.turn;
+        if self.ages.len() == 2 * self.bounds.keys {
+            let slots = &self.slots;
+            self.ages.retain(|Reverse((_, id, turn))| slots[*id as usize].turn == *turn);
+        }
+        self.ages.push(Reverse((first_at, id, turn)));
+        self.open += 1;
+        self.due = self.due.min(first_at.after(self.bounds.patience));
+    }
+
+    // ── lists ──
+
+    fn move_to_its_list(&mut self, id: u32) {
+        let slot = &self.slots[id as usize];
+        let list = slot.chain.chunks.min(LISTS - 1);
+        if list != usize::from(slot.list) {
+            self.unlink(id);
+            self.link(id, list);
+        }
+    }
+
+    fn link(&mut self, id: u32, list: usize) {
+        let last = std::mem::replace(&mut self.lists[list].last, id);
+        let slot = &mut self.slots[id as usize];
+        (slot.before, slot.after, slot.list) = (last, NONE, list as u8);
+        match last {
+            NONE => self.lists[list].first = id,
+            last => self.slots[last as usize].after = id,
+        }
+    }
+
+    fn unlink(&mut self, id: u32) {
+        let Slot { before, after, list, .. } = self.slots[id as usize];
+        let list = &mut self.lists[usize::from(list)];
+        match before {
+            NONE => list.first = after,
+            before => self.slots[before as usize].after = after,
+        }
+        match after {
+            NONE => list.last = before,
+            after => self.slots[after as usize].before = before,
+        }
+    }
+}
+
+impl Slot {
+    fn new(key: Key, place: Place) -> Self {
+        Self {
+            key,
+            place,
+            chain: Chain::EMPTY,
+            events: 0,
+            event_bytes: 0,
+            time_min: Wall::MAX,
+            time_max: Wall::MIN,
+            turn: 0,
+            list: 0,
+            before: NONE,
+            after: NONE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::Ipv4Addr;
+
+    use jiff::tz::TimeZone;
+
+    use super::super::arena::CHUNK_BYTES;
+    use super::*;
+    use crate::codec::encoders::Raw;
+    use crate::event::{Marks, Origin};
+
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    fn blocks(path: &str, bytes: usize, keys: usize) -> OpenBlocks {
+        let template = Arc::new(Template::parse(path, TimeZone::UTC).unwrap());
+        let (block_bytes, event_bytes) = (64 << 10, 4 << 10);
+        let bounds = Bounds { bytes, block_bytes, event_bytes, keys, patience: PATIENCE };
+        OpenBlocks::new(template, bounds)
+    }
+
+    fn peer(number: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(0x0A00_0000 + number))
+    }
+
+    fn put(open: &mut OpenBlocks, number: u32, text: &str, first_at: u64) -> Put {
+        let event = Event {
+            bytes: text.as_bytes(),
+            at: Wall(0),
+            origin: Origin::LOCAL,
+            pri: None,
+            marks: Marks::NONE,
+        };
+        open.put(Some(peer(number)), &event, Mono(first_at), &Raw::default())
+    }
+
+    fn take(open: &mut OpenBlocks, id: u32) -> (String, String) {
+        let mut raw = Vec::new();
+        let contents = open.take(id, &mut raw);
+        assert_eq!(contents.events as usize, raw.iter().filter(|byte| **byte == b'\n').count());
+        let path = contents.place.stem.display().to_string();
+        (path, String::from_utf8(raw).unwrap())
+    }
+
+    /// Whatever goes first and whoever is forgotten: each key's events come out in order, once.
+    #[test]
+    fn every_event_comes_out_once_in_order_and_under_its_path() {
+        for (chunks, keys) in [(12, 7), (40, 3), (5, 40), (64, 64)] {
+            let mut open = blocks("/l/%{peer}", chunks * CHUNK_BYTES, keys);
+            let (mut expected, mut found) = (BTreeMap::new(), BTreeMap::new());
+            let mut random = 1_u64;
+            for number in 0..4000_u32 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let who = (random >> 40) as u32 % 40;
+                let text = format!("{number} {}", "x".repeat((random >> 50) as usize % 300));
+                while let Put::After(id) = put(&mut open, who, &text, u64::from(number)) {
+                    let largest = open.slots.iter().map(|slot| slot.chain.chunks).max();
+                    assert_eq!(Some(open.slots[id as usize].chain.chunks), largest);
+                    let (path, text) = take(&mut open, id);
+                    *found.entry(path).or_insert_with(String::new) += &text;
+                }
+                let path = format!("/l/{}", peer(who));
+                *expected.entry(path).or_insert_with(String::new) += &format!("{text}\n");
+                assert!(open.slots.len() <= keys && open.by_key.len() == open.slots.len());
+            }
+            while let Some(id) = open.first_due(Now::default(), true) {
+                let (path, text) = take(&mut open, id);
+                *found.entry(path).or_insert_with(String::new) += &text;
+            }
+            assert!(open.is_empty() && open.due() == Mono::MAX);
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn a_full_block_goes_and_nothing_else() {
+        let mut open = blocks("/l/%{peer}", 1 << 20, 10);
+        let text = "x".repeat(1023);
+        for _ in 0..64 {
+            assert_eq!(put(&mut open, 1, &text, 0), Put::Done);
+        }
+        assert_eq!(put(&mut open, 2, &text, 0), Put::Done);
+        assert_eq!(put(&mut open, 1, &text, 0), Put::After(0));
+        assert_eq!(take(&mut open, 0).1.len(), 64 << 10);
+        assert_eq!(put(&mut open, 1, &text, 0), Put::Done);
+    }
+
+    /// Several sources: a later batch may have been begun earlier.
+    #[test]
+    fn the_oldest_goes_first_and_not_before_its_time() {
+        let mut open = blocks("/l/%{peer}", 1 << 20, 10);
+        let began = [30, 10, 20];
+        for (number, at) in (0..).zip(began) {
+            put(&mut open, number, "one", at);
+            put(&mut open, number, "two", at + 100);
+        }
+        let at = |nanos| Now { mono: Mono(nanos).after(PATIENCE), wall: Wall(0) };
+        assert_eq!(open.due(), at(10).mono);
+        assert_eq!(open.first_due(at(9), false), None);
+        for (id, at_least) in [(1, 10), (2, 20), (0, 30)] {
+            assert_eq!(open.first_due(at(at_least - 1), false), None);
+            assert_eq!(open.first_due(at(at_least), false), Some(id));
+            assert_eq!(take(&mut open, id).1, "one\ntwo\n");
+        }
+        assert_eq!(open.first_due(at(1000), true), None);
+    }
+
+    /// The place is rendered at first sight, and again only after its key had to make room.
+    #[test]
+    fn a_place_is_rendered_once_while_it_is_remembered() {
+        let mut open = blocks("/l/%{peer}/%H", 1 << 20, 2);
+        let mut stem = |number| {
+            assert_eq!(put(&mut open, number, "x", 0), Put::Done);
+            let id = open.first_due(Now::default(), true).unwrap();
+            open.take(id, &mut Vec::new()).place.stem
+        };
+        let first = stem(1);
+        assert!(Arc::ptr_eq(&first, &stem(1)));
+        stem(2);
+        assert!(Arc::ptr_eq(&first, &stem(1)));
+        // Two are remembered: the third takes the place of the second.
+        let third = stem(3);
+        assert!(Arc::ptr_eq(&first, &stem(1)) && Arc::ptr_eq(&third, &stem(3)));
+        stem(2);
+        assert!(!Arc::ptr_eq(&first, &stem(1)), "forgotten, and rendered again");
+    }
+
+    #[test]
+    fn what_a_key_costs_is_within_what_the_memory_sum_says() {
+        let table = 4 * (size_of::<(Key, u32)>() + 1);
+        let heap = 2 * size_of::<(Mono, u32, u32)>();
+        let path = 2 * size_of::<usize>() + 100;
+        let bytes = size_of::<Slot>() + table + heap + path;
+        assert!(bytes <= KEY_BYTES, "{bytes}");
+    }
+}
