@@ -30,7 +30,7 @@ static ALLOCATOR: Gated<std::alloc::System> = Gated(std::alloc::System);
 const WARM_UP_BATCHES: u64 = 200;
 const BATCHES: u64 = 1000;
 /// Small batches: a thousand of them are soon written.
-const PAGE_BYTES: usize = 64 << 10;
+const PAGE_BYTES: usize = 128 << 10;
 
 /// An agent stepped by hand.
 struct Line {
