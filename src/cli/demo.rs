@@ -227,7 +227,7 @@ fn report(run: &Run, passed: bool, kept: Option<&Path>) -> String {
     let stored: u64 = run.agent.snapshot.sinks.iter().map(|sink| sink.stored_bytes).sum();
     let mut text = format!(
         "sent     {} events in {seconds:.1} s ({}/s): {} over TCP, {} over UDP\n\
-         found    {} in {} files, {} duplicated, {} corrupted, {} out of order\n\
+         found    {} in {} {}, {} duplicated, {} corrupted, {} out of order\n\
          lost     {} over TCP, {} over UDP; the ledger counted {}\n\
          stored   {:.1} MB, {}\n",
         grouped(manifest.sent()),
@@ -236,6 +236,7 @@ fn report(run: &Run, passed: bool, kept: Option<&Path>) -> String {
         grouped(over(udp)),
         grouped(verdict.found),
         verdict.files,
+        if verdict.files == 1 { "file" } else { "files" },
         verdict.duplicated,
         verdict.corrupted,
         verdict.reordered,

@@ -171,6 +171,7 @@ fn a_port_in_use_is_said() {
         assert_eq!(code, Some(2), "{text}");
         assert!(text.contains(address.as_str()), "{text}");
         assert!(text.contains("in use") && !text.contains("is ready"), "{text}");
+        assert!(["ss -", "another"].iter().any(|remedy| text.contains(remedy)), "{text}");
         assert!(paths(dir.path(), ".open").is_empty(), "it left a file behind");
     }
 }

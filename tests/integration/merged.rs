@@ -75,6 +75,43 @@ fn the_same_without_merging() {
     check(false);
 }
 
+/// Many senders whose datagrams are merged at the same time, over two sockets of the agent: each
+/// datagram once, and in the order of its sender.
+#[test]
+fn merged_datagrams_of_many_senders() {
+    const ROUNDS: usize = 20;
+    const RUN: usize = 64;
+    let plain = SYSLOG_TO_FILE
+        .replace(r#""zstd""#, r#""none""#)
+        .replace("[sources.net]", "[sources.net]\ngro = true\nthreads = 2");
+    let agent = Agent::start(&plain);
+    let senders: Vec<UdpSocket> = (0..8).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+    let text = |sender: usize, number: usize| format!("<13>{sender} {number:06} of a flow");
+    for sender in &senders {
+        sender.connect(agent.udp("net")).unwrap();
+        let bytes = text(0, 0).len() as u16;
+        udp_send::set_segment_bytes(sender.as_fd(), bytes).unwrap();
+    }
+    for round in 0..ROUNDS {
+        for (index, sender) in senders.iter().enumerate() {
+            let numbers = round * RUN..(round + 1) * RUN;
+            let run: String = numbers.map(|number| text(index, number)).collect();
+            sender.send(run.as_bytes()).unwrap();
+        }
+        agent.wait_for(((round + 1) * RUN * senders.len()) as u64);
+    }
+    let ledger = agent.ledger();
+    assert_eq!(ledger["lost_events"], 0);
+    let lines = agent.stop().well().lines("out.log");
+    let mut next = vec![0; senders.len()];
+    for line in &lines {
+        let sender: usize = line[4..5].parse().unwrap();
+        assert_eq!(*line, text(sender, next[sender]));
+        next[sender] += 1;
+    }
+    assert_eq!(next, vec![ROUNDS * RUN; senders.len()]);
+}
+
 /// A datagram in the smallest pieces, from little memory: pages are as small as they may be, and
 /// the longest still fits one.
 #[test]

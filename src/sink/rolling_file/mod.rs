@@ -284,6 +284,8 @@ impl SinkPlan for Options {
             ));
             lines.push(line("block index".to_owned(), 48 * ENTRIES_EXPECTED));
         }
+        // A codec that does nothing has no contexts to show.
+        lines.retain(|line| line.bytes > 0);
         lines
     }
 
