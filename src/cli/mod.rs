@@ -10,6 +10,7 @@ mod check;
 mod demo;
 pub mod inspect;
 mod output;
+pub mod parse;
 pub mod repair;
 mod run;
 
@@ -36,6 +37,7 @@ enum Command {
     Audit(audit::AuditArgs),
     Cat(cat::CatArgs),
     Inspect(inspect::InspectArgs),
+    Parse(parse::ParseArgs),
     Repair(repair::RepairArgs),
 }
 
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => audit::run(args),
         Command::Cat(args) => cat::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Parse(args) => parse::run(args),
         Command::Repair(args) => repair::run(args),
     }
 }

@@ -1,7 +1,9 @@
 //! What a syslog message says: pure functions over bytes, no I/O and no allocation a message.
 //!
 //! - [`compose`]: realistic varied messages for the generator source and the load generator;
+//! - [`parse`]: a message taken apart into its fields;
 //! - [`stamp`]: the mark in a composed message by which an archive can be audited.
 
 pub mod compose;
+pub mod parse;
 pub mod stamp;
