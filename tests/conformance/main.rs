@@ -1,3 +1,6 @@
-//! What the outside was promised: configurations and what is said about them.
+//! What the outside was promised: configurations and what is said about them, messages
+//! and what they say.
 
 mod config;
+mod differential;
+mod syslog;

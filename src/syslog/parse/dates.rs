@@ -64,8 +64,13 @@ fn half_day(bytes: &[u8], at: usize, hour: u8) -> Option<u8> {
     }
 }
 
+/// Whether a word ends here: a colon does so only before a blank, or an IPv6 host had a year.
 fn ends_word(bytes: &[u8], at: usize) -> bool {
-    matches!(bytes.get(at), None | Some(b' ' | b'\t' | b':' | b';' | b','))
+    match bytes.get(at..) {
+        None | Some([] | [b' ' | b'\t' | b';' | b',', ..]) => true,
+        Some([b':', next @ ..]) => matches!(next, [] | [b' ', ..]),
+        Some(_) => false,
+    }
 }
 
 /// A zone: `Z` and `+02:00` right behind the seconds, `+0200`, `CEST`, `UTC+2`, `TZ-6` behind a
@@ -296,6 +301,8 @@ mod tests {
         assert_eq!(left("Oct 11 22:14:15 Z su: x"), " Z su: x");
         assert_eq!(left("Oct 11 22:14:15 2999 su: x"), " 2999 su: x");
         assert_eq!(left("Oct 11 22:14:15 20265 su: x"), " 20265 su: x");
+        assert_eq!(left("Oct 11 22:14:15 2001:db8::1 su: x"), " 2001:db8::1 su: x");
+        assert_eq!(left("Oct 11 22:14:15 2001:: su: x"), " 2001:: su: x");
         assert_eq!(left("Oct 11 22:14:15 -- MARK --"), " -- MARK --");
         assert_eq!(left("Oct 11 22:14:15 AEXT: %SYS-5-X: y"), ": %SYS-5-X: y");
         assert_eq!(left("Oct 11 22:14:15"), "");

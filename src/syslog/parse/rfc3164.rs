@@ -63,7 +63,12 @@ fn host<'a>(bytes: &'a [u8], start: usize, end: usize, wanted: Fields, message: 
     match bytes.get(end..) {
         Some([b' ', next, ..]) if *next > b' ' => tag(bytes, end + 1, true, message),
         // More blanks: only what is plainly a tag is one.
-        Some([b' ' | b'\t', ..]) => tag(bytes, scan::skip_blanks(bytes, end), false, message),
+        Some([b' ' | b'\t', ..]) => {
+            let start = scan::skip_blanks(bytes, end);
+            if start < bytes.len() {
+                tag(bytes, start, false, message);
+            }
+        }
         _ => {}
     }
 }
@@ -268,7 +273,7 @@ const SPACED_TAG_BYTES_MAX: usize = 48;
 /// `Service Control Manager[42]: …`: where the bracket opens, if nothing but names and blanks
 /// stand before it and a number with `]:` behind it.
 fn spaced_tag(bytes: &[u8], start: usize, word_end: usize) -> Option<usize> {
-    let window = &bytes[word_end..bytes.len().min(start + SPACED_TAG_BYTES_MAX)];
+    let window = bytes.get(word_end..bytes.len().min(start + SPACED_TAG_BYTES_MAX))?;
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b" -_.".contains(byte);
     let open = word_end + window.iter().position(|byte| !is_name(byte))?;
     let digits = scan::digits_end(bytes, open + 1);

@@ -40,7 +40,7 @@ pub(super) fn parse<'a>(
         message.message = Some(rest);
         return Ok(());
     }
-    if tagged(bytes, from, message) {
+    if is_telling_tag(bytes, from) && tagged(bytes, from, message) {
         return Ok(());
     }
     if snare(bytes, from, message).is_some() {
@@ -58,6 +58,12 @@ fn is_body(bytes: &[u8], from: usize) -> bool {
         && !rest.starts_with(b"<")
         && !rest.starts_with(b"\"")
         && !rest.starts_with(b"(")
+}
+
+/// A number and a colon are no tag where nothing else tells a header: a count, a broken time.
+fn is_telling_tag(bytes: &[u8], from: usize) -> bool {
+    let word = &bytes[from..scan::word_end(bytes, from)];
+    !word.first().is_some_and(u8::is_ascii_digit) || word.contains(&b'[')
 }
 
 /// Cisco's lead: a sequence number, an origin, a time with its mark or an uptime, a mnemonic.
