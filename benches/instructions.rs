@@ -21,6 +21,7 @@ use flumen::source::framing::{Rules, Stage, frame};
 use flumen::source::text::holds_control;
 use flumen::storage::block::crc32c;
 use flumen::syslog::compose::{Composer, Shape};
+use flumen::syslog::parse::{Expect, Fields, parse};
 use flumen::syslog::stamp::{self, Stamp};
 use flumen::time::Wall;
 use std::hint::black_box;
@@ -64,6 +65,8 @@ const WORKS: &[Work] = &[
     Work { name: "gzip", events: PAGE_EVENTS, build: || packing(Codec::Gzip) },
     Work { name: "compose", events: 1, build: composing },
     Work { name: "read_stamp", events: 1, build: reading_a_stamp },
+    Work { name: "parse_rfc3164", events: 1, build: || parsing(RFC3164) },
+    Work { name: "parse_rfc5424", events: 1, build: || parsing(RFC5424) },
 ];
 
 fn main() {
@@ -188,5 +191,15 @@ fn reading_a_stamp() -> Box<dyn FnMut()> {
     let length = composer.compose(stamp, &mut out);
     Box::new(move || {
         black_box(stamp::read(black_box(&out[..length])));
+    })
+}
+
+const RFC3164: &str = "<38>Oct 11 22:14:15 web-017 sshd[41231]: Accepted publickey for deploy";
+const RFC5424: &str = "<38>1 2026-10-11T22:14:15.003123Z web-017 sshd 41231 AUTH \
+    [origin@32473 ip=\"192.0.2.17\" port=\"50022\"][meta sequenceId=\"4711\"] Accepted";
+
+fn parsing(message: &'static str) -> Box<dyn FnMut()> {
+    Box::new(move || {
+        black_box(parse(black_box(message.as_bytes()), Expect::Auto, Fields::ALL));
     })
 }

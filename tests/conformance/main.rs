@@ -3,4 +3,5 @@
 
 mod config;
 mod differential;
+mod printed;
 mod syslog;

@@ -184,10 +184,12 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// Forgets what was found but the PRI.
     #[cold]
-    fn unparsed(bytes: &'a [u8], pri: Option<u8>, reason: Reason) -> Self {
-        let unparsed = Self::new(Format::Unparsed, pri);
-        Self { reason: Some(reason), message: Some(bytes), ..unparsed }
+    fn give_up(&mut self, bytes: &'a [u8], pri: Option<u8>, reason: Reason) {
+        *self = Self::new(Format::Unparsed, pri);
+        self.reason = Some(reason);
+        self.message = Some(bytes);
     }
 
     pub fn facility(&self) -> Option<u8> {
@@ -204,6 +206,24 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// Takes a message apart, as far as `wanted` goes.
 #[inline]
 pub fn parse(bytes: &[u8], expect: Expect, wanted: Fields) -> Message<'_> {
+    // One place from the start: a message is large to move.
+    let mut message = Message::new(Format::Rfc3164, None);
+    if let Err((pri, reason)) = fill(bytes, expect, wanted, &mut message) {
+        message.give_up(bytes, pri, reason);
+    }
+    message
+}
+
+/// What is left to say when nothing was found: the PRI, and why.
+type Failure = (Option<u8>, Reason);
+
+#[inline(always)]
+fn fill<'a>(
+    bytes: &'a [u8],
+    expect: Expect,
+    wanted: Fields,
+    message: &mut Message<'a>,
+) -> Result<(), Failure> {
     // A file's BOM in front of its first line, and blanks before the PRI, are no part of it.
     let start = match bytes.first() {
         Some(b'<') => 0,
@@ -211,48 +231,22 @@ pub fn parse(bytes: &[u8], expect: Expect, wanted: Fields) -> Message<'_> {
     };
     let (pri, plain, at) = match pri::lead(&bytes[start..]) {
         Lead::Pri { pri, plain, end } => (Some(pri), plain, start + end),
-        other => return headless(bytes, start, other, expect, wanted),
+        other => return headless(bytes, start, other, expect, wanted, message),
     };
-    let meant =
-        expect == Expect::Rfc5424 || (expect == Expect::Auto && rfc5424::is_meant(bytes, at));
-    if !meant {
-        return rfc3164_or_unparsed(bytes, at, pri, Reason::NoHeader, wanted);
-    }
+    message.pri = pri;
+    let rigour = match expect {
+        Expect::Rfc5424 => Rigour::Exact,
+        Expect::Auto if rfc5424::is_meant(bytes, at) => Rigour::Loose,
+        _ => {
+            let found = rfc3164::parse(bytes, at, true, wanted, message);
+            return found.map_err(|reason| (pri, reason));
+        }
+    };
     if !plain {
-        return Message::unparsed(bytes, None, Reason::Pri);
+        return Err((None, Reason::Pri));
     }
-    rfc5424_or_unparsed(bytes, at, pri, expect, wanted)
-}
-
-#[inline(always)]
-fn rfc3164_or_unparsed(
-    bytes: &[u8],
-    at: usize,
-    pri: Option<u8>,
-    reason: Reason,
-    wanted: Fields,
-) -> Message<'_> {
-    let mut message = Message::new(Format::Rfc3164, pri);
-    match rfc3164::parse(bytes, at, pri.is_some(), wanted, &mut message) {
-        Ok(()) => message,
-        Err(_) => Message::unparsed(bytes, pri, reason),
-    }
-}
-
-#[inline(always)]
-fn rfc5424_or_unparsed(
-    bytes: &[u8],
-    at: usize,
-    pri: Option<u8>,
-    expect: Expect,
-    wanted: Fields,
-) -> Message<'_> {
-    let rigour = if expect == Expect::Rfc5424 { Rigour::Exact } else { Rigour::Loose };
-    let mut message = Message::new(Format::Rfc5424, pri);
-    match rfc5424::parse(bytes, at, rigour, wanted, &mut message) {
-        Ok(()) => message,
-        Err(reason) => Message::unparsed(bytes, pri, reason),
-    }
+    message.format = Format::Rfc5424;
+    rfc5424::parse(bytes, at, rigour, wanted, message).map_err(|reason| (pri, reason))
 }
 
 #[cold]
@@ -269,21 +263,25 @@ fn headless<'a>(
     lead: Lead,
     expect: Expect,
     wanted: Fields,
-) -> Message<'a> {
+    message: &mut Message<'a>,
+) -> Result<(), Failure> {
     let (at, reason) = match lead {
         Lead::Broken { end: Some(end) } => (start + end, Reason::Pri),
-        Lead::Broken { end: None } => return Message::unparsed(bytes, None, Reason::Pri),
-        _ if start == bytes.len() => return Message::unparsed(bytes, None, Reason::Empty),
+        Lead::Broken { end: None } => return Err((None, Reason::Pri)),
+        _ if start == bytes.len() => return Err((None, Reason::Empty)),
         _ => (start, Reason::NoHeader),
     };
     if expect == Expect::Rfc5424 {
-        return Message::unparsed(bytes, None, Reason::Pri);
+        return Err((None, Reason::Pri));
     }
     if expect == Expect::Auto && rfc5424::is_meant(bytes, at) {
-        let found = rfc5424_or_unparsed(bytes, at, None, expect, wanted);
-        if found.time.is_some() {
-            return found;
+        message.format = Format::Rfc5424;
+        let wanted = wanted.union(Fields::TIME);
+        let found = rfc5424::parse(bytes, at, Rigour::Loose, wanted, message);
+        if message.time.is_some() {
+            return found.map_err(|reason| (None, reason));
         }
+        *message = Message::new(Format::Rfc3164, None);
     }
-    rfc3164_or_unparsed(bytes, at, None, reason, wanted)
+    rfc3164::parse(bytes, at, false, wanted, message).map_err(|_| (None, reason))
 }

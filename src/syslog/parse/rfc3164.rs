@@ -19,6 +19,9 @@ pub(super) fn parse<'a>(
     wanted: Fields,
     message: &mut Message<'a>,
 ) -> Result<(), Reason> {
+    if has_pri && !wanted.beyond(Fields::PRI) {
+        return Ok(());
+    }
     let at = if bytes.get(from) == Some(&b' ') { scan::skip_blanks(bytes, from) } else { from };
     let usual = time::bsd(bytes, at).filter(|_| bytes.get(at + 15) == Some(&b' '));
     let found = match usual {
@@ -103,13 +106,13 @@ fn odd_host<'a>(
         let host_start = start + 7 + FORWARDED.len();
         let host_end = scan::tag_end(bytes, host_start);
         let colon = usize::from(bytes.get(host_end) == Some(&b':'));
-        message.hostname = Some(&bytes[host_start..host_end]);
+        message.hostname = (host_end > host_start).then(|| &bytes[host_start..host_end]);
         return tag(bytes, scan::skip_blanks(bytes, host_end + colon), true, message);
     }
     if word == b":" {
         return text(bytes, word_end, message);
     }
-    if is_text(bytes, start) || is_phrase(bytes, start, word_end) {
+    if word.is_empty() || is_text(bytes, start) || is_phrase(bytes, start, word_end) {
         message.message = Some(&bytes[start..]);
         return;
     }

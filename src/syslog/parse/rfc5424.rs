@@ -18,6 +18,9 @@ const MSG_ID_BYTES_MAX: usize = 32;
 /// Whether what follows a PRI is meant to be RFC 5424: a version, then `-` or a date.
 #[inline(always)]
 pub(super) fn is_meant(bytes: &[u8], at: usize) -> bool {
+    if let Some([b'1', b' ', b'1' | b'2', _, _, _, b'-', ..]) = bytes.get(at..) {
+        return true;
+    }
     let Some((_, end)) = scan::number(bytes, at, 3) else { return false };
     match bytes.get(end..) {
         Some([b' ', b'-', b' ', ..]) => true,
@@ -83,6 +86,9 @@ pub(super) fn parse<'a>(
 /// 1 to 999, and the place behind its blank.
 #[inline(always)]
 fn version(bytes: &[u8], from: usize) -> Result<(u16, usize), Reason> {
+    if let Some([b'1', b' ', ..]) = bytes.get(from..) {
+        return Ok((1, from + 2));
+    }
     match scan::number(bytes, from, 3) {
         Some((version, end)) if bytes[from] != b'0' => match bytes.get(end) {
             Some(b' ') => Ok((version as u16, end + 1)),

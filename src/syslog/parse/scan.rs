@@ -55,7 +55,8 @@ pub(super) fn tag_end(bytes: &[u8], from: usize) -> usize {
 pub(super) fn value_end(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(word) = chunk(bytes, at) {
-        let hit = equal(word, b'"') | equal(word, b'\\') | equal(word, b']');
+        // `\` and `]` differ in their lowest bit alone.
+        let hit = equal(word, b'"') | equal(word | LOW, b']');
         if hit != 0 {
             return at + (hit.trailing_zeros() / 8) as usize;
         }
@@ -67,15 +68,22 @@ pub(super) fn value_end(bytes: &[u8], from: usize) -> usize {
 /// Where a name in structured data ends: a blank or control byte, `=`, `]` or `"`.
 #[inline(always)]
 pub(super) fn name_end(bytes: &[u8], from: usize) -> usize {
+    let ends = |byte: u8| byte <= b' ' || matches!(byte, b'=' | b']' | b'"');
     let mut at = from;
     while let Some(word) = chunk(bytes, at) {
-        let hit = below(word, b' ' + 1) | equal(word, b'=') | equal(word, b']') | equal(word, b'"');
-        if hit != 0 {
-            return at + (hit.trailing_zeros() / 8) as usize;
+        // `!` and `}` are caught too, which names have seldom: looked at and passed over.
+        let hit = below(word, b'"' + 1) | equal(word & (LOW * 0x1F), 0x1D);
+        if hit == 0 {
+            at += 8;
+            continue;
         }
-        at += 8;
+        let found = at + (hit.trailing_zeros() / 8) as usize;
+        if ends(bytes[found]) {
+            return found;
+        }
+        at = found + 1;
     }
-    tail(bytes, at, |byte| byte <= b' ' || matches!(byte, b'=' | b']' | b'"'))
+    tail(bytes, at, ends)
 }
 
 #[inline(always)]

@@ -78,24 +78,53 @@ fn two(tens: u8, ones: u8) -> u8 {
     if (tens > 9) | (ones > 9) { 255 } else { tens * 10 + ones }
 }
 
+/// Eight characters against a pattern in which `0` stands for any digit: in each byte, ten times
+/// the digit there and the digit behind it. All at once, since every message has a time.
+#[inline(always)]
+fn pairs(characters: &[u8], pattern: &[u8; 8]) -> Option<[u8; 8]> {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let word = u64::from_le_bytes(*characters.first_chunk::<8>()?);
+    let digits = word ^ u64::from_le_bytes(*pattern);
+    // What is no digit, or no such separator, has become more than nine, or more than nought.
+    let separators = separator_mask(pattern);
+    let above_nine = digits.wrapping_add(0x7676_7676_7676_7676) | digits;
+    if (above_nine & HIGH) | (digits & separators) != 0 {
+        return None;
+    }
+    Some((digits.wrapping_mul(10).wrapping_add(digits >> 8)).to_le_bytes())
+}
+
+/// All bits of the bytes in which the pattern has no digit.
+#[inline(always)]
+const fn separator_mask(pattern: &[u8; 8]) -> u64 {
+    let mut mask = [0; 8];
+    let mut index = 0;
+    while index < 8 {
+        if pattern[index] != b'0' {
+            mask[index] = 0xFF;
+        }
+        index += 1;
+    }
+    u64::from_le_bytes(mask)
+}
+
 /// An ISO time at `from`, and where it ends.
 #[inline(always)]
 pub(super) fn iso(bytes: &[u8], from: usize, rigour: Rigour) -> Option<(Time<'_>, usize)> {
     let b = bytes.get(from..)?.first_chunk::<19>()?;
     let loose = rigour == Rigour::Loose;
-    let (century, year) = (two(b[0], b[1]), two(b[2], b[3]));
-    let separated = (b[4] == b'-') & (b[7] == b'-') & (b[13] == b':') & (b[16] == b':');
-    let joined = b[10] == b'T' || (loose && b[10] == b' ');
-    if !separated || !joined || century > 99 || year > 99 {
+    let [century, _, year, _, _, month, _, _] = pairs(b, b"0000-00-")?;
+    let [hour, _, _, minute, _, _, second, _] = pairs(&b[11..], b"00:00:00")?;
+    if b[10] != b'T' && !(loose && b[10] == b' ') {
         return None;
     }
     let mut time = Time {
         year: Some(u16::from(century) * 100 + u16::from(year)),
-        month: two(b[5], b[6]),
+        month,
         day: two(b[8], b[9]),
-        hour: two(b[11], b[12]),
-        minute: two(b[14], b[15]),
-        second: two(b[17], b[18]),
+        hour,
+        minute,
+        second,
         fraction: &[],
         offset: Offset::Unsent,
     };
@@ -157,17 +186,17 @@ pub(super) fn offset(bytes: &[u8], from: usize, rigour: Rigour) -> Option<(Offse
 #[inline(always)]
 pub(super) fn bsd(bytes: &[u8], from: usize) -> Option<Time<'static>> {
     let b = bytes.get(from..)?.first_chunk::<15>()?;
-    let shaped = (b[3] == b' ') & (b[6] == b' ') & (b[9] == b':') & (b[12] == b':');
-    if !shaped {
+    let [hour, _, _, minute, _, _, second, _] = pairs(&b[7..], b"00:00:00")?;
+    if (b[3] != b' ') | (b[6] != b' ') {
         return None;
     }
     let time = Time {
         year: None,
         month: month(b[0], b[1], b[2])?,
         day: two(if b[4] == b' ' { b'0' } else { b[4] }, b[5]),
-        hour: two(b[7], b[8]),
-        minute: two(b[10], b[11]),
-        second: two(b[13], b[14]),
+        hour,
+        minute,
+        second,
         fraction: &[],
         offset: Offset::Unsent,
     };
