@@ -33,6 +33,11 @@ pub const BLOCK_RAW_BYTES_MAX: usize = 64 << 20;
 /// A header frame with all its optional fields: as far as a reader follows a length in a lead.
 pub const BLOCK_HEADER_BYTES_MAX: usize = 16 << 20;
 
+/// Dirty files that are synced one by one; above it one sync of their file system is cheaper
+/// (ten thousand fdatasync take seconds, one syncfs tenths of one), though it also writes what
+/// others have there.
+pub const FILES_SYNCED_SINGLY_MAX: usize = 64;
+
 /// A request head (line and fields): what common servers take, and no more per connection.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
 

@@ -5,6 +5,7 @@
 //!   segment    a run of blocks: scanned, sealed; its index in `index`
 //!   catalog    NAME.log.zst.open → NAME.log.zst
 //!   numbers    which number is next, without a listing at every open
+//!   sync_round many dirty files at once
 //!   durable_names  names outlive a power cut once their directories are synced
 //!   retention  which finished segments go
 //!   recovery   an `.open` file nobody holds: cut to the last whole block, indexed, sealed
@@ -27,18 +28,23 @@ pub mod os_disk;
 pub mod recovery;
 pub mod retention;
 pub mod segment;
+pub mod sync_round;
+#[cfg(test)]
+pub(crate) mod watched_disk;
 
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::limits;
 use crate::time::Wall;
 
 pub use container::Container;
 pub use durable_names::DurableNames;
 pub use numbers::Numbers;
 pub use os_disk::OsDisk;
+pub use sync_round::{Volume, sync_files};
 
 /// A file system. All paths are as the caller gives them; errors are those of the OS.
 pub trait Disk: Send + Sync {
@@ -59,6 +65,11 @@ pub trait Disk: Send + Sync {
     /// Makes the directory and those above it; those that are there are fine.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     fn space(&self, path: &Path) -> io::Result<Space>;
+
+    /// So many dirty files of a volume are synced one by one; more by one sync of the volume.
+    fn files_synced_singly_max(&self) -> usize {
+        limits::FILES_SYNCED_SINGLY_MAX
+    }
 }
 
 /// Bytes that can be read at any place: a file, or a slice.
@@ -73,6 +84,14 @@ pub trait DiskFile: ReadAt + Send + Sync {
     /// Writes at `offset`, possibly less than asked for.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
     fn sync_data(&self) -> io::Result<()>;
+    /// Its volume, if syncing all of that is as safe as syncing the file: whatever fails is told.
+    fn volume(&self) -> Option<Volume>;
+    /// Makes the bytes of all files of the volume durable. An error may be about any of them. Says
+    /// nothing of names.
+    fn sync_volume(&self) -> io::Result<()>;
+    /// After a good `sync_volume`: whether this file's own bytes got there. Someone else's sync of
+    /// the volume may have met the failure.
+    fn written_back(&self) -> io::Result<()>;
     fn truncate(&self, bytes: u64) -> io::Result<()>;
     /// Holds the file against recovery by others for as long as this open file lives.
     /// False when another open file holds it.

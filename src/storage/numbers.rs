@@ -177,69 +177,9 @@ fn hash(value: impl Hash) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::super::{DirEntry, FileFacts, OsDisk, Space, catalog};
+    use super::super::watched_disk::WatchedDisk;
+    use super::super::{OsDisk, catalog};
     use super::*;
-
-    /// The real disk, and how often a directory was listed.
-    #[derive(Default)]
-    struct Counting {
-        lists: AtomicUsize,
-    }
-
-    impl Counting {
-        fn lists(&self) -> usize {
-            self.lists.swap(0, Ordering::Relaxed)
-        }
-    }
-
-    impl Disk for Counting {
-        fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-            OsDisk.create_new(path)
-        }
-
-        fn open_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-            OsDisk.open_read(path)
-        }
-
-        fn open_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-            OsDisk.open_write(path)
-        }
-
-        fn exists(&self, path: &Path) -> io::Result<bool> {
-            OsDisk.exists(path)
-        }
-
-        fn rename_no_replace(&self, from: &Path, to: &Path) -> io::Result<()> {
-            OsDisk.rename_no_replace(from, to)
-        }
-
-        fn remove(&self, path: &Path) -> io::Result<()> {
-            OsDisk.remove(path)
-        }
-
-        fn sync_dir(&self, _: &Path) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-            self.lists.fetch_add(1, Ordering::Relaxed);
-            OsDisk.list(dir)
-        }
-
-        fn facts(&self, path: &Path) -> io::Result<FileFacts> {
-            OsDisk.facts(path)
-        }
-
-        fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-            OsDisk.create_dir_all(dir)
-        }
-
-        fn space(&self, path: &Path) -> io::Result<Space> {
-            OsDisk.space(path)
-        }
-    }
 
     /// Opens, and perhaps finishes, the next of `stem`: its name.
     fn next(numbers: &mut Numbers, disk: &dyn Disk, stem: &Path, finish: bool) -> String {
@@ -273,7 +213,7 @@ mod tests {
     #[test]
     fn thousands_of_files_in_a_directory_cost_one_listing() {
         let dir = tempfile::tempdir().unwrap();
-        let disk = Counting::default();
+        let disk = WatchedDisk::default();
         // What an earlier life left: only the third of one stem.
         touch(&dir.path().join("10.0.0.9.2.zst"));
         let mut numbers = Numbers::new(Container::Zstd);
@@ -289,18 +229,18 @@ mod tests {
             let open = if peer % 2 == 0 { "" } else { ".open" };
             assert_eq!(name, format!("{stem}{number}.zst{open}"));
         }
-        assert_eq!(disk.lists(), 1);
+        assert_eq!(disk.calls("list"), 1);
     }
 
     #[test]
     fn what_others_add_or_delete_is_seen() {
         let dir = tempfile::tempdir().unwrap();
-        let disk = Counting::default();
+        let disk = WatchedDisk::default();
         let stem = dir.path().join("sub/x.log");
         let mut numbers = Numbers::new(Container::Zstd);
         let opens = |numbers: &mut Numbers| {
             let name = next(numbers, &disk, &stem, true);
-            (name, disk.lists())
+            (name, disk.calls("list"))
         };
         let named = |name: &str, lists| (name.to_owned(), lists);
         assert_eq!(opens(&mut numbers), named("x.log.zst", 1));

@@ -5,3 +5,4 @@ pub mod mapping;
 pub mod ofd_lock;
 pub mod udp_receive;
 pub mod udp_send;
+pub mod written_back;

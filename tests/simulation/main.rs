@@ -50,6 +50,7 @@ fn seeds_hold() {
                 total.lives += report.lives;
                 total.crashes += report.crashes;
                 total.faults += report.faults;
+                total.rounds += report.rounds;
             }
             Err(what) => failures.push((seed, what)),
         }
@@ -62,7 +63,7 @@ fn seeds_hold() {
         eprintln!("{}", firsts.collect::<Vec<_>>().join("\n"));
         panic!("{} of {count} seeds failed: {seeds:?}", seeds.len());
     }
-    assert!(total.crashes > 0 && total.faults > 0, "{total:?}");
+    assert!(total.crashes > 0 && total.faults > 0 && total.rounds > 0, "{total:?}");
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub(crate) struct Report {
     pub(crate) lives: u64,
     pub(crate) crashes: u64,
     pub(crate) faults: u64,
+    /// Syncs of the whole volume.
+    pub(crate) rounds: u64,
     /// Lines traced, and their hash.
     pub(crate) digest: (u64, u64),
 }
@@ -140,6 +142,7 @@ impl Run {
         let kinds =
             ["write", "sync", "name", "open", "list", "read", "truncate", "sync_dir", "full"];
         self.report.faults = kinds.iter().map(|kind| self.world.disk.struck(kind)).sum();
+        self.report.rounds = self.world.disk.struck("round");
         self.report.digest = self.world.trace.digest();
         Ok(self.report)
     }

@@ -14,9 +14,10 @@ use crate::storage::block::{crc32c, decode_frame, stamp};
 use crate::storage::retention::{Keep, retain};
 use crate::storage::segment::{BlockEntry, write_index};
 use crate::storage::{
-    Container, Disk, DiskFile, DurableNames, Numbers, catalog, read_full_at, write_all_at,
+    Container, Disk, DiskFile, DurableNames, Numbers, Volume, catalog, read_full_at, sync_files,
+    write_all_at,
 };
-use crate::time::Now;
+use crate::time::{Mono, Now};
 
 use super::path::Template;
 
@@ -24,6 +25,7 @@ use super::path::Template;
 pub(super) struct Segment {
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) open_path: Arc<Path>,
+    pub(super) volume: Option<Volume>,
     pub(super) id: u64,
     /// Bytes appended: the truth about the file's length.
     pub(super) bytes: u64,
@@ -47,7 +49,9 @@ pub(super) enum Question {
     /// Open the next segment of `stem`.
     Open { lane: usize, stem: Arc<Path> },
     /// Look whether the file is still there, and sync it if asked.
-    Tend { lane: usize, file: Arc<dyn DiskFile>, path: Arc<Path>, bytes: u64, sync: bool },
+    Tend { tending: Tending, sync: bool },
+    /// Sync all of these, together if they are many.
+    TendAll(Vec<Tending>),
     /// Index, sync, rename.
     Seal { segment: Segment, unsynced: Unsynced },
     /// A sync failed: save what the page cache still has into a new segment.
@@ -62,6 +66,11 @@ pub(super) enum Answer {
         result: io::Result<Segment>,
     },
     Tended(Tended),
+    /// `round` is what was asked with, empty.
+    TendedAll {
+        tended: Vec<Tended>,
+        round: Vec<Tending>,
+    },
     /// `lost_events`: of those unsynced, because a sync failed and they could not be read again.
     Sealed {
         segment: Segment,
@@ -77,6 +86,16 @@ pub(super) enum Answer {
         removed: usize,
         failed: Option<String>,
     },
+}
+
+/// A handle of a segment that stays its writer's.
+pub(super) struct Tending {
+    pub(super) lane: usize,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) path: Arc<Path>,
+    pub(super) volume: Option<Volume>,
+    /// The length: what a good sync makes durable.
+    pub(super) bytes: u64,
 }
 
 /// What came of tending an open segment.
@@ -139,17 +158,21 @@ impl Clerk {
     pub(super) fn answer(&mut self, question: Question, now: Now) -> Answer {
         match question {
             Question::Open { lane, stem } => Answer::Opened { lane, result: self.open(&stem, now) },
-            Question::Tend { lane, file, path, bytes, sync } => {
+            Question::Tend { tending, sync } => {
                 let before = self.clock.now().mono;
-                let synced = sync.then(|| file.sync_data());
-                let unnamed = match synced {
-                    Some(Ok(())) => self.sync_name(&path).err(),
-                    _ => None,
-                };
-                let took = self.clock.now().mono.since(before);
-                // A directory that cannot be looked at is no proof that the file is gone.
-                let linked = file.linked(&path).unwrap_or(true);
-                Answer::Tended(Tended { lane, bytes, linked, synced, unnamed, took })
+                let synced = sync.then(|| tending.file.sync_data());
+                Answer::Tended(self.tended(&tending, synced, before))
+            }
+            Question::TendAll(mut round) => {
+                let before = self.clock.now().mono;
+                let file = |tending: &Tending| (Arc::clone(&tending.file), tending.volume);
+                let files: Vec<_> = round.iter().map(file).collect();
+                let outcomes = sync_files(&files, self.disk.files_synced_singly_max());
+                let all = round.iter().zip(outcomes);
+                let tended = all.map(|(one, synced)| self.tended(one, Some(synced), before));
+                let tended = tended.collect();
+                round.clear();
+                Answer::TendedAll { tended, round }
             }
             Question::Seal { segment, unsynced } => {
                 let (segment, lost_events, result) = self.finish(segment, now);
@@ -162,11 +185,30 @@ impl Clerk {
         }
     }
 
+    /// The bytes were synced, or not; now their name, and a look whether it is still there.
+    fn tended(
+        &mut self,
+        tending: &Tending,
+        synced: Option<io::Result<()>>,
+        before: Mono,
+    ) -> Tended {
+        let Tending { lane, file, path, bytes, .. } = tending;
+        let unnamed = match synced {
+            Some(Ok(())) => self.sync_name(path).err(),
+            _ => None,
+        };
+        let took = self.clock.now().mono.since(before);
+        // A directory that cannot be looked at is no proof that the file is gone.
+        let linked = file.linked(path).unwrap_or(true);
+        Tended { lane: *lane, bytes: *bytes, linked, synced, unnamed, took }
+    }
+
     fn open(&mut self, stem: &Path, now: Now) -> io::Result<Segment> {
         let (path, file) = self.numbers.create_open(self.disk.as_ref(), stem)?;
         self.names.changed(&path);
         self.opened += 1;
         Ok(Segment {
+            volume: file.volume(),
             file,
             id: segment_id(&path, now, self.opened),
             open_path: Arc::from(path),

@@ -83,6 +83,11 @@ impl Open {
     pub(super) fn is_dirty(&self) -> bool {
         self.segment.synced_bytes < self.segment.bytes
     }
+
+    /// Dirty, and may be synced together with others.
+    pub(super) fn joins_a_round(&self) -> bool {
+        self.is_dirty() && self.segment.volume.is_some()
+    }
 }
 
 impl Unsynced {

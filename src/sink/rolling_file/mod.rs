@@ -128,6 +128,7 @@ impl Options {
             sync: self.sync,
             // One of the clerks prunes for all.
             retain: self.keep != Default::default() && thread == 0,
+            synced_singly_max: context.disk.files_synced_singly_max(),
             open_files_max: (self.open_files / self.threads).max(1),
         };
         let ties = Ties {

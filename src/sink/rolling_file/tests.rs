@@ -1,5 +1,7 @@
 //! The whole sink, stepped by hand over a real directory.
 
+mod rounds;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use crate::ring::Wake;
 use crate::runtime::Progress;
 use crate::runtime::clock::{Clock, ManualClock};
 use crate::sink::Orders;
-use crate::storage::OsDisk;
+use crate::storage::{Disk, OsDisk};
 use crate::telemetry::{Incidents, Ledger};
 use crate::time::Wall;
 
@@ -46,6 +48,10 @@ impl Stand {
     }
 
     fn over(dir: tempfile::TempDir, options: &str) -> Self {
+        Self::on(dir, Arc::new(OsDisk), options)
+    }
+
+    fn on(dir: tempfile::TempDir, disk: Arc<dyn Disk>, options: &str) -> Self {
         let text = options.replace("DIR", &dir.path().display().to_string());
         let section = Section::parse(&text, KIND.options);
         let plan = (KIND.plan)(&section);
@@ -65,7 +71,7 @@ impl Stand {
             channel: Arc::clone(&channel),
             counters: sinks,
             incidents: Incidents::new(),
-            disk: Arc::new(OsDisk),
+            disk,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             orders: Arc::clone(&orders),
             page_bytes: 64 << 10,

@@ -8,6 +8,7 @@
 //! place: nothing is written twice and no half block stays.
 
 mod answers;
+mod syncs;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::block::{Block, Place};
-use super::clerk::{Answer, Question, Segment, Unsynced};
+use super::clerk::{Answer, Question, Segment, Tending, Unsynced};
 use super::lane::{Lane, State};
 use super::roll_policy::RollPolicy;
 use crate::channel::Channel;
@@ -53,6 +54,8 @@ pub(super) struct Rules {
     pub(super) roll: RollPolicy,
     pub(super) sync: Sync,
     pub(super) retain: bool,
+    /// Dirty files synced one by one; more are one question to the clerk.
+    pub(super) synced_singly_max: usize,
     /// Files open at once; the one idle for longest is finished when another is needed.
     pub(super) open_files_max: usize,
 }
@@ -74,7 +77,14 @@ pub(super) struct Writer {
     rules: Rules,
     ties: Ties,
     lanes: Vec<Option<Lane>>,
+    /// Numbers of lanes that are gone.
+    vacant: Vec<usize>,
     by_stem: HashMap<Arc<Path>, usize>,
+    /// Files that are open, or were when they were last counted.
+    open_at_most: usize,
+    /// Lanes whose sync is due, and the list that goes to the clerk and comes back.
+    due: Vec<usize>,
+    round: Vec<Tending>,
     /// Asked of the clerk and not answered.
     open_questions: usize,
     backlog: VecDeque<Question>,
@@ -95,7 +105,11 @@ impl Writer {
             rules,
             ties,
             lanes: Vec::with_capacity(16),
+            vacant: Vec::with_capacity(16),
             by_stem: HashMap::with_capacity(16),
+            open_at_most: 0,
+            due: Vec::with_capacity(16),
+            round: Vec::new(),
             open_questions: 0,
             backlog: VecDeque::with_capacity(QUESTIONS_MAX),
             unsealed: Vec::new(),
@@ -140,7 +154,7 @@ impl Writer {
 
     /// When `tend` has something to do by itself.
     pub(super) fn deadline(&self) -> Mono {
-        let quiet = self.lanes.iter().all(Option::is_none) && self.unsealed.is_empty();
+        let quiet = self.by_stem.is_empty() && self.unsealed.is_empty();
         if quiet && !self.rules.retain { Mono::MAX } else { self.tick_at }
     }
 
@@ -152,7 +166,7 @@ impl Writer {
 
     pub(super) fn is_closed(&self) -> bool {
         let idle = self.open_questions == 0 && self.backlog.is_empty();
-        self.closing && idle && self.unsealed.is_empty() && self.lanes.iter().all(Option::is_none)
+        self.closing && idle && self.unsealed.is_empty() && self.by_stem.is_empty()
     }
 
     // ── appending ──
@@ -258,26 +272,6 @@ impl Writer {
         self.sync(id, true);
     }
 
-    fn sync(&mut self, id: usize, sync: bool) {
-        let lane = self.lanes[id].as_mut().expect("the caller's lane exists");
-        let State::Open(open) = &mut lane.state else { return };
-        if lane.tending {
-            return;
-        }
-        lane.tending = true;
-        if sync {
-            open.asked.absorb(&mut open.fresh);
-        }
-        let question = Question::Tend {
-            lane: id,
-            file: Arc::clone(&open.segment.file),
-            path: Arc::clone(&open.segment.open_path),
-            bytes: open.segment.bytes,
-            sync,
-        };
-        self.ask(question);
-    }
-
     /// Hands the segment over to be finished; the next block opens another.
     fn roll(&mut self, id: usize) {
         let lane = self.lane(id);
@@ -304,6 +298,7 @@ impl Writer {
                 self.tick_lane(id, ordered, now);
             }
         }
+        self.sync_due();
         if !self.unsealed.is_empty() && now.mono >= self.unsealed_retry_at {
             exempt(|| self.seal_again(now));
         }
@@ -344,7 +339,12 @@ impl Writer {
         };
         let age = now.mono.since(open.synced_at);
         if open.is_dirty() && age >= every.saturating_sub(TICK) {
-            self.sync(id, true);
+            match open.joins_a_round() {
+                // At the clerk's already: its answer comes first.
+                true if lane.tending => {}
+                true => self.due.push(id),
+                false => self.sync(id, true),
+            }
         } else if now.mono.since(open.looked_at) >= LOOK {
             self.sync(id, false);
         }
@@ -370,8 +370,10 @@ impl Writer {
             return *id;
         }
         exempt(|| {
-            let id = self.lanes.iter().position(Option::is_none).unwrap_or_else(|| {
+            let id = self.vacant.pop().unwrap_or_else(|| {
                 self.lanes.push(None);
+                // All may be due at once.
+                self.due.reserve(self.lanes.len());
                 self.lanes.len() - 1
             });
             self.lanes[id] = Some(Lane::new(place.clone(), now.mono));
@@ -386,13 +388,21 @@ impl Writer {
             && let Some(lane) = self.lanes[id].take()
         {
             self.by_stem.remove(&lane.place.stem);
+            self.vacant.push(id);
         }
     }
 
     /// Too many files are open: the one idle for longest is finished.
     fn spare_files(&mut self, newest: usize) {
-        let open = |lane: &&Lane| matches!(lane.state, State::Open(_));
-        let count = self.lanes.iter().flatten().filter(open).count();
+        // Counted on the way up only; ten thousand lanes are not looked at for each that opens.
+        self.open_at_most += 1;
+        if self.open_at_most <= self.rules.open_files_max {
+            return;
+        }
+        let states = || self.lanes.iter().flatten().map(|lane| &lane.state);
+        let rescuing = states().filter(|state| matches!(state, State::Rescuing { .. })).count();
+        let count = states().filter(|state| matches!(state, State::Open(_))).count();
+        self.open_at_most = count + rescuing;
         if count <= self.rules.open_files_max {
             return;
         }

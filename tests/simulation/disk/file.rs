@@ -3,10 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use flumen::storage::{DiskFile, ReadAt};
+use flumen::storage::{DiskFile, ReadAt, Volume};
 use flumen::time::Wall;
 
-use super::faults::{Op, Wind, enospc};
+use super::faults::{Op, Wind, eio, enospc};
 use super::{SimDisk, State};
 use crate::random::Random;
 
@@ -18,6 +18,8 @@ pub(super) struct Inode {
     durable: Vec<u8>,
     /// Not yet synced, in order.
     changes: Vec<Change>,
+    /// A sync of the volume failed, and nobody has told this file yet.
+    failed: bool,
     /// The open handle that has it locked.
     pub(super) holder: Option<u64>,
     pub(super) modified: Wall,
@@ -37,7 +39,8 @@ pub(super) struct SimFile {
 
 impl Inode {
     pub(super) fn new(modified: Wall) -> Self {
-        Self { cached: vec![], durable: vec![], changes: vec![], holder: None, modified }
+        let (cached, durable, changes) = (vec![], vec![], vec![]);
+        Self { cached, durable, changes, failed: false, holder: None, modified }
     }
 
     fn change(&mut self, change: Change) {
@@ -69,6 +72,10 @@ impl Inode {
         self.durable = self.half_written(random);
         self.changes.clear();
         self.cached.clone_from(&self.durable);
+    }
+
+    fn told(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.failed) { Err(eio()) } else { Ok(()) }
     }
 
     /// What the disk may have when syncing did not come to its end: each sector as some of the
@@ -135,6 +142,8 @@ impl Change {
 impl SimFile {
     pub(super) fn new(disk: &SimDisk, state: &mut State, inode: u64) -> Self {
         state.next_handle += 1;
+        // What failed before it was opened is not told to it.
+        state.inodes.get_mut(&inode).expect("a name leads to a file").failed = false;
         Self { disk: disk.clone(), inode, handle: state.next_handle }
     }
 
@@ -193,7 +202,7 @@ impl DiskFile for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.with(None, |state, inode| {
-            let outcome = self.disk.may(state, Op::Sync);
+            let outcome = inode.told().and_then(|()| self.disk.may(state, Op::Sync));
             self.disk.trace.say(format!("  sync i{} {}", self.inode, outcome.is_ok()));
             match &outcome {
                 Ok(()) if !state.lies => inode.sync(),
@@ -202,6 +211,34 @@ impl DiskFile for SimFile {
             }
             outcome
         })
+    }
+
+    fn volume(&self) -> Option<Volume> {
+        Some(Volume(1))
+    }
+
+    /// All files; when it fails, of each that is dirty some bytes may be lost, and each is told.
+    fn sync_volume(&self) -> io::Result<()> {
+        let mut guard = self.disk.lock();
+        let state = &mut *guard;
+        *state.struck.entry("round").or_default() += 1;
+        let outcome = self.disk.may(state, Op::Sync);
+        self.disk.trace.say(format!("  sync_volume {}", outcome.is_ok()));
+        for inode in state.inodes.values_mut().filter(|inode| !inode.changes.is_empty()) {
+            match &outcome {
+                Ok(()) if !state.lies => inode.sync(),
+                Ok(()) => {}
+                Err(_) => {
+                    inode.failed = true;
+                    inode.fail_sync(state.weather.wind, &mut state.random);
+                }
+            }
+        }
+        outcome
+    }
+
+    fn written_back(&self) -> io::Result<()> {
+        self.with(None, |_, inode| inode.told())
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {

@@ -49,7 +49,7 @@ struct State {
     names: names::Names,
     weather: Weather,
     random: Random,
-    /// How often each kind of fault struck.
+    /// How often each kind of fault struck, and how many rounds of syncs there were.
     struck: BTreeMap<&'static str, u64>,
     /// Finished files the program itself removed.
     removed: Vec<(PathBuf, Vec<u8>)>,

@@ -274,6 +274,11 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    /// Few, so that sinks with a file a peer come above it.
+    fn files_synced_singly_max(&self) -> usize {
+        2
+    }
+
     fn space(&self, _path: &Path) -> io::Result<Space> {
         let state = self.lock();
         let used: usize = state.names.files().map(|(_, id)| state.inodes[&id].cached.len()).sum();

@@ -21,6 +21,10 @@ impl Writer {
                 self.fail(lane, now, &error);
             }
             Answer::Tended(tended) => self.tended(tended, now),
+            Answer::TendedAll { tended, round } => {
+                self.round = round;
+                tended.into_iter().for_each(|tended| self.tended(tended, now));
+            }
             Answer::Sealed { segment, mut unsynced, lost_events, result } => {
                 self.lose(&mut unsynced, lost_events);
                 self.sealed(segment, unsynced, result, now);

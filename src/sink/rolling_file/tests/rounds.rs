@@ -1,0 +1,85 @@
+//! Many dirty files are synced together, and fail together.
+
+use super::*;
+use crate::storage::watched_disk::WatchedDisk;
+
+/// A file for each peer, each with one event that is not synced yet.
+fn dirty(peers: usize) -> (Stand, WatchedDisk) {
+    let disk = WatchedDisk::default();
+    let options = "path = 'DIR/%{peer}.log'\nsync = '1s'\nblock = { age = '100ms' }";
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut stand = Stand::on(dir, Arc::new(disk.clone()), options);
+    let events: Vec<(String, String)> =
+        (0..peers).map(|peer| (format!("10.0.0.{peer}"), format!("of {peer}"))).collect();
+    let events: Vec<(&str, &str)> =
+        events.iter().map(|(peer, text)| (peer.as_str(), text.as_str())).collect();
+    stand.put(&events);
+    stand.pass(Duration::from_millis(200));
+    assert_eq!(stand.files().len(), peers);
+    disk.calls("sync_dir");
+    (stand, disk)
+}
+
+fn finished(stand: &Stand) -> Vec<String> {
+    stand.files().into_iter().filter(|name| name.ends_with(".zst")).collect()
+}
+
+#[test]
+fn up_to_64_dirty_files_are_synced_one_by_one() {
+    let (mut stand, disk) = dirty(64);
+    stand.pass(Duration::from_secs(1));
+    assert_eq!((disk.calls("sync_data"), disk.calls("sync_volume")), (64, 0));
+    assert_eq!(stand.ledger.snapshot().sinks[0].synced_events, 64);
+}
+
+#[test]
+fn above_64_one_sync_of_the_volume_does_and_the_names_are_synced_too() {
+    let (mut stand, disk) = dirty(65);
+    stand.pass(Duration::from_secs(1));
+    assert_eq!((disk.calls("sync_data"), disk.calls("sync_volume")), (0, 1));
+    // The directory, and the one with its name.
+    assert_eq!(disk.calls("sync_dir"), 2);
+    assert_eq!(stand.ledger.snapshot().sinks[0].synced_events, 65);
+    stand.pass(Duration::from_secs(2));
+    assert_eq!((disk.calls("sync_data"), disk.calls("sync_volume")), (0, 0), "all is clean");
+    stand.close();
+    assert_eq!(finished(&stand).len(), 65);
+    stand.adds_up();
+}
+
+/// Those that became dirty later come along, and have no round of their own.
+#[test]
+fn who_is_dirty_and_not_yet_due_joins_the_round() {
+    let (mut stand, disk) = dirty(70);
+    stand.pass(Duration::from_millis(600));
+    stand.put(&[("10.0.1.1", "late")]);
+    stand.pass(Duration::from_millis(100));
+    assert_eq!((stand.files().len(), disk.calls("sync_volume")), (71, 0));
+    stand.pass(Duration::from_millis(200));
+    assert_eq!(disk.calls("sync_volume"), 1);
+    assert_eq!(stand.ledger.snapshot().sinks[0].synced_events, 71);
+    stand.pass(Duration::from_secs(2));
+    assert_eq!((disk.calls("sync_data"), disk.calls("sync_volume")), (0, 0));
+}
+
+/// Nobody knows whose bytes were lost: all files are given up, what they hold is saved into others,
+/// and nothing counts as synced.
+#[test]
+fn a_failed_sync_of_the_volume_is_one_of_each_file() {
+    let (mut stand, disk) = dirty(70);
+    disk.fail("sync_volume", Some(5));
+    stand.pass(Duration::from_secs(1));
+    disk.fail("sync_volume", None);
+    let sink = stand.ledger.snapshot().sinks[0].clone();
+    assert_eq!((sink.written_events, sink.synced_events, sink.errors), (70, 0, 70));
+    let aside = stand.files().iter().filter(|name| name.ends_with(".zst.bad")).count();
+    assert_eq!(aside, 70);
+    stand.pass(Duration::from_secs(1));
+    assert_eq!(stand.ledger.snapshot().sinks[0].synced_events, 70);
+    stand.close();
+    assert_eq!(finished(&stand).len(), 70);
+    for (peer, name) in (0..70).map(|peer| (peer, format!("10.0.0.{peer}.log.1.zst"))) {
+        assert_eq!(stand.read(&name), format!("of {peer}\n"));
+    }
+    stand.adds_up();
+}
