@@ -118,3 +118,24 @@ impl Spread {
         Some(Self { median, least, most })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle_and_the_spread_around_it() {
+        let of = |values: &[f64]| Spread::of(values.iter().copied());
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[3.0, 1.0, 9.0]), Some(Spread { median: 3.0, least: 1.0, most: 9.0 }));
+        assert_eq!(of(&[4.0, 2.0]), Some(Spread { median: 3.0, least: 2.0, most: 4.0 }));
+    }
+
+    #[test]
+    fn names_of_figures_are_distinct() {
+        let mut names = Key::ALL.map(Key::name).to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Key::ALL.len());
+    }
+}

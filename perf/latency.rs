@@ -32,9 +32,9 @@ pub(crate) fn run(
     case: &Case,
     party: &Party,
     dir: &Path,
-    rate: u64,
+    rate: f64,
 ) -> io::Result<Figures> {
-    let place = place(bench, case, dir, Transport::Tcp)?;
+    let place = place(bench, case, dir)?;
     let mut receiver = Receiver::start(&mut party.command(&place)?, dir)?;
     receiver.wait_listening(Transport::Tcp, place.port)?;
     let pipe = receiver.child().stdout.take();
@@ -64,7 +64,7 @@ pub(crate) fn run(
     ]))
 }
 
-fn send(port: u16, rate: u64, duration: Duration) -> io::Result<u64> {
+fn send(port: u16, rate: f64, duration: Duration) -> io::Result<u64> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_nodelay(true)?;
     let mut composer = Composer::new(Shape::default());
@@ -72,7 +72,7 @@ fn send(port: u16, rate: u64, duration: Duration) -> io::Result<u64> {
     let (mut lines, mut sent) = (Vec::new(), 0);
     let began = Instant::now();
     while began.elapsed() < duration {
-        let due = (began.elapsed().as_secs_f64() * rate as f64) as u64;
+        let due = (began.elapsed().as_secs_f64() * rate) as u64;
         lines.clear();
         // Not more at a time than a socket buffer holds: a stamp shall not wait for its write.
         let count = (due - sent).min(1000);

@@ -34,6 +34,8 @@ pub(crate) struct Bench {
     pub(crate) text: PathBuf,
     /// Datagrams a second that the limit program held; found when first asked for.
     pub(crate) highest_rate: Option<f64>,
+    /// Lines a second: half of what the agent took from one connection, once that is known.
+    pub(crate) half_load: f64,
 }
 
 /// Datagrams of the warm-up, and their gentle rate: none of them is lost.
@@ -60,7 +62,8 @@ pub(crate) fn run(bench: &mut Bench, case: &Case, party: &Party) -> io::Result<F
             Ok(datagrams(bench, case, party, dir.path(), flow)?.0)
         }
         Load::Latency { events_per_second } => {
-            latency::run(bench, case, party, dir.path(), events_per_second)
+            let rate = events_per_second.map_or(bench.half_load, |rate| rate as f64);
+            latency::run(bench, case, party, dir.path(), rate)
         }
         Load::Idle => standing::idle(bench, case, party, dir.path()),
         Load::Stuck => standing::stuck(bench, case, party, dir.path()),
@@ -68,12 +71,8 @@ pub(crate) fn run(bench: &mut Bench, case: &Case, party: &Party) -> io::Result<F
 }
 
 /// What a party is told, with a port of its own.
-pub(crate) fn place<'a>(
-    bench: &'a Bench,
-    case: &'a Case,
-    dir: &'a Path,
-    transport: Transport,
-) -> io::Result<Place<'a>> {
+pub(crate) fn place<'a>(bench: &'a Bench, case: &'a Case, dir: &'a Path) -> io::Result<Place<'a>> {
+    let transport = case.transport();
     let (name, source) = match (transport, case.load) {
         (Transport::Tcp, _) => ("tcp", "connections_max = 10100"),
         (Transport::Udp, Load::Flood { segments: true }) => {
@@ -106,7 +105,7 @@ fn lines(
     dir: &Path,
     stream: Stream,
 ) -> io::Result<Figures> {
-    let place = place(bench, case, dir, Transport::Tcp)?;
+    let place = place(bench, case, dir)?;
     let mut receiver = Receiver::start(&mut party.command(&place)?, dir)?;
     receiver.wait_listening(Transport::Tcp, place.port)?;
     let silent = Stream { connections: party.idle, write_bytes: 0 };
@@ -153,7 +152,7 @@ fn end(receiver: Receiver, party: &Party) -> io::Result<Usage> {
 
 /// The limit program that reads nothing from anywhere: its whole life is the measurement.
 fn output_alone(bench: &Bench, case: &Case, party: &Party, dir: &Path) -> io::Result<Figures> {
-    let place = place(bench, case, dir, Transport::Tcp)?;
+    let place = place(bench, case, dir)?;
     let began = Instant::now();
     let receiver = Receiver::start(&mut party.command(&place)?, dir)?;
     let rest = receiver.settle()?;
@@ -187,7 +186,7 @@ fn datagrams(
     dir: &Path,
     flow: Flow,
 ) -> io::Result<(Figures, u64)> {
-    let place = place(bench, case, dir, Transport::Udp)?;
+    let place = place(bench, case, dir)?;
     let mut receiver = Receiver::start(&mut party.command(&place)?, dir)?;
     receiver.wait_listening(Transport::Udp, place.port)?;
     let text = if flow.segments { &bench.equal } else { &bench.datagrams };

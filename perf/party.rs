@@ -132,6 +132,7 @@ impl Party {
 fn agent(place: &Place<'_>) -> String {
     let (port, transport) = (place.port, place.transport);
     let out = place.dir.join("out/out.log");
+    let memory = crate::cases::MEMORY_MIB;
     let sink = match place.sink {
         "null" | "stdout" => format!("type = \"{}\"\n", place.sink),
         codec => {
@@ -143,7 +144,7 @@ fn agent(place: &Place<'_>) -> String {
         }
     };
     format!(
-        "[agent]\nname = \"perf\"\nadmin = \"off\"\n{}\n[sources.net]\ntype = \"{transport}\"\n\
+        "[agent]\nname = \"perf\"\nadmin = \"off\"\nmemory = \"{memory}MiB\"\n{}\n[sources.net]\ntype = \"{transport}\"\n\
          listen = [\"{transport}://127.0.0.1:{port}\"]\n{}\n[sinks.archive]\n{sink}",
         place.agent, place.source,
     )

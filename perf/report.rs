@@ -1,8 +1,9 @@
 //! What is written down: `machine.txt`, `raw.json`, `summary.md`, and the table in README.md.
 
 use crate::figures::{Figures, Key};
+use crate::kept;
 use crate::machine::Description;
-use crate::measure::Bench;
+use crate::measure::{self, Bench};
 use crate::turns::Results;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
@@ -39,7 +40,33 @@ pub(crate) fn write(
     });
     let raw = serde_json::to_string_pretty(&raw).map_err(io::Error::other)?;
     std::fs::write(folder.join("raw.json"), raw)?;
+    std::fs::write(folder.join("commands.md"), commands(bench, results)?)?;
     std::fs::write(folder.join("summary.md"), summary(machine, bench, results))
+}
+
+/// How everybody was started: command lines and configurations, the folder of a run being DIR.
+fn commands(bench: &Bench, results: &[Results]) -> io::Result<String> {
+    let mut out = String::from("# Commands and configurations\n");
+    for one in results {
+        for party in one.case.parties.iter().filter(|party| one.runs(party.name).is_some()) {
+            let dir = tempfile::tempdir()?;
+            let place = measure::place(bench, one.case, dir.path())?;
+            let command = party.command(&place)?;
+            let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+            let mut text = program.to_string_lossy().into_owned();
+            for argument in command.get_args() {
+                let _ = write!(text, " {}", argument.to_string_lossy());
+            }
+            text.push('\n');
+            for file in kept::files(dir.path())?.iter().filter(|file| !file.ends_with("stdout")) {
+                let _ = write!(text, "\n{}", std::fs::read_to_string(file)?);
+            }
+            let text = text.replace(&dir.path().display().to_string(), "DIR");
+            let text = text.replace(&bench.text.display().to_string(), "TEXT");
+            let _ = write!(out, "\n## {}: {}\n\n```\n{text}```\n", one.case.name, party.name);
+        }
+    }
+    Ok(out)
 }
 
 fn case(results: &Results) -> Value {
@@ -67,6 +94,9 @@ fn summary(machine: &Description, bench: &Bench, results: &[Results]) -> String 
          steady CPU is that between two rests, after the warm-up",
         bench.events
     );
+    if let Some(rate) = bench.highest_rate {
+        let _ = writeln!(out, "- the UDP limit program held {rate:.0} datagrams a second");
+    }
     for one in results {
         let _ = write!(out, "\n## {}\n\n{}.\n\n{}", one.case.name, one.case.what, table(one));
         for (name, needs) in &one.skipped {
@@ -163,4 +193,15 @@ fn readme(machine: &Description, results: &[Results]) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_has_its_marks() {
+        let readme = include_str!("../README.md");
+        assert!(readme.split_once(BEGIN).is_some_and(|(_, rest)| rest.contains(END)));
+    }
 }

@@ -1,6 +1,6 @@
 //! What costs nothing and what takes nothing: an idle agent, and one whose sink is stuck.
 
-use crate::cases::{Case, MEMORY_MIB};
+use crate::cases::Case;
 use crate::figures::{Figures, Key};
 use crate::measure::{Bench, place};
 use crate::party::Party;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// The share of one core that an agent takes when nothing comes.
 pub(crate) fn idle(bench: &Bench, case: &Case, party: &Party, dir: &Path) -> io::Result<Figures> {
-    let place = place(bench, case, dir, Transport::Tcp)?;
+    let place = place(bench, case, dir)?;
     let mut receiver = Receiver::start(&mut party.command(&place)?, dir)?;
     receiver.wait_listening(Transport::Tcp, place.port)?;
     receiver.settle()?;
@@ -29,9 +29,8 @@ pub(crate) fn idle(bench: &Bench, case: &Case, party: &Party, dir: &Path) -> io:
 
 /// The most it holds while three connections send and nobody reads its standard output.
 pub(crate) fn stuck(bench: &Bench, case: &Case, party: &Party, dir: &Path) -> io::Result<Figures> {
-    let memory = format!("memory = \"{MEMORY_MIB}MiB\"\ndrain = \"1s\"");
-    let mut place = place(bench, case, dir, Transport::Tcp)?;
-    place.agent = &memory;
+    let mut place = place(bench, case, dir)?;
+    place.agent = "drain = \"1s\"";
     let mut receiver = Receiver::start(&mut party.command(&place)?, dir)?;
     receiver.wait_listening(Transport::Tcp, place.port)?;
     let over = AtomicBool::new(false);

@@ -74,3 +74,22 @@ impl Text {
         &self.ends
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_what_they_are_called() {
+        let lines = Text::lines();
+        let newlines = memchr::memchr_iter(b'\n', lines.bytes()).map(|at| at + 1);
+        assert!(newlines.eq(lines.ends().iter().copied()));
+        let twice_and_one = lines.bytes_of(2 * lines.messages() + 1);
+        assert_eq!(twice_and_one, 2 * lines.bytes().len() as u64 + lines.ends()[0] as u64);
+
+        let equal = Text::equal_datagrams();
+        assert!(
+            equal.bytes().chunks(190).zip(1..).all(|(it, n)| equal.ends()[n - 1] == n * it.len())
+        );
+    }
+}

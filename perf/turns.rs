@@ -1,6 +1,6 @@
 //! All runs of a case: the parties in turn, the order turned round every time.
 
-use crate::cases::{Bound, Case, Goal, Load};
+use crate::cases::{Bound, Case, Goal, Load, RESIDENT};
 use crate::figures::{Figures, Key, Spread};
 use crate::measure::{self, Bench};
 use crate::party::Program;
@@ -84,7 +84,8 @@ impl Results {
     }
 
     pub(crate) fn verdicts(&self) -> Vec<Verdict> {
-        self.case.goals.iter().filter_map(|goal| self.verdict(goal)).collect()
+        let goals = self.case.goals.iter().chain([&RESIDENT]);
+        goals.filter_map(|goal| self.verdict(goal)).collect()
     }
 
     /// None: the party to compare with was not there.
@@ -107,5 +108,46 @@ impl Results {
         let (median, least, most) = (show(spread.median), show(spread.least), show(spread.most));
         let text = format!("{title}: {median}{of} ({least} to {most}); goal: {bound}{of}");
         Some(Verdict { reached, text })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cases::CASES;
+
+    /// Two turns of the first case, with these rates and losses of the agent and the limit program.
+    fn results(own: [(f64, f64); 2], limit: [(f64, f64); 2]) -> Results {
+        let run = |(cpu, lost): (f64, f64)| Figures::from([(Key::Steady, cpu), (Key::Lost, lost)]);
+        let parties = vec![("flumen", own.map(run).to_vec()), ("limit", limit.map(run).to_vec())];
+        Results { case: &CASES[0], parties, skipped: Vec::new() }
+    }
+
+    #[test]
+    fn ratios_are_taken_turn_by_turn() {
+        let results = results([(1.0, 0.0), (9.0, 0.0)], [(2.0, 0.0), (6.0, 0.0)]);
+        let ratio = results.ratio("limit", Key::Steady);
+        assert_eq!(ratio, Some(Spread { median: 1.0, least: 0.5, most: 1.5 }));
+        let verdicts = results.verdicts();
+        assert_eq!(verdicts.len(), 1, "rsyslog was not there, memory was not measured");
+        assert!(verdicts[0].reached && verdicts[0].text.contains("1.000 × limit"));
+    }
+
+    #[test]
+    fn an_event_that_one_of_ours_lost_is_noticed() {
+        let whole = [(1.0, 0.0); 2];
+        assert!(results(whole, whole).is_complete());
+        assert!(!results([(1.0, 0.0), (1.0, 1.0)], whole).is_complete());
+        assert!(!results(whole, [(1.0, -1.0), (1.0, 0.0)]).is_complete(), "doubled");
+    }
+
+    #[test]
+    fn goals_name_parties_of_their_case() {
+        for case in CASES {
+            assert_eq!(CASES.iter().filter(|other| other.name == case.name).count(), 1);
+            for of in case.goals.iter().filter_map(|goal| goal.of) {
+                assert!(case.parties.iter().any(|party| party.name == of), "{}: {of}", case.name);
+            }
+        }
     }
 }
