@@ -23,13 +23,11 @@
 pub mod admin;
 #[cfg(not(loom))]
 pub mod archive;
-#[cfg(not(loom))]
 pub mod channel;
 #[cfg(not(loom))]
 pub mod cli;
 #[cfg(not(loom))]
 pub mod codec;
-#[cfg(not(loom))]
 pub mod config;
 pub mod event;
 pub mod limits;
@@ -51,7 +49,6 @@ pub mod sync;
 pub mod sys;
 #[cfg(not(loom))]
 pub mod syslog;
-#[cfg(not(loom))]
 pub mod telemetry;
 pub mod time;
 #[cfg(not(loom))]

@@ -47,15 +47,20 @@ impl Valve {
 
     /// A page to fill, with credit of every channel that waits; or nothing at all.
     pub fn open(&self) -> Option<Lease> {
+        // Looked at before anything is taken: what is taken for nothing wakes others when it is
+        // given back, and two who lack the same channel would wake each other for ever.
+        if !self.may_open() {
+            return None;
+        }
         for (index, inlet) in self.inlets.iter().enumerate() {
             if inlet.when_full == WhenFull::Wait && !inlet.channel.credit().take() {
-                self.untake(index);
+                self.give(index);
                 return None;
             }
         }
         let lease = self.pool.take();
         if lease.is_none() {
-            self.untake(self.inlets.len());
+            self.give(self.inlets.len());
         }
         lease
     }
@@ -100,8 +105,7 @@ impl Valve {
     /// Gives back the page and the credit of a filling that found nothing.
     pub fn give_back(&self, lease: Lease) {
         drop(lease);
-        self.untake(self.inlets.len());
-        self.inlets.iter().for_each(|inlet| inlet.channel.credit().bell().ring());
+        self.give(self.inlets.len());
     }
 
     /// Whether `open` might succeed: a snapshot.
@@ -137,10 +141,11 @@ impl Valve {
         std::iter::once((self.pool.bell(), self.pool_seat)).chain(credits)
     }
 
-    fn untake(&self, inlets: usize) {
+    /// Credit of the first `inlets` goes back.
+    fn give(&self, inlets: usize) {
         for inlet in &self.inlets[..inlets] {
             if inlet.when_full == WhenFull::Wait {
-                inlet.channel.credit().untake();
+                inlet.channel.credit().give();
             }
         }
     }

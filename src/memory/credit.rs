@@ -25,16 +25,12 @@ impl Credit {
             .is_ok()
     }
 
-    /// Gives back credit for one batch and wakes the sources that wait for it.
+    /// Gives back credit for one batch, used or not, and wakes the sources that wait for it: one
+    /// of them may have found none while it was out for nothing.
     pub fn give(&self) {
         let before = self.free.fetch_add(1, Ordering::Relaxed);
         assert!(before < self.total, "credit given that was never taken");
         self.bell.ring();
-    }
-
-    /// Takes back credit without waking: the caller never used what it took.
-    pub fn untake(&self) {
-        self.free.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn free(&self) -> u32 {

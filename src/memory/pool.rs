@@ -98,6 +98,8 @@ impl Pool {
     }
 
     fn push(&self, index: u32) {
+        // Counted before it can be popped: `free` is never less than what is there, nor below 0.
+        self.free.fetch_add(1, Ordering::Relaxed);
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             self.cells[limits::usize_of(index)].below.store(head as u32, Ordering::Relaxed);
@@ -109,7 +111,6 @@ impl Pool {
                 Err(now) => head = now,
             }
         }
-        self.free.fetch_add(1, Ordering::Relaxed);
     }
 
     fn pop(&self) -> Option<u32> {

@@ -120,9 +120,14 @@ impl<S: BatchSink> Worker for SinkRunner<S> {
     }
 
     fn wait(&mut self, now: Now, until: Mono) {
+        if self.held.is_some() {
+            // A ring wakes one sleeper, and this one could not take the batch it is about.
+            self.parker.sleep(now, until);
+            return;
+        }
         let bell = self.channel.bell();
         bell.doze(self.seat);
-        if self.held.is_some() || self.channel.is_empty() {
+        if self.channel.is_empty() {
             self.parker.sleep(now, until);
         }
         bell.rise(self.seat);
@@ -134,5 +139,94 @@ impl<S: BatchSink> Worker for SinkRunner<S> {
 
     fn waker(&self) -> Arc<dyn Wake> {
         self.parker.waker()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+    use crate::channel::memory::MemoryChannel;
+    use crate::channel::{Inlet, Valve, WhenFull};
+    use crate::event::{EventHead, Marks, Origin};
+    use crate::memory::{Credit, Pool};
+    use crate::runtime::clock::{Clock, SystemClock};
+    use crate::runtime::thread::Post;
+    use crate::sink::Orders;
+    use crate::storage::OsDisk;
+    use crate::telemetry::{Incidents, Ledger};
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// Tells that it was asked to write; can, or cannot.
+    struct Teller {
+        told: Sender<()>,
+        stuck: bool,
+    }
+
+    impl BatchSink for Teller {
+        fn write(&mut self, _page: &Page) -> io::Result<u64> {
+            self.told.send(()).expect("the test listens");
+            if self.stuck { Err(io::ErrorKind::TimedOut.into()) } else { Ok(0) }
+        }
+    }
+
+    fn start(context: &SinkContext, stuck: bool) -> (Post, Receiver<()>) {
+        let (told, listener) = channel();
+        let worker = Box::new(SinkRunner::new(context, 0, Teller { told, stuck }));
+        (Post::start(worker, None, Arc::clone(&context.clock)).expect("a thread"), listener)
+    }
+
+    #[test]
+    fn a_stuck_sink_does_not_answer_for_the_other_at_its_channel() {
+        let mut builder = Ledger::builder("test");
+        let credit = Arc::new(Credit::new(8));
+        let counters = builder.channel("main").counters();
+        let channel: Arc<dyn Channel> =
+            Arc::new(MemoryChannel::new("main".into(), credit, counters));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let context = SinkContext {
+            name: "out".to_owned(),
+            channel: Arc::clone(&channel),
+            counters: vec![builder.sink("out", "main").worker()],
+            incidents: Incidents::new(),
+            disk: Arc::new(OsDisk),
+            clock: Arc::clone(&clock),
+            orders: Arc::new(Orders::default()),
+            page_bytes: 64 << 10,
+            event_bytes_max: 4 << 10,
+            now: clock.now(),
+        };
+        let inlet = builder.channel("main").inlet();
+        let inlet =
+            Inlet { channel: Arc::clone(&channel), when_full: WhenFull::Wait, counters: inlet };
+        let waker: Arc<dyn Wake> = Parker::default().waker();
+        let valve = Valve::new(Pool::new(8, 64 << 10), vec![inlet], &waker);
+        let offer = || {
+            let mut page = valve.open().expect("free");
+            let now = clock.now();
+            let origin = page.push_origin(Origin::LOCAL).expect("room");
+            let head = EventHead { at: now.wall, origin, pri: None, marks: Marks::NONE };
+            page.append_event(b"one", head).expect("room");
+            valve.offer(page, None, now.mono, now);
+        };
+        // It sits in the first seat, and has its hands full.
+        let (stuck, asked) = start(&context, true);
+        offer();
+        asked.recv_timeout(SOON).expect("it takes the first");
+        let (healthy, written) = start(&context, false);
+        for _ in 0..50 {
+            while !channel.bell().has_sleepers() {
+                std::thread::yield_now();
+            }
+            offer();
+            written.recv_timeout(SOON).expect("the other is awake for it");
+        }
+        for post in [stuck, healthy] {
+            post.abandon();
+            post.join().expect("no panic");
+        }
     }
 }

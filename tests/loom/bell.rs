@@ -3,39 +3,12 @@
 use std::sync::Arc;
 
 use flumen::memory::Credit;
-use flumen::ring::{Bell, Ring, Wake};
+use flumen::ring::{Bell, Ring};
 use loom::sync::atomic::{AtomicU32, Ordering};
-use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
 use crate::model;
-
-/// A parker that loom sees: a wake before the sleep ends it at once.
-struct Sleeper {
-    woken: Mutex<bool>,
-    bed: Condvar,
-}
-
-impl Sleeper {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { woken: Mutex::new(false), bed: Condvar::new() })
-    }
-
-    fn sleep(&self) {
-        let mut woken = self.woken.lock().unwrap();
-        while !*woken {
-            woken = self.bed.wait(woken).unwrap();
-        }
-        *woken = false;
-    }
-}
-
-impl Wake for Sleeper {
-    fn wake(&self) {
-        *self.woken.lock().unwrap() = true;
-        self.bed.notify_one();
-    }
-}
+use crate::sleeper::Sleeper;
 
 /// Work is a number here, not a ring: loom's stand-in for the queue is a lock, and its order would
 /// hide a missing fence.
@@ -144,6 +117,25 @@ fn credit_given_wakes_who_waits() {
             })
         });
         sources.into_iter().for_each(|source| source.join().unwrap());
+        assert_eq!(credit.free(), credit.total());
+    });
+}
+
+/// Credit given by two at once is not lost.
+#[test]
+fn credit_given_by_two_is_whole() {
+    model(|| {
+        let credit = Arc::new(Credit::new(2));
+        let other = {
+            let credit = credit.clone();
+            thread::spawn(move || {
+                assert!(credit.take());
+                credit.give();
+            })
+        };
+        assert!(credit.take());
+        credit.give();
+        other.join().unwrap();
         assert_eq!(credit.free(), credit.total());
     });
 }

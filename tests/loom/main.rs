@@ -14,6 +14,12 @@ mod bell;
 mod pool;
 #[cfg(loom)]
 mod receipt;
+#[cfg(loom)]
+mod sleeper;
+#[cfg(loom)]
+mod turnstile;
+#[cfg(loom)]
+mod valve;
 
 #[cfg(loom)]
 const PREEMPTIONS_MAX: usize = 3;

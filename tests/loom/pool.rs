@@ -118,3 +118,21 @@ fn the_last_hold_sends_a_page_home_after_all_reading() {
         assert_eq!(pool.free(), 1);
     });
 }
+
+/// A page that comes home and leaves at once never counts as less than none at home.
+#[test]
+fn pages_at_home_are_counted_before_they_leave() {
+    model(|| {
+        let pool = Pool::new(1, BATCH_BYTES_MIN);
+        let page = pool.take();
+        let others = pool.clone();
+        let other = thread::spawn(move || {
+            let page = others.take();
+            assert!(others.free() <= others.pages());
+            drop(page);
+        });
+        drop(page);
+        other.join().unwrap();
+        assert_eq!(pool.free(), 1);
+    });
+}

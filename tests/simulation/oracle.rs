@@ -26,8 +26,9 @@ pub(crate) struct Oracle {
     /// By source: told to be synced, and told to be written.
     synced: Vec<Ids>,
     written: Vec<Ids>,
-    /// By sink and by channel, when this life began.
-    base: Vec<usize>,
+    /// By sink: what was safe when this life began.
+    base: Vec<Ids>,
+    /// By channel, when this life began.
     missing: Vec<usize>,
     /// By sink: what this life had counted when it crashed.
     counted: Vec<(u64, u64)>,
@@ -43,7 +44,8 @@ pub(crate) struct View {
     files: Vec<FileView>,
     /// By sink; files set aside and files taken away included.
     present: Vec<Ids>,
-    /// By sink, in files set aside: events that a failed sync lost may still stand there.
+    /// By sink, only in files set aside or moved away: nobody promises what stands there. Events
+    /// that a failed sync lost may; what was appended to a file after it was moved may be lost.
     aside: Vec<Ids>,
 }
 
@@ -55,7 +57,7 @@ impl Oracle {
             gone: vec![Ids::new(); sinks],
             synced: vec![Ids::new(); sources],
             written: vec![Ids::new(); sources],
-            base: vec![0; sinks],
+            base: vec![Ids::new(); sinks],
             missing: vec![0; world.plan.channels.len()],
             ..Self::default()
         }
@@ -86,7 +88,9 @@ impl Oracle {
         }
         for file in &files {
             in_order(file)?;
-            let at = if file.state == State::Bad { &mut aside } else { &mut present };
+            let ours = file.path.starts_with(&sinks[file.sink].root);
+            let safe = ours && file.state != State::Bad;
+            let at = if safe { &mut present } else { &mut aside };
             at[file.sink].extend(file.ids.iter());
         }
         for (aside, present) in aside.iter_mut().zip(&mut present) {
@@ -332,13 +336,18 @@ impl Oracle {
         let kept = crash != Some(Crash::Power) && world.disk.struck("sync") == 0;
         self.confirmed(world, &view, kept)?;
         for (sink, &(synced, written)) in self.counted.iter().enumerate() {
-            let there = view.present[sink].len();
-            let base = if self.forgotten(world) { 0 } else { self.base[sink] };
+            let (there, base) = (&view.present[sink], &self.base[sink]);
+            let lost = base.iter().find(|id| !there.contains(id));
+            if let Some(id) = lost.filter(|_| !self.forgotten(world)) {
+                return Err(format!("sink {sink}: {id:?} was safe, and lost by {crash:?}"));
+            }
+            let base = if self.forgotten(world) { 0 } else { base.len() };
             let expected = if kept { written } else { synced } as usize;
-            if there < base + expected {
+            if there.len() < base + expected {
                 return Err(format!(
-                    "sink {sink}: {there} events after {crash:?}, but {base} were there before \
-                     and {synced} were synced, {written} written"
+                    "sink {sink}: {} events after {crash:?}, but {base} were there before \
+                     and {synced} were synced, {written} written",
+                    there.len()
                 ));
             }
         }
@@ -349,7 +358,8 @@ impl Oracle {
     /// A life begins: what is there, and what is missing by now.
     pub(crate) fn begin(&mut self, world: &World, view: &View) {
         self.counted.clear();
-        self.base = view.present.iter().map(Ids::len).collect();
+        let safe = view.present.iter().zip(&view.aside);
+        self.base = safe.map(|(present, aside)| present - aside).collect();
         self.missing = (0..world.plan.channels.len())
             .map(|channel| Self::count_missing(world, view, channel).0)
             .collect();

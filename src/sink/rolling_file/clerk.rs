@@ -34,6 +34,8 @@ pub(super) struct Segment {
     pub(super) stem: Arc<Path>,
     /// A sync failed: another one may say ok about bytes that never reach the disk.
     pub(super) suspect: bool,
+    /// A rescue left it: what stands behind its length stands in another file, too, or nowhere.
+    pub(super) left: bool,
     /// Renamed already, and under this name.
     pub(super) finished: Option<PathBuf>,
 }
@@ -77,10 +79,12 @@ pub(super) enum Answer {
         unsynced: Unsynced,
         lost_events: u64,
         result: io::Result<()>,
+        leftovers: Vec<Segment>,
     },
     Rescued {
         lane: usize,
         result: Result<Rescue, Box<Unrescued>>,
+        leftovers: Vec<Segment>,
     },
     Retained {
         removed: usize,
@@ -136,6 +140,9 @@ pub(super) struct Clerk {
     pub(super) numbers: Numbers,
     /// Which names a power cut would leave.
     pub(super) names: DurableNames,
+    /// Files of the present rescue that could neither be finished, set aside nor cut, to be tried
+    /// again: their blocks are found twice meanwhile.
+    pub(super) leftovers: Vec<Segment>,
     /// Opened so far: segment ids differ within a process by this and between processes by time.
     pub(super) opened: u64,
     /// Blocks a segment is expected to have, so that appending allocates nothing.
@@ -176,10 +183,13 @@ impl Clerk {
             }
             Question::Seal { segment, unsynced } => {
                 let (segment, lost_events, result) = self.finish(segment, now);
-                Answer::Sealed { segment, unsynced, lost_events, result }
+                let leftovers = std::mem::take(&mut self.leftovers);
+                Answer::Sealed { segment, unsynced, lost_events, result, leftovers }
             }
             Question::Rescue { lane, stem, segment } => {
-                Answer::Rescued { lane, result: self.rescue(&stem, segment, now) }
+                let result = self.rescue(&stem, segment, now);
+                let leftovers = std::mem::take(&mut self.leftovers);
+                Answer::Rescued { lane, result, leftovers }
             }
             Question::Retain => self.retain(now),
         }
@@ -214,6 +224,7 @@ impl Clerk {
             open_path: Arc::from(path),
             stem: Arc::from(stem),
             suspect: false,
+            left: false,
             finished: None,
             bytes: 0,
             synced_bytes: 0,
@@ -232,6 +243,10 @@ impl Clerk {
     /// Seals. What a failed sync left in doubt goes to a new segment, which is sealed instead.
     fn finish(&mut self, mut segment: Segment, now: Now) -> (Segment, u64, io::Result<()>) {
         let mut lost_events = 0;
+        if segment.left {
+            let settled = self.finish_old(&mut segment);
+            return (segment, 0, settled.map(|note| tracing::info!("{note}")));
+        }
         if segment.suspect {
             let stem = Arc::clone(&segment.stem);
             match self.rescue(&stem, segment, now) {
@@ -290,15 +305,25 @@ impl Clerk {
                 Ok(false) => lost_events += u64::from(entry.event_count),
                 Err(error) => {
                     // What was copied must not be found twice.
-                    let _ = new.file.truncate(0);
-                    let _ = self.remove(&new);
+                    let cut = new.file.truncate(0);
+                    if self.remove(&new).is_err() && cut.is_err() {
+                        new.entries.clear();
+                        (new.bytes, new.left) = (0, true);
+                        self.leftovers.push(new);
+                    }
                     return Err(Box::new(Unrescued { segment: old, error }));
                 }
             }
         }
         old.entries.truncate(first);
         old.bytes = old.synced_bytes;
-        let note = self.finish_old(&mut old);
+        let note = self.finish_old(&mut old).unwrap_or_else(|error| {
+            let path = old.open_path.display();
+            let note = format!("{path} stays as it is, and is tried again: {error}");
+            old.left = true;
+            self.leftovers.push(old);
+            note
+        });
         Ok(Rescue { segment: new, lost_events, note })
     }
 
@@ -329,27 +354,27 @@ impl Clerk {
         decode_frame(bytes).is_ok_and(|(header, at)| crc32c(&bytes[at..]) == header.crc_stored)
     }
 
-    fn finish_old(&mut self, old: &mut Segment) -> String {
+    /// Says how it ended. On error its blocks can still be found in it.
+    fn finish_old(&mut self, old: &mut Segment) -> io::Result<String> {
         let path = Arc::clone(&old.open_path);
         let path = path.display();
         if old.bytes > 0 {
             match self.seal(old) {
-                Ok(()) => return format!("{path} was cut at its synced mark and finished"),
+                Ok(()) => return Ok(format!("{path} was cut at its synced mark and finished")),
                 // It has its name, which a power cut may take back: no harm.
-                Err(_) if old.finished.is_some() => return format!("{path} was finished"),
+                Err(_) if old.finished.is_some() => return Ok(format!("{path} was finished")),
                 Err(error) => tracing::warn!("{path}: cannot be finished: {error}"),
             }
         }
         let aside = old.has_its_name();
         let aside = aside.and_then(|()| catalog::set_aside(self.disk.as_ref(), &old.open_path));
         match aside {
-            Ok(name) => format!("{path} was set aside as {}", name.display()),
-            Err(error) => {
-                // The next start finds it: not with blocks that now stand in another file.
-                let cut = old.file.truncate(old.bytes);
-                let how = if cut.is_ok() { "is cut" } else { "stays as it is" };
-                format!("{path} {how}, for it cannot be set aside: {error}")
-            }
+            Ok(name) => Ok(format!("{path} was set aside as {}", name.display())),
+            // The next start finds it: not with blocks that now stand in another file.
+            Err(error) => match old.file.truncate(old.bytes) {
+                Ok(()) => Ok(format!("{path} is cut, for it cannot be set aside: {error}")),
+                Err(_) => Err(error),
+            },
         }
     }
 

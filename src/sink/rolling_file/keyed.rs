@@ -9,7 +9,6 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use super::block::Press;
 use super::open_blocks::{OpenBlocks, Put};
@@ -69,10 +68,15 @@ pub(super) struct Seats {
 }
 
 impl Dealer {
+    /// All hands have room.
+    fn may_deal(&self) -> bool {
+        self.hands.iter().all(|hand| hand.len() < DEALT_MAX)
+    }
+
     /// Deals one batch to all hands, if there is one and all have room.
     fn deal(&self, counters: &SinkCounters, now: Now) -> bool {
         let Ok(_turn) = self.lock.try_lock() else { return false };
-        if self.hands.iter().any(|hand| hand.len() == DEALT_MAX) {
+        if !self.may_deal() {
             return false;
         }
         let Some(mut parcel) = self.channel.poll() else { return false };
@@ -201,7 +205,13 @@ impl Worker for Keyed {
         let channel = self.dealer.channel.bell();
         let (hand, buffers) = (self.hand().bell(), self.buffers.bell());
         let clerk = self.writer.desk().answers();
-        channel.doze(self.seats.channel);
+        if self.dealer.may_deal() {
+            channel.doze(self.seats.channel);
+        } else if !self.dealer.channel.is_empty() {
+            // Whose hand is full will deal as soon as it is not. Perhaps we were rung for a batch
+            // that another sink at this channel could take: it is rung on.
+            channel.ring_one();
+        }
         hand.doze(self.seats.hand);
         buffers.doze(self.seats.buffers);
         clerk.bell().doze(self.seats.clerk);
@@ -209,13 +219,11 @@ impl Worker for Keyed {
         let work = match self.current {
             Some(_) => !self.buffers.is_empty(),
             None if overdue && !self.buffers.is_empty() => true,
-            None => !self.hand().is_empty() || !self.dealer.channel.is_empty(),
+            None => !self.hand().is_empty(),
         };
-        if !work && clerk.is_empty() {
+        let deal = !self.dealer.channel.is_empty() && self.dealer.may_deal();
+        if !work && !deal && clerk.is_empty() {
             self.parker.sleep(now, until);
-        } else if work {
-            // Another thread's hand may be full: give it the core instead of spinning.
-            self.parker.sleep(now, now.mono.after(Duration::from_micros(100)));
         }
         clerk.bell().rise(self.seats.clerk);
         buffers.rise(self.seats.buffers);

@@ -23,7 +23,6 @@ mod path;
 mod roll_policy;
 #[cfg(test)]
 mod tests;
-mod window;
 mod writer;
 
 use std::path::Path;
@@ -32,7 +31,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::memory::MemoryLine;
-use crate::ring::Ring;
+use crate::ring::{Ring, Turnstile};
 use crate::runtime::Worker;
 use crate::runtime::helper::{Desk, Helper};
 use crate::runtime::parker::Parker;
@@ -47,7 +46,6 @@ use keyed::{DEALT_MAX, Dealer, Keyed, Seats};
 use open_blocks::{Bounds, KEY_BYTES, OpenBlocks};
 use options::Options;
 use ordered::{Ordered, Shared};
-use window::Window;
 use writer::{QUESTIONS_MAX, Rules, Ties, Writer};
 
 pub use options::KIND;
@@ -107,6 +105,7 @@ impl Options {
             keep: self.keep,
             numbers: Numbers::new(container_of(self.codec)),
             names: DurableNames::below(self.template.root()),
+            leftovers: Vec::new(),
             opened: 0,
             entries_expected: if self.keyed() { 64 } else { ENTRIES_EXPECTED },
         };
@@ -165,18 +164,18 @@ impl Options {
             self.patience(),
             Arc::clone(&context.counters[0]),
         );
+        let desk = writer.desk().clone();
         let shared = Arc::new(Shared {
             assembler: Mutex::new(assembler),
-            window: Mutex::new(Window::new(self.buffers())),
-            writer: Mutex::new(writer),
+            turnstile: Turnstile::new(self.buffers(), writer),
             buffers,
             channel: Arc::clone(&context.channel),
         });
         let worker = |thread| {
             let name = format!("sink.{}.{thread}", context.name);
             let (shared, encoder) = (Arc::clone(&shared), Arc::clone(&encoder));
-            let leads = thread == 0;
-            let worker = Ordered::new(name, shared, encoder, self.press(), sizes.raw, leads);
+            let lead = (thread == 0).then(|| desk.clone());
+            let worker = Ordered::new(name, shared, encoder, self.press(), sizes.raw, lead);
             Box::new(worker) as Box<dyn Worker>
         };
         ((0..self.threads).map(worker).collect(), vec![clerk])

@@ -1,21 +1,24 @@
 //! The ordered sink: several threads compress, one file at a time is appended in channel order.
 //!
 //! Taking a batch and its ticket happen together, under the assembler's short lock. A finished
-//! block is parked in the window; whoever finds the due one there and the writer free appends all
-//! that are ready. Nobody waits for a turn inside `work`.
+//! block is parked at the turnstile and passes in its turn to the writer, which appends it. Nobody
+//! waits for a turn inside `work`. Taking and making are two turns of work, so that a thread that
+//! is slow in between is something the simulation has, too.
 //!
-//! Threading: three locks, never nested: assembler (take), window (park, take due), writer (append;
-//! only ever tried). Every ticket out holds one block buffer, so buffers bound everything.
+//! Threading: the assembler's lock and the turnstile's, never nested. Every ticket out holds one
+//! block buffer, so buffers bound everything. A thread dozes only where it could take something:
+//! rings wake one sleeper, and one that has to leave the thing would keep it from the others.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::assembler::{Assembler, Body, Job};
 use super::block::{Block, Press};
-use super::window::Window;
+use super::clerk::{Answer, Question};
 use super::writer::Writer;
 use crate::channel::Channel;
 use crate::codec::encoders::Encoder;
-use crate::ring::{Ring, Seat, Wake};
+use crate::ring::{Ring, Seat, Turnstile, Wake};
+use crate::runtime::helper::Desk;
 use crate::runtime::parker::Parker;
 use crate::runtime::{Progress, Worker};
 use crate::time::{Mono, Now};
@@ -23,8 +26,7 @@ use crate::time::{Mono, Now};
 /// What the threads of one sink share.
 pub(super) struct Shared {
     pub(super) assembler: Mutex<Assembler>,
-    pub(super) window: Mutex<Window<Block>>,
-    pub(super) writer: Mutex<Writer>,
+    pub(super) turnstile: Turnstile<Block, Writer>,
     pub(super) buffers: Arc<Ring<Vec<u8>>>,
     pub(super) channel: Arc<dyn Channel>,
 }
@@ -37,11 +39,13 @@ pub(super) struct Ordered {
     raw: Vec<u8>,
     /// The buffer for the next block; without one no ticket is taken.
     buffer: Option<Vec<u8>>,
+    /// A block to be made, and its buffer.
+    job: Option<(Job, Vec<u8>)>,
     parker: Parker,
     channel_seat: Seat,
     buffer_seat: Seat,
     /// The first thread also answers for the writer's clerk and clock.
-    clerk_seat: Option<Seat>,
+    clerk: Option<(Desk<Question, Answer>, Seat)>,
     closing: bool,
 }
 
@@ -52,14 +56,14 @@ impl Ordered {
         encoder: Arc<dyn Encoder + Sync>,
         press: Press,
         raw_bytes: usize,
-        leads: bool,
+        lead: Option<Desk<Question, Answer>>,
     ) -> Self {
         let parker = Parker::default();
         let channel_seat = shared.channel.bell().join(parker.waker());
         let buffer_seat = shared.buffers.bell().join(parker.waker());
-        let clerk_seat = leads.then(|| {
-            let writer = lock(&shared.writer);
-            writer.desk().answers().bell().join(parker.waker())
+        let clerk = lead.map(|desk| {
+            let seat = desk.answers().bell().join(parker.waker());
+            (desk, seat)
         });
         let raw = Vec::with_capacity(raw_bytes);
         Self {
@@ -69,16 +73,17 @@ impl Ordered {
             press,
             raw,
             buffer: None,
+            job: None,
             parker,
             channel_seat,
             buffer_seat,
-            clerk_seat,
+            clerk,
             closing: false,
         }
     }
 
     fn leads(&self) -> bool {
-        self.clerk_seat.is_some()
+        self.clerk.is_some()
     }
 
     fn make(&mut self, job: Job, buffer: Vec<u8>) -> (u64, Block) {
@@ -102,45 +107,39 @@ impl Ordered {
         (ticket, block)
     }
 
-    /// Appends what is due, unless another thread is at it, which then sees ours.
-    fn append_due(&self, now: Now) {
-        loop {
-            // try_lock fails only while another thread appends; it looks at the window once more
-            // after it has let go, so a block parked before our try is never left behind.
-            let Ok(mut writer) = self.shared.writer.try_lock() else { return };
-            while let Some(block) = lock(&self.shared.window).take_due() {
-                writer.accept(block, now);
-            }
-            drop(writer);
-            if !lock(&self.shared.window).has_due() {
-                return;
-            }
-        }
-    }
-
-    /// The lead's duty: the clerk's answers, the writer's clock, and the end.
+    /// The lead's duty: the clerk's answers and the writer's clock. Whoever else is at the writer
+    /// is through with it soon.
     fn lead(&self, now: Now) -> bool {
-        let worked = self.shared.writer.try_lock().is_ok_and(|mut writer| writer.tend(now));
-        self.append_due(now);
-        worked
+        self.with_writer(now, |writer| writer.tend(now)).unwrap_or(false)
     }
 
     /// Nothing more comes: whether every ticket is in the file and the files are finished.
     fn finished(&self, now: Now) -> bool {
         let out = lock(&self.shared.assembler).next_ticket();
-        if lock(&self.shared.window).due() != out {
+        if self.shared.turnstile.due() != out {
             return false;
         }
-        let Ok(mut writer) = self.shared.writer.try_lock() else { return false };
-        writer.close(now);
-        writer.tend(now);
-        writer.is_closed()
+        let closed = self.with_writer(now, |writer| {
+            writer.close(now);
+            writer.tend(now);
+            writer.is_closed()
+        });
+        closed.unwrap_or(false)
     }
 
-    fn until(&self) -> Mono {
+    fn until(&self, now: Now) -> Mono {
         let due = lock(&self.shared.assembler).due();
         let due = if self.buffer.is_some() { due } else { Mono::MAX };
-        if self.leads() { due.min(lock(&self.shared.writer).deadline()) } else { due }
+        if !self.leads() {
+            return due;
+        }
+        let deadline = self.with_writer(now, |writer| writer.deadline());
+        due.min(deadline.unwrap_or_else(|| now.mono.after(super::CLOSING_LOOK)))
+    }
+
+    fn with_writer<R>(&self, now: Now, work: impl FnOnce(&mut Writer) -> R) -> Option<R> {
+        let turnstile = &self.shared.turnstile;
+        turnstile.use_gate(work, |writer, block| writer.accept(block, now))
     }
 }
 
@@ -151,6 +150,12 @@ impl Worker for Ordered {
 
     fn work(&mut self, now: Now) -> Progress {
         let worked = self.leads() && self.lead(now);
+        if let Some((job, buffer)) = self.job.take() {
+            let (ticket, block) = self.make(job, buffer);
+            let turnstile = &self.shared.turnstile;
+            turnstile.park(ticket, block, |writer, block| writer.accept(block, now));
+            return Progress::Worked;
+        }
         if self.buffer.is_none() {
             self.buffer = self.shared.buffers.poll();
         }
@@ -158,9 +163,7 @@ impl Worker for Ordered {
             let job = lock(&self.shared.assembler).take(now, self.closing, &mut self.raw);
             match job {
                 Some(job) => {
-                    let (ticket, block) = self.make(job, buffer);
-                    lock(&self.shared.window).park(ticket, block);
-                    self.append_due(now);
+                    self.job = Some((job, buffer));
                     return Progress::Worked;
                 }
                 None => self.buffer = Some(buffer),
@@ -179,30 +182,30 @@ impl Worker for Ordered {
             false if self.closing && self.leads() => {
                 Progress::Idle { until: now.mono.after(super::CLOSING_LOOK) }
             }
-            false => Progress::Idle { until: self.until() },
+            false => Progress::Idle { until: self.until(now) },
         }
     }
 
     fn wait(&mut self, now: Now, until: Mono) {
         let shared = &self.shared;
-        let clerk = self.clerk_seat.map(|seat| {
-            let desk = lock(&shared.writer).desk().clone();
-            (desk, seat)
-        });
-        shared.channel.bell().doze(self.channel_seat);
-        shared.buffers.bell().doze(self.buffer_seat);
-        clerk.iter().for_each(|(desk, seat)| desk.answers().bell().doze(*seat));
+        let clerk = || self.clerk.iter().map(|(desk, seat)| (desk.answers(), *seat));
+        clerk().for_each(|(answers, seat)| answers.bell().doze(seat));
         let work = match self.buffer {
-            Some(_) => !shared.channel.is_empty(),
-            None => !shared.buffers.is_empty(),
+            Some(_) => {
+                shared.channel.bell().doze(self.channel_seat);
+                !shared.channel.is_empty()
+            }
+            None => {
+                shared.buffers.bell().doze(self.buffer_seat);
+                !shared.buffers.is_empty()
+            }
         };
-        let answers = clerk.as_ref().is_some_and(|(desk, _)| !desk.answers().is_empty());
-        if !work && !answers {
+        if !work && clerk().all(|(answers, _)| answers.is_empty()) {
             self.parker.sleep(now, until);
         }
-        clerk.iter().for_each(|(desk, seat)| desk.answers().bell().rise(*seat));
         shared.buffers.bell().rise(self.buffer_seat);
         shared.channel.bell().rise(self.channel_seat);
+        clerk().for_each(|(answers, seat)| answers.bell().rise(seat));
     }
 
     fn close(&mut self, _now: Now) {

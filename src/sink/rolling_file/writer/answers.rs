@@ -25,11 +25,15 @@ impl Writer {
                 self.round = round;
                 tended.into_iter().for_each(|tended| self.tended(tended, now));
             }
-            Answer::Sealed { segment, mut unsynced, lost_events, result } => {
+            Answer::Sealed { segment, mut unsynced, lost_events, result, leftovers } => {
                 self.lose(&mut unsynced, lost_events);
+                self.keep(leftovers, now);
                 self.sealed(segment, unsynced, result, now);
             }
-            Answer::Rescued { lane, result } => self.rescued(lane, result, now),
+            Answer::Rescued { lane, result, leftovers } => {
+                self.keep(leftovers, now);
+                self.rescued(lane, result, now);
+            }
             Answer::Retained { removed, failed } => {
                 if removed > 0 {
                     tracing::info!("{}: retention removed {removed} files", self.ties.name);
@@ -145,6 +149,17 @@ impl Writer {
                 lane.state = State::Rescuing { unsynced, segment: Some(segment) };
                 self.fail(id, now, &error);
             }
+        }
+    }
+
+    /// What a rescue left is finished like any other segment, as soon as the disk lets it be.
+    fn keep(&mut self, leftovers: Vec<Segment>, now: Now) {
+        for segment in leftovers {
+            let what = "cannot be finished, set aside or cut: its blocks are found twice";
+            self.ties.counters.errors.add(1);
+            self.ties.watch.blocked(now, &format!("{} {what}", segment.open_path.display()));
+            self.unsealed_retry_at = now.mono.after(RETRY);
+            self.unsealed.push((segment, Unsynced::default()));
         }
     }
 
