@@ -2,6 +2,7 @@
 //!
 //! - [`architecture`]: the picture, the words, the life of an event, threads and memory
 //! - [`formats`]: blocks and segments, byte by byte
+//! - [`syslog`]: what messages say, in both RFCs and in the world
 //! - [`decisions`]: what was decided when, and why; every dependency has its line
 //! - [`changelog`]: what changed for whoever runs it
 
@@ -12,6 +13,10 @@ pub mod architecture {}
 /// The bytes on disk.
 #[doc = include_str!("formats.md")]
 pub mod formats {}
+
+/// What a syslog message says.
+#[doc = include_str!("syslog.md")]
+pub mod syslog {}
 
 /// Decisions, dated.
 #[doc = include_str!("decisions.md")]

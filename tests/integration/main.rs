@@ -19,6 +19,7 @@ mod mistakes;
 mod netcat;
 mod numbered;
 mod overload;
+mod parse;
 mod peers;
 mod python;
 mod readme;

@@ -14,9 +14,10 @@
 //! to be good.
 //!
 //! - `time`, `dates`: the time as sent · `zone`: the year and the zone that were not
-//! - `data`: structured data
+//! - `data`: structured data · [`body`]: what the text holds: CEF, LEEF, a mnemonic
 //! - `rfc5424`, `rfc3164`, `vendors`: the grammars
 
+pub mod body;
 mod data;
 mod dates;
 mod pri;

@@ -231,11 +231,11 @@ fn pid(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
 /// A word without colon or pid: a tag, unless it reads like text.
 #[inline(never)]
 fn plain_tag<'a>(bytes: &'a [u8], start: usize, plain: bool, message: &mut Message<'a>) {
-    // Cisco's firewalls put ` : ` between host and mnemonic.
-    if let Some([b':', b' ', rest @ ..]) = bytes.get(start..) {
-        let start = bytes.len() - rest.len();
-        let start = scan::skip_blanks(bytes, start);
-        if !(bytes.get(start) == Some(&b'%') && tagged(bytes, start, message)) {
+    // Cisco's firewalls put ` : ` between host and mnemonic; others leave the tag out before it.
+    if bytes.get(start) == Some(&b':') {
+        let start = scan::skip_blanks(bytes, start + 1);
+        let mnemonic = bytes.get(start) == Some(&b'%') && tagged(bytes, start, message);
+        if !mnemonic && start < bytes.len() {
             text_at(bytes, start, message);
         }
         return;
