@@ -63,7 +63,7 @@ fn options_say_when_and_where() {
     let tokyo = "parse --now 2024-12-31T23:30:00Z --zone Asia/Tokyo";
     assert_eq!(time(tokyo), "2025-01-01T08:30:00+09:00");
     let berlin = "parse --format rfc3164 --now 2024-12-01T00:00:00+01:00 --zone Europe/Berlin";
-    assert_eq!(time(berlin), "2024-01-01T08:30:00+01:00");
+    assert_eq!(time(berlin), "2025-01-01T08:30:00+01:00");
     let exact = parsed("parse --format rfc5424", line);
     assert_eq!(exact[0]["reason"], "bad_version");
 }

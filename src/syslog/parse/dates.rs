@@ -36,8 +36,8 @@ fn trailers<'a>(bytes: &'a [u8], from: usize, mut time: Time<'a>) -> (Time<'a>, 
             && let Some(hour) = half_day(bytes, next, time.hour)
         {
             (time.hour, at) = (hour, next + 2);
-        } else if time.offset == Offset::Unsent
-            && let Some((offset, end)) = zone(bytes, next, blank == 1)
+        } else if let Some((offset, end)) = zone(bytes, next, blank == 1)
+            && is_news(time.offset, offset)
         {
             (time.offset, at) = (offset, end);
         } else if blank == 1
@@ -50,6 +50,15 @@ fn trailers<'a>(bytes: &'a [u8], from: usize, mut time: Time<'a>) -> (Time<'a>, 
         }
     }
     (time, at)
+}
+
+/// Whether a zone says more than the one before: `CET +01:00` says which `CET`.
+fn is_news(before: Offset<'_>, offset: Offset<'_>) -> bool {
+    match before {
+        Offset::Unsent => true,
+        Offset::Named(_) => matches!(offset, Offset::Sent { .. }),
+        Offset::Zulu | Offset::Sent { .. } => false,
+    }
 }
 
 /// The hour on a clock of 24, where `AM` or `PM` stands.
@@ -291,6 +300,7 @@ mod tests {
         is("Oct 11 22:14:15 GMT-05:30 h", "2026-10-11T22:14:15-05:30");
         is("Oct 11 12:14:15 AM h", "2026-10-11T00:14:15Z");
         is("Oct 11 12:14:15.5 PM EST h", "2026-10-11T12:14:15.5-05:00");
+        is("2026 Oct 11 22:14:15 CET +02:00 h", "2026-10-11T22:14:15+02:00");
         is("2026-10-11 22:14:15,003 CET h", "2026-10-11T22:14:15.003+01:00");
     }
 

@@ -82,6 +82,7 @@ fn cisco<'a>(bytes: &'a [u8], from: usize, wanted: Fields, message: &mut Message
     }
     let Some((origin, end)) = origin(bytes, at) else { return false };
     let next = scan::skip_blanks(bytes, end);
+    let next = task(bytes, next).unwrap_or(next);
     if let Some((time, end)) = marked_time(bytes, next) {
         message.hostname = origin;
         message.time = Some(time);
@@ -140,8 +141,19 @@ fn origin(bytes: &[u8], from: usize) -> Option<(Option<&[u8]>, usize)> {
         return Some((None, from + colon + 1));
     }
     let end = scan::word_end(bytes, from);
+    if let Some([b' ', b':', b' ', b'%', ..]) = bytes.get(end..) {
+        return (end > from).then(|| (Some(&bytes[from..end]), end + 2));
+    }
     let word = bytes[from..end].strip_suffix(b":")?;
     (!word.is_empty()).then_some((Some(word), end))
+}
+
+/// Wireless controllers name the task before the time: `*spamApTask2: `.
+fn task(bytes: &[u8], from: usize) -> Option<usize> {
+    let end = scan::word_end(bytes, from);
+    let word = &bytes[from..end];
+    let is_one = word.starts_with(b"*") && word.ends_with(b":") && bytes.get(end) == Some(&b' ');
+    is_one.then_some(end + 1)
 }
 
 /// Meraki: version, seconds since 1970, device, kind of event.
