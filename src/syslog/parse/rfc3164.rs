@@ -242,9 +242,7 @@ fn plain_tag<'a>(bytes: &'a [u8], start: usize, plain: bool, message: &mut Messa
     }
     let end = scan::word_end(bytes, start);
     let word = &bytes[start..end];
-    let is_list = word.first().is_some_and(u8::is_ascii_digit) && word.contains(&b',');
-    if !plain || word.is_empty() || word.contains(&b'=') || is_list || is_phrase(bytes, start, end)
-    {
+    if !plain || word.is_empty() || reads_like_data(word) || is_phrase(bytes, start, end) {
         return text_at(bytes, start, message);
     }
     // F5 names the level first: `notice mcpd[7111]: …`.
@@ -260,6 +258,17 @@ fn plain_tag<'a>(bytes: &'a [u8], start: usize, plain: bool, message: &mut Messa
     }
     message.app_name = Some(word);
     text(bytes, end, message);
+}
+
+/// `key=value`, or a record that begins with a number and a comma.
+fn reads_like_data(word: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
+    let name = word.iter().take_while(|byte| is_part(byte)).count();
+    match word.get(name) {
+        Some(b'=') => name > 0,
+        Some(b',') => name > 0 && word[..name].iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
 }
 
 fn is_level(word: &[u8]) -> bool {
