@@ -144,7 +144,8 @@ fn agent(place: &Place<'_>) -> String {
         }
     };
     format!(
-        "[agent]\nname = \"perf\"\nadmin = \"off\"\nmemory = \"{memory}MiB\"\n{}\n[sources.net]\ntype = \"{transport}\"\n\
+        "[agent]\nname = \"perf\"\nadmin = \"off\"\nmemory = \"{memory}MiB\"\n{}\n\
+         [sources.net]\ntype = \"{transport}\"\n\
          listen = [\"{transport}://127.0.0.1:{port}\"]\n{}\n[sinks.archive]\n{sink}",
         place.agent, place.source,
     )
