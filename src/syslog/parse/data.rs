@@ -177,7 +177,7 @@ fn nameless_param(bytes: &[u8], from: usize) -> Option<(&[u8], Value<'_>, usize)
     Some((&bytes[from..from + name], Value { raw: &bytes[open + 1..close] }, end))
 }
 
-/// Walks over elements that [`Data::read`] has checked.
+/// Walks over elements that were checked when the message was parsed.
 #[derive(Clone, Debug)]
 pub struct Elements<'a> {
     data: Data<'a>,
