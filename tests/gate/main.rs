@@ -20,6 +20,7 @@ use flumen::sink::runner::{BatchSink, SinkRunner};
 use flumen::sink::{self, SINKS, SinkContext, SinkKind, SinkPlan};
 use flumen::source::SOURCES;
 use flumen::storage::OsDisk;
+use flumen::syslog::parse::{Arrival, Expect, Fields, Zone, parse};
 use flumen::time::Wall;
 use flumen::topology::build::{self, no_endpoint};
 use flumen::topology::{Assembly, Ground, Machine, Parts, plan};
@@ -265,4 +266,29 @@ fn one_allocation_a_batch_is_noticed() {
     let spent = Line::build(&generated("type = 'leaky'"), LEAKY).measure(|| {});
     // The sink may be some batches behind the source.
     assert!((BATCHES - 64..=BATCHES + 64).contains(&spent.counted), "{spent:?}");
+}
+
+/// Every message of the conformance cases, in every format, its time and its data walked through.
+#[test]
+fn a_message_taken_apart_allocates_nothing() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/syslog");
+    let files = std::fs::read_dir(folder).unwrap();
+    let text = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let text = text.collect::<Vec<_>>().concat();
+    let messages: Vec<&str> = text.lines().filter_map(|line| line.split('\t').nth(2)).collect();
+    assert!(messages.len() > 900, "{} messages", messages.len());
+    let zone = Zone::named("Europe/Berlin").unwrap();
+    let mut arrival = Arrival::new(Wall(1_781_524_800_000_000_000), zone);
+    let before = allocations();
+    let mut params = 0;
+    for message in &messages {
+        for expect in [Expect::Auto, Expect::Rfc3164, Expect::Rfc5424] {
+            let message = parse(message.as_bytes(), expect, Fields::ALL);
+            std::hint::black_box(message.time.map(|time| arrival.resolve(&time).wall()));
+            std::hint::black_box(message.body());
+            params += message.data.elements().flat_map(|element| element.params()).count();
+        }
+    }
+    assert!(params > 100, "{params} parameters");
+    assert_eq!(allocations().counted, before.counted);
 }
