@@ -24,6 +24,10 @@ pub const THREADS_MAX: usize = 32;
 /// A lingering partial batch: while the sink is busy a source fills for this long at least.
 pub const LINGER_NS: u64 = 1_000_000;
 
+/// While its sink moves, a source whose senders can wait keeps no more than this in a channel: an
+/// ordinary cache of the last level holds it, and a sink is never without work.
+pub const BACKLOG_BYTES: usize = 16 << 20;
+
 /// Receipts a block can carry; a block that would carry more is closed.
 pub const BLOCK_RECEIPTS_MAX: usize = 64;
 

@@ -15,7 +15,7 @@ use crate::telemetry::ChannelCounters;
 use crate::time::Mono;
 
 pub use memory::KIND as MEMORY;
-pub use valve::{Inlet, Valve, WhenFull};
+pub use valve::{Flow, Inlet, Valve, WhenFull};
 
 /// One batch in one channel: dropped, its page goes home and its credit is given back.
 pub struct Parcel {

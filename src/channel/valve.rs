@@ -26,6 +26,15 @@ pub struct Inlet {
     pub counters: Arc<InletCounters>,
 }
 
+/// How the channels that wait stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Batches in the fullest, and in the hands of its sinks.
+    pub backlog: u32,
+    /// Batches that have left them, ever.
+    pub gone: u64,
+}
+
 pub struct Valve {
     pool: Arc<Pool>,
     inlets: Vec<Inlet>,
@@ -113,6 +122,16 @@ impl Valve {
         let waiting = |inlet: &&Inlet| inlet.when_full == WhenFull::Wait;
         self.pool.free() > 0
             && self.inlets.iter().filter(waiting).all(|inlet| inlet.channel.credit().free() > 0)
+    }
+
+    /// How the channels that wait stand: a snapshot.
+    pub fn flow(&self) -> Flow {
+        let waiting = self.inlets.iter().filter(|inlet| inlet.when_full == WhenFull::Wait);
+        waiting.fold(Flow { backlog: 0, gone: 0 }, |flow, inlet| {
+            let credit = inlet.channel.credit();
+            let backlog = flow.backlog.max(credit.total() - credit.free());
+            Flow { backlog, gone: flow.gone + credit.given() }
+        })
     }
 
     /// Every ring is empty: nobody has work waiting.

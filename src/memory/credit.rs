@@ -4,17 +4,19 @@
 //! stops its own sources and nobody else's.
 
 use crate::ring::Bell;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 pub struct Credit {
     free: AtomicU32,
+    given: AtomicU64,
     total: u32,
     bell: Bell,
 }
 
 impl Credit {
     pub fn new(batches: u32) -> Self {
-        Self { free: AtomicU32::new(batches), total: batches, bell: Bell::default() }
+        let (free, given) = (AtomicU32::new(batches), AtomicU64::new(0));
+        Self { free, given, total: batches, bell: Bell::default() }
     }
 
     /// Takes credit for one batch, if there is any.
@@ -30,7 +32,13 @@ impl Credit {
     pub fn give(&self) {
         let before = self.free.fetch_add(1, Ordering::Relaxed);
         assert!(before < self.total, "credit given that was never taken");
+        self.given.fetch_add(1, Ordering::Relaxed);
         self.bell.ring();
+    }
+
+    /// How often it was given back, ever.
+    pub fn given(&self) -> u64 {
+        self.given.load(Ordering::Relaxed)
     }
 
     pub fn free(&self) -> u32 {

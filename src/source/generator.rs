@@ -96,6 +96,10 @@ impl SourcePlan for Plan {
         ORIGIN_BYTES + Composer::new(self.shape).room_bytes() + BESIDE_BYTES
     }
 
+    fn is_patient(&self) -> bool {
+        true
+    }
+
     fn build(&self, context: &SourceContext) -> Result<Built, BuildError> {
         let generator = Generator {
             composer: Composer::new(self.shape),

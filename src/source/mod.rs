@@ -14,6 +14,7 @@ pub mod listen;
 mod nap;
 pub mod network;
 pub mod reactor;
+mod restraint;
 pub mod runner;
 mod stdin;
 mod syslog;
@@ -110,6 +111,9 @@ pub trait SourcePlan: Send {
     /// The smallest page that will do: empty, it takes at least one of whatever may arrive. Smaller
     /// ones are not made, however little memory there is.
     fn page_bytes_min(&self) -> usize;
+
+    /// Its senders can wait: nothing is lost while it is not read.
+    fn is_patient(&self) -> bool;
 
     /// Binds, then listens: one `Source` for each thread.
     fn build(&self, context: &SourceContext) -> Result<Built, BuildError>;

@@ -270,6 +270,10 @@ impl SourcePlan for Network {
         ours.map(|(_, bytes)| bytes).max().unwrap_or(0)
     }
 
+    fn is_patient(&self) -> bool {
+        !self.has(Transport::Udp)
+    }
+
     fn build(&self, context: &SourceContext) -> Result<Built, BuildError> {
         assert!(self.page_bytes_min() <= context.page_bytes, "the plan sizes the pages");
         let files = listen::raise_file_limit();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Source;
+use super::restraint::Restraint;
 use crate::channel::Valve;
 use crate::event::{Mark, Page};
 use crate::limits;
@@ -26,8 +27,11 @@ pub struct SourceRunner {
     page: Option<Lease>,
     /// When the page's first event came.
     first_at: Mono,
+    restraint: Restraint,
     /// The valve was closed when we last looked.
     shut: bool,
+    /// It was open, but we hold back until more than this has left the channels.
+    held: Option<u64>,
     finished: bool,
 }
 
@@ -38,6 +42,8 @@ pub struct Pace {
     pub age: Duration,
     /// Some sink behind wants partial batches as soon as it has nothing to do.
     pub eager: bool,
+    /// Above so many batches in a channel the source holds back while the sink moves.
+    pub backlog: Option<u32>,
     /// Wall-clock slice in ns that a batch may not straddle, because a path below changes with it.
     pub slice_ns: Option<i64>,
 }
@@ -59,9 +65,26 @@ impl SourceRunner {
             pace,
             page: None,
             first_at,
+            restraint: Restraint::new(pace.backlog),
             shut: false,
+            held: None,
             finished: false,
         }
+    }
+
+    /// A page to fill, or until when to wait for one if nobody rings.
+    fn open(&mut self, now: Now) -> Result<(), Mono> {
+        if self.page.is_some() {
+            return Ok(());
+        }
+        let flow = self.valve.flow();
+        if let Some(until) = self.restraint.holds(now, flow) {
+            self.held = Some(flow.gone);
+            return Err(until);
+        }
+        self.held = None;
+        self.page = self.valve.open();
+        if self.page.is_some() { Ok(()) } else { Err(Mono::MAX) }
     }
 
     fn offer(&mut self, now: Now) {
@@ -115,13 +138,11 @@ impl Worker for SourceRunner {
         if self.page.as_ref().is_some_and(|page| self.turned(page, now)) {
             self.offer(now);
         }
-        if self.page.is_none() {
-            self.page = self.valve.open();
-        }
-        let Some(page) = self.page.as_mut() else {
+        if let Err(until) = self.open(now) {
             self.shut = true;
-            return Progress::IDLE;
-        };
+            return Progress::Idle { until };
+        }
+        let page = self.page.as_mut().expect("just opened");
         self.shut = false;
         let before = page.event_count();
         let received = self.source.receive(page, now);
@@ -148,7 +169,11 @@ impl Worker for SourceRunner {
             return;
         }
         self.valve.doze();
-        if !self.valve.may_open() {
+        let closed = match self.held {
+            Some(gone) => self.valve.flow().gone == gone,
+            None => !self.valve.may_open(),
+        };
+        if closed {
             self.source.wait(now, until, false);
         }
         self.valve.rise();

@@ -67,6 +67,10 @@ impl SourcePlan for Plan {
         page_bytes_min(self.event_bytes_max)
     }
 
+    fn is_patient(&self) -> bool {
+        true
+    }
+
     fn build(&self, context: &SourceContext) -> Result<Built, BuildError> {
         assert!(self.page_bytes_min() <= context.page_bytes, "the plan sizes the pages");
         let failed = |error: io::Error| BuildError {

@@ -87,6 +87,9 @@ const FRAME_BYTES: u64 = 1 << 20;
 /// 15 minutes: a slice no longer than that is a slice in every zone.
 const ZONE_SLICE: Duration = Duration::from_secs(15 * 60);
 
+/// Batches in a channel that keep each thread of a sink busy.
+const BACKLOG_PER_THREAD: usize = 4;
+
 /// Plans one agent. What is wrong goes to the configuration's diagnostics; with errors there is no
 /// plan. The configuration itself may hold errors already, and then there is none either.
 pub fn plan(config: &AgentConfig, parts: &Parts, machine: &Machine) -> Option<Plan> {
@@ -151,10 +154,15 @@ impl Draft {
             (0..self.sinks.len()).map(|sink| self.event_bytes_max(channel_of(sink))).collect();
         let reach = self.links.sources.iter().map(|channels| self.reach(channels));
         let reach: Vec<(bool, Pace)> = reach.collect();
+        let threads = self.sinks.iter().filter_map(|sink| sink.plan.as_ref());
+        let threads: usize = threads.map(|plan| plan.threads()).sum();
+        let backlog = limits::BACKLOG_BYTES / budget.page_bytes;
+        let backlog = limits::u32_of(backlog.max(BACKLOG_PER_THREAD * threads));
         let mut sources = Vec::new();
         let pairs = self.sources.into_iter().zip(self.links.sources);
-        for ((draft, channels), (want_pri, pace)) in pairs.zip(reach) {
+        for ((draft, channels), (want_pri, mut pace)) in pairs.zip(reach) {
             let plan = draft.plan.expect("a whole draft has every plan");
+            pace.backlog = plan.is_patient().then_some(backlog);
             let cores = dealer.deal(draft.cores.as_ref(), plan.threads(), machine);
             let settings = draft.section.settings();
             let (name, kind) = (draft.name.value, draft.kind);
@@ -213,7 +221,7 @@ impl Draft {
         let slice_ns = slice.map(|slice| {
             i64::try_from(duration_ns(slice.min(ZONE_SLICE))).expect("15 minutes fit")
         });
-        (plans().any(|plan| plan.wants_pri()), Pace { age, eager, slice_ns })
+        (plans().any(|plan| plan.wants_pri()), Pace { age, eager, backlog: None, slice_ns })
     }
 }
 

@@ -172,7 +172,9 @@ impl Life {
             let age = plans.iter().map(|plan| plan.batch_age()).min().expect("a channel is read");
             let slice = plans.iter().filter_map(|plan| plan.path_slice()).min();
             let slice_ns = slice.map(|slice| i64::try_from(slice.as_nanos()).expect("short"));
-            let pace = Pace { age, slice_ns, eager: shape.connections.is_multiple_of(2) };
+            let backlog = shape.connections.is_multiple_of(3).then_some(2);
+            let eager = shape.connections.is_multiple_of(2);
+            let pace = Pace { age, slice_ns, eager, backlog };
             let name = format!("source.{index}");
             Box::new(SourceRunner::new(name, source, valve, counters, pace))
         };

@@ -151,6 +151,10 @@ impl SourcePlan for CountPlan {
         self.page_min
     }
 
+    fn is_patient(&self) -> bool {
+        true
+    }
+
     fn build(&self, _context: &SourceContext) -> Result<source::Built, source::BuildError> {
         if self.listen.iter().any(|listen| listen.contains("taken")) {
             let what = format!("cannot listen on {}", self.listen[0]);
