@@ -177,6 +177,9 @@ fn digits_first(bytes: &[u8], from: usize) -> Option<(Time<'_>, usize)> {
             (time, end)
         });
     }
+    if let Some(found) = american(bytes, from) {
+        return Some(found);
+    }
     let slashed = bytes.get(at) == Some(&b'/');
     let at = if slashed { at + 1 } else { blanks(bytes, at)? };
     let name = bytes.get(at..)?.first_chunk::<3>()?;
@@ -191,6 +194,15 @@ fn digits_first(bytes: &[u8], from: usize) -> Option<(Time<'_>, usize)> {
         Some((year, end)) => timed(bytes, blanks(bytes, end)?, Some(year), month, first),
         None => timed(bytes, at, None, month, first),
     }
+}
+
+/// `10/11/2026:22:14:15`, month first, as NetScaler writes it: the colon tells it from others.
+fn american(bytes: &[u8], from: usize) -> Option<(Time<'_>, usize)> {
+    let (month, at) = scan::number(bytes, from, 2)?;
+    let (day, at) = scan::number(bytes, slash(bytes, at)?, 2)?;
+    let (year, at) = scan::number(bytes, slash(bytes, at)?, 4)?;
+    let is_it = bytes.get(at) == Some(&b':') && (1970..2200).contains(&year);
+    is_it.then(|| timed(bytes, at + 1, Some(year as u16), month as u8, day))?
 }
 
 fn slash(bytes: &[u8], at: usize) -> Option<usize> {
@@ -272,6 +284,7 @@ mod tests {
             "oct/11/2026 22:14:15 h",
             "oct/11 22:14:15 h",
             "11/Oct/2026:22:14:15 h",
+            "10/11/2026:22:14:15 GMT h",
             "Oct 11 22:14:15. h",
             "Oct 11 22:14:15 UTC h",
             "Oct 11 22:14:15 GMT 2026 h",

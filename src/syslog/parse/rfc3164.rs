@@ -257,7 +257,9 @@ fn plain_tag<'a>(bytes: &'a [u8], start: usize, plain: bool, message: &mut Messa
         return text(bytes, rest, message);
     }
     message.app_name = Some(word);
-    text(bytes, end, message);
+    // `tag : text`: the colon has lost its place.
+    let apart = matches!(bytes.get(end..), Some([b' ', b':'] | [b' ', b':', b' ', ..]));
+    text(bytes, if apart { end + 2 } else { end }, message);
 }
 
 /// `key=value`, or a record that begins with a number and a comma.
