@@ -18,9 +18,10 @@ use crate::topology::{Agent, Control, Machine, Outcome, Parts, Plan, plan};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: flumen run /etc/flumen/flumen.toml\n\n\
     Logs to standard error. FLUMEN_LOG=debug says more, FLUMEN_LOG=warn less, but always when it\n\
-    is ready and, as the last line, the ledger; FLUMEN_LOG=off says nothing. SIGTERM and SIGINT\n\
-    deliver what was accepted and end with 0; a second one stops at once. SIGUSR1 rolls all\n\
-    files.")]
+    is ready and, as the last line, the ledger; FLUMEN_LOG=off says nothing.\n\
+    FLUMEN_LOG_FORMAT=json makes each line an object.\n\n\
+    SIGTERM and SIGINT deliver what was accepted and end with 0; a second one stops at once.\n\
+    SIGUSR1 rolls all files.")]
 pub(super) struct RunArgs {
     /// The configuration, a TOML file
     config: PathBuf,
@@ -30,7 +31,7 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs) -> ExitCode {
-    if let Err(error) = log::start(log::LogFormat::Text) {
+    if let Err(error) = log::start() {
         output::complain(&format!("flumen run: {error}\n"));
         return Failure::Usage.into();
     }

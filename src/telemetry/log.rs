@@ -1,4 +1,4 @@
-//! The log: lines to stderr, as text or JSON, filtered by `FLUMEN_LOG`. That it is ready, and the
+//! The log: lines to stderr, as text or JSON (`FLUMEN_LOG_FORMAT`), filtered by `FLUMEN_LOG`. That it is ready, and the
 //! ledger that closes a run, is said whatever the filter: scripts wait for the one and read the
 //! other.
 //!
@@ -17,13 +17,8 @@ pub const FILTER_VARIABLE: &str = "FLUMEN_LOG";
 /// Target of the lines that scripts wait for: they are said at every level but `off`.
 pub const ALWAYS: &str = "flumen_always";
 
-/// How a line looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
-}
+/// `text`, the default, or `json`: one object a line.
+pub const FORMAT_VARIABLE: &str = "FLUMEN_LOG_FORMAT";
 
 /// Why the log could not be set up: a mistake in the environment, exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +28,14 @@ pub enum LogError {
          or module=level pairs separated by commas"
     )]
     Filter { value: String, reason: String },
+    #[error("{FORMAT_VARIABLE}={0}: there is no such format; write text or json")]
+    Format(String),
     #[error("the log is already set up")]
     Twice,
 }
 
 /// Sets the process up to log. Called once, by the command line, before anything is started.
-pub fn start(format: LogFormat) -> Result<(), LogError> {
+pub fn start() -> Result<(), LogError> {
     let value = std::env::var_os(FILTER_VARIABLE).unwrap_or_default();
     let filter = filter(&value.to_string_lossy())?;
     // No colour codes in files, pipes and journals, nor where people asked for none.
@@ -51,9 +48,11 @@ pub fn start(format: LogFormat) -> Result<(), LogError> {
         .with_target(false)
         // A closed stderr must not take the agent down.
         .log_internal_errors(false);
-    let started = match format {
-        LogFormat::Text => builder.finish().try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
+    let format = std::env::var_os(FORMAT_VARIABLE).unwrap_or_default();
+    let started = match format.to_string_lossy().as_ref() {
+        "" | "text" => builder.finish().try_init(),
+        "json" => builder.json().flatten_event(true).finish().try_init(),
+        other => return Err(LogError::Format(other.to_owned())),
     };
     started.map_err(|_| LogError::Twice)
 }

@@ -298,7 +298,9 @@ fn what_is_said_at_every_level() {
     std::fs::write(&file, STDIN_TO_FILE.replace("{dir}", dir.path().to_str().unwrap())).unwrap();
     let run = |level: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flumen"));
-        command.arg("run").arg(&file).env("FLUMEN_LOG", level).stdin(Stdio::null());
+        let (level, format) = level.split_once(" as ").unwrap_or((level, ""));
+        command.env("FLUMEN_LOG", level).env("FLUMEN_LOG_FORMAT", format);
+        command.arg("run").arg(&file).stdin(Stdio::null());
         let output = command.output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
@@ -317,6 +319,15 @@ fn what_is_said_at_every_level() {
     let (code, log) = run("loud=very");
     assert_eq!(code, Some(2), "{log}");
     assert!(log.contains("FLUMEN_LOG=loud=very") && log.contains("error, warn, info"), "{log}");
+    let (code, log) = run("info as json");
+    let mut objects =
+        log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let says = |words| move |line: &serde_json::Value| line["message"].to_string().contains(words);
+    assert_eq!(objects.clone().filter(says(" is ready ")).count(), 1, "{log}");
+    assert!(objects.next_back().is_some_and(|line| says("ledger of flumen")(&line)), "{log}");
+    assert_eq!(code, Some(0));
+    let (code, log) = run("info as xml");
+    assert!(code == Some(2) && log.contains("FLUMEN_LOG_FORMAT=xml"), "{log}");
 }
 
 /// Two agents with the same path: neither touches what the other writes.
