@@ -11,11 +11,11 @@
 //! Threading: two locks, never waited for while the other is held. The window's is held for a few
 //! instructions; the gate's for as long as passing takes, and is only ever tried.
 
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Gate, Mutex, MutexGuard};
 
 pub struct Turnstile<T, G> {
     window: Mutex<Window<T>>,
-    gate: Mutex<G>,
+    gate: Gate<G>,
 }
 
 /// Finished pieces that wait for those before them, from the one that is due on.
@@ -28,7 +28,7 @@ impl<T, G> Turnstile<T, G> {
     /// For at most `places` tickets out at once; `gate` is what they pass through.
     pub fn new(places: usize, gate: G) -> Self {
         let places = (0..places).map(|_| None).collect();
-        Self { window: Mutex::new(Window { places, due: 0 }), gate: Mutex::new(gate) }
+        Self { window: Mutex::new(Window { places, due: 0 }), gate: Gate::new(gate) }
     }
 
     /// A finished piece, with its ticket; then everything due passes.
@@ -40,7 +40,7 @@ impl<T, G> Turnstile<T, G> {
     /// Everything due passes, unless somebody is at it, who then sees what we saw.
     pub fn pass(&self, mut pass: impl FnMut(&mut G, T)) {
         loop {
-            let Ok(mut gate) = self.gate.try_lock() else { return };
+            let Some(mut gate) = self.gate.try_enter() else { return };
             while let Some(item) = self.take_due() {
                 pass(&mut gate, item);
             }
@@ -57,7 +57,7 @@ impl<T, G> Turnstile<T, G> {
         work: impl FnOnce(&mut G) -> R,
         pass: impl FnMut(&mut G, T),
     ) -> Option<R> {
-        let done = self.gate.try_lock().ok().map(|mut gate| work(&mut gate));
+        let done = self.gate.try_enter().map(|mut gate| work(&mut gate));
         self.pass(pass);
         done
     }

@@ -65,6 +65,7 @@ impl Disk for WatchedDisk {
     }
 
     fn rename_no_replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.called("rename")?;
         OsDisk.rename_no_replace(from, to)
     }
 
@@ -128,6 +129,7 @@ impl DiskFile for WatchedFile {
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.disk.called("truncate")?;
         self.file.truncate(bytes)
     }
 

@@ -1,6 +1,6 @@
-//! The log: lines to stderr, as text or JSON (`FLUMEN_LOG_FORMAT`), filtered by `FLUMEN_LOG`. That it is ready, and the
-//! ledger that closes a run, is said whatever the filter: scripts wait for the one and read the
-//! other.
+//! The log: lines to stderr, as text or JSON (`FLUMEN_LOG_FORMAT`), filtered by `FLUMEN_LOG`. That
+//! it is ready, and the ledger that closes a run, is said whatever the filter: scripts wait for the
+//! one and read the other.
 //!
 //! The pipeline logs nothing per event and nothing per batch; faults go through
 //! [`incident`](super::incident), which logs once when they begin and once when they end.

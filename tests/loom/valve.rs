@@ -70,6 +70,22 @@ fn a_stuck_channel_stops_its_own_sources_only() {
     });
 }
 
+/// A page that another source's channel had last comes home without credit for this one.
+#[test]
+fn a_page_that_comes_home_alone_opens_the_valve() {
+    model(|| {
+        let pool = Pool::new(1, BATCH_BYTES_MIN);
+        let channel = channel(1);
+        let sleeper = Sleeper::new();
+        let valve = valve(&pool, &[&channel], &sleeper);
+        let page = pool.take();
+        let source = thread::spawn(move || wait_for_a_page(&valve, &sleeper));
+        drop(page);
+        source.join().unwrap();
+        assert_eq!((channel.credit().free(), pool.free()), (1, 1));
+    });
+}
+
 /// Two sources, one page: whoever found none gets it when the other gives it back.
 #[test]
 fn a_page_that_comes_home_opens_the_valve() {

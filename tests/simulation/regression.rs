@@ -3,12 +3,8 @@
 use crate::run::{Sabotage, run};
 
 /// (seed, what it found)
-const FOUND: &[(u64, &str)] = &[
-    (713, "an emptied file's name was removed from under its successor"),
-    (2223, "what was appended to a file after it was moved away was held against the sink"),
-    (4246, "a rescued file that could neither be set aside nor cut was given up"),
-    (21932, "the same, in directories that change with the time"),
-];
+const FOUND: &[(u64, &str)] =
+    &[(713, "an emptied file's name was removed from under its successor")];
 
 #[test]
 fn seeds_that_once_failed_hold() {

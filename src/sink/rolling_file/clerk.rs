@@ -54,8 +54,8 @@ pub(super) enum Question {
     Tend { tending: Tending, sync: bool },
     /// Sync all of these, together if they are many.
     TendAll(Vec<Tending>),
-    /// Index, sync, rename.
-    Seal { segment: Segment, unsynced: Unsynced },
+    /// Index, sync, rename; `again` when that failed before.
+    Seal { segment: Segment, unsynced: Unsynced, again: bool },
     /// A sync failed: save what the page cache still has into a new segment.
     Rescue { lane: usize, stem: Arc<Path>, segment: Segment },
     /// Remove what need not be kept.
@@ -77,6 +77,7 @@ pub(super) enum Answer {
     Sealed {
         segment: Segment,
         unsynced: Unsynced,
+        again: bool,
         lost_events: u64,
         result: io::Result<()>,
         leftovers: Vec<Segment>,
@@ -181,10 +182,10 @@ impl Clerk {
                 round.clear();
                 Answer::TendedAll { tended, round }
             }
-            Question::Seal { segment, unsynced } => {
+            Question::Seal { segment, unsynced, again } => {
                 let (segment, lost_events, result) = self.finish(segment, now);
                 let leftovers = std::mem::take(&mut self.leftovers);
-                Answer::Sealed { segment, unsynced, lost_events, result, leftovers }
+                Answer::Sealed { segment, unsynced, again, lost_events, result, leftovers }
             }
             Question::Rescue { lane, stem, segment } => {
                 let result = self.rescue(&stem, segment, now);

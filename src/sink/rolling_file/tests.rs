@@ -1,5 +1,6 @@
 //! The whole sink, stepped by hand over a real directory.
 
+mod rescues;
 mod rounds;
 
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ struct Stand {
     pool: Arc<Pool>,
     valve: Valve,
     ledger: Arc<Ledger>,
+    incidents: Arc<Incidents>,
     orders: Arc<Orders>,
     workers: Vec<Box<dyn Worker>>,
     helpers: Vec<Box<dyn Worker>>,
@@ -66,11 +68,12 @@ impl Stand {
             Arc::new(MemoryChannel::new("main".to_owned(), credit, counters));
         let sinks = (0..plan.threads()).map(|_| builder.sink("out", "main").worker()).collect();
         let orders = Arc::new(Orders::default());
+        let incidents = Incidents::new();
         let context = SinkContext {
             name: "out".to_owned(),
             channel: Arc::clone(&channel),
             counters: sinks,
-            incidents: Incidents::new(),
+            incidents: Arc::clone(&incidents),
             disk,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             orders: Arc::clone(&orders),
@@ -88,6 +91,7 @@ impl Stand {
             pool,
             valve,
             ledger: builder.build(),
+            incidents,
             orders,
             workers: built.workers,
             helpers: built.helpers,
@@ -180,6 +184,15 @@ impl Stand {
         let mut reader = zstd::stream::read::Decoder::new(&bytes[..]).expect("a decoder");
         let torn = std::io::Read::read_to_end(&mut reader, &mut text);
         torn.expect("whole frames");
+        String::from_utf8(text).expect("text")
+    }
+
+    /// What stands before the first torn frame.
+    fn readable(&self, name: &str) -> String {
+        let mut text = Vec::new();
+        let bytes = std::fs::read(self.dir.path().join(name)).expect("a file");
+        let mut reader = zstd::stream::read::Decoder::new(&bytes[..]).expect("a decoder");
+        let _ = std::io::Read::read_to_end(&mut reader, &mut text);
         String::from_utf8(text).expect("text")
     }
 

@@ -91,6 +91,8 @@ pub(super) struct Writer {
     /// Segments whose sealing failed, to be tried again.
     unsealed: Vec<(Segment, Unsynced)>,
     unsealed_retry_at: Mono,
+    /// Those of them that are at the clerk's.
+    sealing_again: usize,
     failing_lanes: usize,
     tick_at: Mono,
     retain_at: Mono,
@@ -114,6 +116,7 @@ impl Writer {
             backlog: VecDeque::with_capacity(QUESTIONS_MAX),
             unsealed: Vec::new(),
             unsealed_retry_at: Mono(0),
+            sealing_again: 0,
             failing_lanes: 0,
             tick_at: Mono(0),
             retain_at: Mono(0),
@@ -281,7 +284,7 @@ impl Writer {
                 let mut unsynced = open.asked;
                 unsynced.absorb(&mut open.fresh);
                 let segment = open.segment;
-                self.ask(Question::Seal { segment, unsynced });
+                self.ask(Question::Seal { segment, unsynced, again: false });
             }
             other => lane.state = other,
         }
@@ -354,7 +357,8 @@ impl Writer {
         if self.open_questions + self.backlog.len() < QUESTIONS_MAX {
             self.unsealed_retry_at = now.mono.after(RETRY);
             for (segment, unsynced) in std::mem::take(&mut self.unsealed) {
-                self.ask(Question::Seal { segment, unsynced });
+                self.sealing_again += 1;
+                self.ask(Question::Seal { segment, unsynced, again: true });
             }
         }
     }
@@ -438,7 +442,9 @@ impl Writer {
 
     /// The incident is over when nothing fails any more.
     fn breathe(&mut self, now: Now) {
-        if self.failing_lanes == 0 && self.unsealed.is_empty() && self.ties.watch.is_open() {
+        // What the clerk has in hand may fail again.
+        let sealed = self.unsealed.is_empty() && self.sealing_again == 0;
+        if self.failing_lanes == 0 && sealed && self.ties.watch.is_open() {
             self.ties.watch.recovered(now);
         }
     }

@@ -25,7 +25,8 @@ impl Writer {
                 self.round = round;
                 tended.into_iter().for_each(|tended| self.tended(tended, now));
             }
-            Answer::Sealed { segment, mut unsynced, lost_events, result, leftovers } => {
+            Answer::Sealed { segment, mut unsynced, again, lost_events, result, leftovers } => {
+                self.sealing_again -= usize::from(again);
                 self.lose(&mut unsynced, lost_events);
                 self.keep(leftovers, now);
                 self.sealed(segment, unsynced, result, now);
