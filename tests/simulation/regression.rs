@@ -3,8 +3,10 @@
 use crate::run::{Sabotage, run};
 
 /// (seed, what it found)
-const FOUND: &[(u64, &str)] =
-    &[(713, "an emptied file's name was removed from under its successor")];
+const FOUND: &[(u64, &str)] = &[
+    (713, "an emptied file's name was removed from under its successor"),
+    (50265, "a round of one sink lost another's bytes, who is told at its own next sync"),
+];
 
 #[test]
 fn seeds_that_once_failed_hold() {

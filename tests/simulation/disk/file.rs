@@ -19,7 +19,7 @@ pub(super) struct Inode {
     /// Not yet synced, in order.
     changes: Vec<Change>,
     /// A sync of the volume failed, and nobody has told this file yet.
-    failed: bool,
+    pub(super) failed: bool,
     /// The open handle that has it locked.
     pub(super) holder: Option<u64>,
     pub(super) modified: Wall,

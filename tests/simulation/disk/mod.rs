@@ -103,6 +103,14 @@ impl SimDisk {
         self.lock().struck.get(what).copied().unwrap_or(0)
     }
 
+    /// Whether a sync of the volume, asked for by one sink, has lost bytes of a file that another
+    /// still writes, and that is told so only by its own next sync.
+    pub(crate) fn owes_a_failure(&self) -> bool {
+        let state = self.lock();
+        let open = |path: &Path| path.extension().is_some_and(|end| end == "open");
+        state.names.files().any(|(path, inode)| open(path) && state.inodes[&inode].failed)
+    }
+
     /// Everything that can be read now: path and bytes.
     pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let state = self.lock();
