@@ -110,16 +110,17 @@ impl Watch {
 
     fn met(&mut self, now: Now, what: &str, blocks: bool) -> bool {
         match &mut self.open {
-            Some(open) if open.record.blocks == blocks => {
+            // A lesser fault beside a blocking one does not end it: only `recovered` does.
+            Some(open) if open.record.blocks || !blocks => {
                 // Relaxed: a count for people; nothing else hangs on it.
                 open.record.times.fetch_add(1, Ordering::Relaxed);
-                if open.what != what {
+                if open.record.blocks == blocks && open.what != what {
                     what.clone_into(&mut open.what);
                     what.clone_into(&mut locked(&open.record.story).what);
                 }
                 return false;
             }
-            // It became worse or better: that is another incident.
+            // It became worse: that is another incident.
             Some(_) => self.recovered(now),
             None => {}
         }
@@ -261,6 +262,11 @@ mod tests {
         let list = incidents.list();
         assert_eq!(list.len(), 2);
         assert!(list[0].ended.is_some() && list[1].ended.is_none());
+        // A file of the same part that is well again does not make the whole part well.
+        watch.fault(at(3), "a sync failed");
+        assert_eq!(incidents.blocking(), ["source net: cannot listen"]);
+        watch.recovered(at(4));
+        assert!(incidents.blocking().is_empty());
     }
 
     #[test]
