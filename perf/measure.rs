@@ -214,7 +214,10 @@ fn datagrams(
     Ok((figures, lost))
 }
 
-/// The highest rate at which the case's limit program loses nothing, found once: up by halves until
+/// Of the asked rate: with less the sender, or the receiver, has fallen behind.
+const KEPT_PACE: f64 = 0.85;
+
+/// The highest rate that is kept and at which the case's limit program loses nothing, found once: up by halves until
 /// it loses, then between the last two.
 fn highest_rate(bench: &mut Bench, case: &Case) -> io::Result<f64> {
     if let Some(rate) = bench.highest_rate {
@@ -227,7 +230,9 @@ fn highest_rate(bench: &mut Bench, case: &Case) -> io::Result<f64> {
         // Half a second, or less when the whole run is short.
         let events = ((rate / 2.0) as u64).min(bench.events);
         let flow = Flow { segments: false, rate: Some(rate), events };
-        Ok(datagrams(bench, case, limit, dir.path(), flow)?.1 == 0)
+        let (figures, lost) = datagrams(bench, case, limit, dir.path(), flow)?;
+        // A sender that cannot keep the pace proves nothing about the receiver.
+        Ok(lost == 0 && figures[&Key::Rate] >= KEPT_PACE * rate)
     };
     let (mut good, mut bad) = (50_000.0, 75_000.0);
     while bad < 10e6 && holds(bad)? {
