@@ -217,8 +217,8 @@ fn datagrams(
 /// Of the asked rate: with less the sender, or the receiver, has fallen behind.
 const KEPT_PACE: f64 = 0.85;
 
-/// The highest rate that is kept and at which the case's limit program loses nothing, found once: up by halves until
-/// it loses, then between the last two.
+/// The highest rate that is kept and at which the case's limit program loses nothing, found once:
+/// up by halves until it loses, then between the last two.
 fn highest_rate(bench: &mut Bench, case: &Case) -> io::Result<f64> {
     if let Some(rate) = bench.highest_rate {
         return Ok(rate);
