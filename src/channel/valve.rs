@@ -26,12 +26,13 @@ pub struct Inlet {
     pub counters: Arc<InletCounters>,
 }
 
-/// How the channels that wait stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the fullest of the channels that wait stands: it is the one that will close the valve, and
+/// whether the others move says nothing about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
-    /// Batches in the fullest, and in the hands of its sinks.
+    /// Batches in it, and in the hands of its sinks.
     pub backlog: u32,
-    /// Batches that have left them, ever.
+    /// Batches that have left it, ever.
     pub gone: u64,
 }
 
@@ -124,14 +125,14 @@ impl Valve {
             && self.inlets.iter().filter(waiting).all(|inlet| inlet.channel.credit().free() > 0)
     }
 
-    /// How the channels that wait stand: a snapshot.
+    /// How the fullest channel stands: a snapshot.
     pub fn flow(&self) -> Flow {
         let waiting = self.inlets.iter().filter(|inlet| inlet.when_full == WhenFull::Wait);
-        waiting.fold(Flow { backlog: 0, gone: 0 }, |flow, inlet| {
+        let flows = waiting.map(|inlet| {
             let credit = inlet.channel.credit();
-            let backlog = flow.backlog.max(credit.total() - credit.free());
-            Flow { backlog, gone: flow.gone + credit.given() }
-        })
+            Flow { backlog: credit.total() - credit.free(), gone: credit.given() }
+        });
+        flows.max_by_key(|flow| flow.backlog).unwrap_or_default()
     }
 
     /// Every ring is empty: nobody has work waiting.
@@ -166,6 +167,45 @@ impl Valve {
             if inlet.when_full == WhenFull::Wait {
                 inlet.channel.credit().give();
             }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::memory::MemoryChannel;
+    use super::*;
+    use crate::memory::Credit;
+    use crate::telemetry::ChannelCounters;
+
+    struct Nobody;
+
+    impl Wake for Nobody {
+        fn wake(&self) {}
+    }
+
+    #[test]
+    fn a_channel_that_moves_says_nothing_of_one_that_does_not() {
+        let channels: Vec<Arc<dyn Channel>> = ["stuck", "moving"]
+            .map(|name| {
+                let credit = Arc::new(Credit::new(8));
+                let counters = Arc::<ChannelCounters>::default();
+                Arc::new(MemoryChannel::new(name.to_owned(), credit, counters)) as Arc<dyn Channel>
+            })
+            .to_vec();
+        let inlet = |channel: &Arc<dyn Channel>| Inlet {
+            channel: Arc::clone(channel),
+            when_full: WhenFull::Wait,
+            counters: Arc::default(),
+        };
+        let waker: Arc<dyn Wake> = Arc::new(Nobody);
+        let valve =
+            Valve::new(Pool::new(8, 64 << 10), channels.iter().map(inlet).collect(), &waker);
+        for batches in 1..=5 {
+            let page = valve.open().expect("room");
+            valve.offer(page, None, Mono(0), Now { mono: Mono(0), wall: crate::time::Wall(0) });
+            drop(channels[1].poll().expect("offered"));
+            assert_eq!(valve.flow(), Flow { backlog: batches, gone: 0 });
         }
     }
 }

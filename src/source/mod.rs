@@ -14,7 +14,7 @@ pub mod listen;
 mod nap;
 pub mod network;
 pub mod reactor;
-mod restraint;
+pub mod restraint;
 pub mod runner;
 mod stdin;
 mod syslog;

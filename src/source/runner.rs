@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Source;
-use super::restraint::Restraint;
+use super::restraint::{Backlog, Restraint};
 use crate::channel::Valve;
 use crate::event::{Mark, Page};
 use crate::limits;
@@ -42,8 +42,8 @@ pub struct Pace {
     pub age: Duration,
     /// Some sink behind wants partial batches as soon as it has nothing to do.
     pub eager: bool,
-    /// Above so many batches in a channel the source holds back while the sink moves.
-    pub backlog: Option<u32>,
+    /// When the source holds back while the sink moves; never without.
+    pub backlog: Option<Backlog>,
     /// Wall-clock slice in ns that a batch may not straddle, because a path below changes with it.
     pub slice_ns: Option<i64>,
 }

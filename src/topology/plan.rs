@@ -18,6 +18,7 @@ use crate::limits;
 use crate::memory::MemoryLine;
 use crate::sink::SinkPlan;
 use crate::source::SourcePlan;
+use crate::source::restraint::Backlog;
 use crate::source::runner::Pace;
 use crate::time::duration_ns;
 
@@ -157,7 +158,10 @@ impl Draft {
         let threads = self.sinks.iter().filter_map(|sink| sink.plan.as_ref());
         let threads: usize = threads.map(|plan| plan.threads()).sum();
         let backlog = limits::BACKLOG_BYTES / budget.page_bytes;
-        let backlog = limits::u32_of(backlog.max(BACKLOG_PER_THREAD * threads));
+        let batches = limits::u32_of(backlog.max(BACKLOG_PER_THREAD * threads));
+        let filling = self.sources.iter().filter_map(|source| source.plan.as_ref());
+        let filling: usize = filling.map(|plan| plan.threads()).sum();
+        let backlog = Backlog { batches, out_for_one: 2 * filling as u64 };
         let mut sources = Vec::new();
         let pairs = self.sources.into_iter().zip(self.links.sources);
         for ((draft, channels), (want_pri, mut pace)) in pairs.zip(reach) {

@@ -13,6 +13,7 @@ use flumen::ring::Wake;
 use flumen::runtime::clock::{Clock, ManualClock};
 use flumen::runtime::{Progress, Worker};
 use flumen::sink::{BuildError, Orders, SinkContext, SinkPlan};
+use flumen::source::restraint::Backlog;
 use flumen::source::runner::{Pace, SourceRunner};
 use flumen::telemetry::{Incidents, Ledger, LedgerBuilder, Snapshot};
 
@@ -172,7 +173,8 @@ impl Life {
             let age = plans.iter().map(|plan| plan.batch_age()).min().expect("a channel is read");
             let slice = plans.iter().filter_map(|plan| plan.path_slice()).min();
             let slice_ns = slice.map(|slice| i64::try_from(slice.as_nanos()).expect("short"));
-            let backlog = shape.connections.is_multiple_of(3).then_some(2);
+            let backlog = shape.connections.is_multiple_of(3);
+            let backlog = backlog.then_some(Backlog { batches: 2, out_for_one: 2 });
             let eager = shape.connections.is_multiple_of(2);
             let pace = Pace { age, slice_ns, eager, backlog };
             let name = format!("source.{index}");
