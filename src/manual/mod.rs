@@ -3,6 +3,7 @@
 //! - [`architecture`]: the picture, the words, the life of an event, threads and memory
 //! - [`formats`]: blocks and segments, byte by byte
 //! - [`syslog`]: what messages say, in both RFCs and in the world
+//! - [`transports`]: how messages come in and are sent on, with the senders' configuration
 //! - [`decisions`]: what was decided when, and why; every dependency has its line
 //! - [`changelog`]: what changed for whoever runs it
 
@@ -17,6 +18,10 @@ pub mod formats {}
 /// What a syslog message says.
 #[doc = include_str!("syslog.md")]
 pub mod syslog {}
+
+/// How messages come in, and how they are sent on.
+#[doc = include_str!("transports.md")]
+pub mod transports {}
 
 /// Decisions, dated.
 #[doc = include_str!("decisions.md")]
