@@ -1,4 +1,4 @@
-//! A TCP listener of one worker: accepting, and what to do when that is not possible.
+//! A listener of one worker: accepting, and what to do when that is not possible.
 //!
 //! - `connections_max` reached: nobody is accepted until somebody leaves; newcomers wait in the
 //!   kernel's backlog.
@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mio::net::{TcpListener, TcpStream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::link::{Link, Listener};
+use super::protocol::Speech;
 use crate::telemetry::incident::Watch;
 use crate::time::{Mono, Now};
 
@@ -58,7 +59,7 @@ impl Places {
 /// What a visit at the gate brought.
 pub enum Entry {
     /// A connection; its place is taken.
-    Came(TcpStream, SocketAddr),
+    Came(Link, Option<SocketAddr>),
     /// Nobody is waiting.
     Nobody,
     /// Somebody may be waiting; ask again then.
@@ -66,8 +67,10 @@ pub enum Entry {
 }
 
 pub struct Gate {
-    listener: TcpListener,
+    listener: Listener,
     pub listener_id: u16,
+    /// What its connections speak.
+    pub speech: Speech,
     places: Arc<Places>,
     /// A descriptor to give up when there are no more.
     reserve: Option<OwnedFd>,
@@ -79,16 +82,17 @@ pub struct Gate {
 
 impl Gate {
     pub fn new(
-        listener: TcpListener,
+        listener: Listener,
         listener_id: u16,
+        speech: Speech,
         places: Arc<Places>,
         [full, failing]: [Watch; 2],
     ) -> io::Result<Self> {
         let reserve = Some(listener.as_fd().try_clone_to_owned()?);
-        Ok(Self { listener, listener_id, places, reserve, full, failing, refused: 0 })
+        Ok(Self { listener, listener_id, speech, places, reserve, full, failing, refused: 0 })
     }
 
-    pub fn listener_mut(&mut self) -> &mut TcpListener {
+    pub fn listener_mut(&mut self) -> &mut Listener {
         &mut self.listener
     }
 
@@ -110,9 +114,9 @@ impl Gate {
         }
         loop {
             match self.listener.accept() {
-                Ok((socket, peer)) => {
+                Ok((link, peer)) => {
                     self.failing.recovered(now);
-                    return Entry::Came(socket, canonical(peer));
+                    return Entry::Came(link, peer);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.places.give();
@@ -172,11 +176,6 @@ impl Gate {
             self.reserve = self.listener.as_fd().try_clone_to_owned().ok();
         }
     }
-}
-
-/// IPv4 over an IPv6 socket is IPv4.
-fn canonical(peer: SocketAddr) -> SocketAddr {
-    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

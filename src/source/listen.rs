@@ -12,24 +12,37 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+use super::protocol::Speech;
 use super::{Bound, BuildError};
 use crate::config::{Section, Spanned};
 
 /// Connections the kernel completes before we accept them; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
+/// A way in, by its scheme: what arrives, and what it says. A new one is a row among the
+/// constants below, and stands in `allowed` of the sources that take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    Udp,
-    Tcp,
+pub struct Transport {
+    /// The scheme: `tcp`.
+    pub name: &'static str,
+    pub flow: Flow,
+}
+
+/// How a transport's bytes arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// In datagrams, each an event.
+    Datagrams,
+    /// By connections, each a `source::link` that speaks this.
+    Streams(Speech),
 }
 
 impl Transport {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-        }
+    pub const UDP: Self = Self { name: "udp", flow: Flow::Datagrams };
+    pub const TCP: Self = Self { name: "tcp", flow: Flow::Streams(Speech::Lines) };
+
+    pub fn is_stream(self) -> bool {
+        matches!(self.flow, Flow::Streams(_))
     }
 }
 
@@ -42,7 +55,7 @@ pub struct Listen {
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.transport.name(), self.address)
+        write!(f, "{}://{}", self.transport.name, self.address)
     }
 }
 
@@ -67,14 +80,14 @@ pub fn plan(section: &Section, allowed: &[Transport]) -> Vec<Listen> {
         }
     }
     if listens.is_empty() && section.explicit("listen") && !section.diagnostics().has_errors() {
-        let example = format!("write `listen = [\"{}://0.0.0.0:5514\"]`", allowed[0].name());
+        let example = format!("write `listen = [\"{}://0.0.0.0:5514\"]`", allowed[0].name);
         section.fail("listen", "there is nothing to listen on", example);
     }
     listens
 }
 
 fn read(section: &Section, text: &Spanned<String>, allowed: &[Transport]) -> Option<Listen> {
-    let names: Vec<String> = allowed.iter().map(|allow| format!("{}://", allow.name())).collect();
+    let names: Vec<String> = allowed.iter().map(|allow| format!("{}://", allow.name)).collect();
     let example = || format!("write \"{}0.0.0.0:5514\"", names[0]);
     let Some((scheme, rest)) = text.split_once("://") else {
         let what = format!("\"{}\" does not say how to listen there", text.value);
@@ -82,7 +95,7 @@ fn read(section: &Section, text: &Spanned<String>, allowed: &[Transport]) -> Opt
         section.fail_at(&text.span, what, remedy);
         return None;
     };
-    let Some(transport) = allowed.iter().find(|allow| allow.name() == scheme) else {
+    let Some(transport) = allowed.iter().find(|allow| allow.name == scheme) else {
         let what = format!("\"{scheme}://\" is not known here");
         section.fail_at(&text.span, what, format!("it takes {}", names.join(" and ")));
         return None;
@@ -136,18 +149,18 @@ pub fn bind(
 
 fn bind_one(listen: &Listen, listens: &[Listen], share: bool) -> io::Result<Socket> {
     let domain = Domain::for_address(listen.address);
-    let socket = match listen.transport {
-        Transport::Udp => Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?,
-        Transport::Tcp => Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?,
+    let socket = match listen.transport.flow {
+        Flow::Datagrams => Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?,
+        Flow::Streams(_) => Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?,
     };
-    if listen.transport == Transport::Tcp {
+    if listen.transport.is_stream() {
         // Old connections in TIME_WAIT do not hinder a restart.
         socket.set_reuse_address(true)?;
     }
     if listen.address.is_ipv6() {
         // `[::]` takes IPv4 too, as people expect on Linux, unless it stands beside it.
         let beside = listens.iter().any(|other| {
-            let same = other.transport == listen.transport;
+            let same = other.transport.is_stream() == listen.transport.is_stream();
             same && other.address.is_ipv4() && other.address.port() == listen.address.port()
         });
         socket.set_only_v6(beside)?;
@@ -180,7 +193,7 @@ pub fn open(
 /// Where the source listens, once for each entry.
 pub fn bound_addresses(sockets: &[BoundSocket]) -> Vec<Bound> {
     let bound = |socket: &BoundSocket| Bound {
-        transport: socket.listen.transport.name(),
+        transport: socket.listen.transport.name,
         address: socket.listen.address,
     };
     sockets.iter().map(bound).collect()
@@ -191,7 +204,7 @@ pub fn refused(name: &str, listen: &Listen, error: &io::Error) -> BuildError {
     let port = listen.address.port();
     let remedy = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let list = if listen.transport == Transport::Udp { "-lunp" } else { "-ltnp" };
+            let list = if listen.transport.is_stream() { "-ltnp" } else { "-lunp" };
             format!(
                 "stop who has the port (`ss {list} 'sport = :{port}'` names it), or take another"
             )
@@ -228,7 +241,7 @@ mod tests {
     use crate::config::OptionDoc;
 
     const DOCS: &[OptionDoc] = &[OptionDoc { name: "listen", default: None, doc: "where" }];
-    const BOTH: &[Transport] = &[Transport::Udp, Transport::Tcp];
+    const BOTH: &[Transport] = &[Transport::UDP, Transport::TCP];
 
     fn local(transport: Transport) -> Listen {
         Listen { transport, address: "127.0.0.1:0".parse().unwrap() }
@@ -257,7 +270,7 @@ mod tests {
             let taken = threads[0][0].listen.clone();
             assert!(taken.address.port() != 0);
             assert!(threads.iter().all(|sockets| sockets[0].listen == taken));
-            for sockets in threads.iter().filter(|_| *transport == Transport::Tcp) {
+            for sockets in threads.iter().filter(|_| transport.is_stream()) {
                 open("net", &sockets[0], Some(Duration::from_secs(300))).unwrap();
             }
             for threads in [1, 2] {
@@ -272,10 +285,10 @@ mod tests {
 
     #[test]
     fn both_families_may_stand_side_by_side() {
-        let v4 = Listen { transport: Transport::Udp, address: "0.0.0.0:0".parse().unwrap() };
+        let v4 = Listen { transport: Transport::UDP, address: "0.0.0.0:0".parse().unwrap() };
         let mut v4 = bind("net", &[v4], 1).unwrap().remove(0).remove(0).listen;
         let v6 = SocketAddr::new("::".parse().unwrap(), v4.address.port());
-        let v6 = Listen { transport: Transport::Udp, address: v6 };
+        let v6 = Listen { transport: Transport::UDP, address: v6 };
         assert_eq!(bind("net", &[v4.clone(), v6], 1).unwrap()[0].len(), 2);
         v4.address = "203.0.113.1:0".parse().unwrap();
         let Err(error) = bind("net", &[v4], 1) else { panic!("that is nobody's address") };

@@ -15,7 +15,8 @@ use super::connection;
 use super::datagrams::{self, Datagrams, Receiver};
 use super::framing::Rules;
 use super::gate::{Gate, Places};
-use super::listen::{self, BoundSocket, Listen, Transport};
+use super::link::Listener;
+use super::listen::{self, BoundSocket, Flow, Listen, Transport};
 use super::reactor::{Parts, Reactor};
 use super::{BuildError, Built, Source, SourceContext, SourcePlan};
 use crate::config::{OptionDoc, Section};
@@ -150,12 +151,16 @@ impl Network {
         }
     }
 
-    fn has(&self, transport: Transport) -> bool {
-        self.listens.iter().any(|listen| listen.transport == transport)
+    fn has_streams(&self) -> bool {
+        self.listens.iter().any(|listen| listen.transport.is_stream())
+    }
+
+    fn has_datagrams(&self) -> bool {
+        self.listens.iter().any(|listen| !listen.transport.is_stream())
     }
 
     fn carry_budget(&self) -> usize {
-        if !self.has(Transport::Tcp) {
+        if !self.has_streams() {
             return 0;
         }
         // Every connection may be in the middle of a short line at once.
@@ -176,16 +181,19 @@ impl Network {
         for bound in sockets {
             let (listener, listen) = (bound.listener, bound.listen);
             let refused = |error: io::Error| listen::refused(&context.name, &listen, &error);
-            if listen.transport == Transport::Udp {
-                let socket = UdpSocket::from_std(bound.socket.into());
-                self.prepare(context, &listen, &socket, thread).map_err(refused)?;
-                receivers.push(Receiver::new(socket, listener));
-            } else {
-                let watch = || context.incidents.watch(&format!("source {}", context.name));
-                let socket = TcpListener::from_std(bound.socket.into());
-                let watches = [watch(), watch()];
-                let gate = Gate::new(socket, listener, Arc::clone(places), watches);
-                gates.push(gate.map_err(refused)?);
+            match listen.transport.flow {
+                Flow::Datagrams => {
+                    let socket = UdpSocket::from_std(bound.socket.into());
+                    self.prepare(context, &listen, &socket, thread).map_err(refused)?;
+                    receivers.push(Receiver::new(socket, listener));
+                }
+                Flow::Streams(speech) => {
+                    let watch = || context.incidents.watch(&format!("source {}", context.name));
+                    let socket = Listener::Tcp(TcpListener::from_std(bound.socket.into()));
+                    let watches = [watch(), watch()];
+                    let gate = Gate::new(socket, listener, speech, Arc::clone(places), watches);
+                    gates.push(gate.map_err(refused)?);
+                }
             }
         }
         let parts = Parts {
@@ -242,12 +250,12 @@ impl SourcePlan for Network {
         let part = format!("sources.{name}");
         let threads = self.threads as u64;
         let mut lines = Vec::new();
-        if self.has(Transport::Udp) {
+        if self.has_datagrams() {
             let what = format!("datagram slots × {threads} threads");
             let bytes = Datagrams::memory_bytes() as u64 * threads;
             lines.push(MemoryLine::new(&part, what, bytes));
         }
-        if self.has(Transport::Tcp) {
+        if self.has_streams() {
             let what = format!("unfinished lines × {threads} threads");
             lines.push(MemoryLine::new(&part, what, self.carry_budget() as u64 * threads));
             let connections = self.tcp.connections_max as u64;
@@ -263,22 +271,21 @@ impl SourcePlan for Network {
 
     fn page_bytes_min(&self) -> usize {
         let least = [
-            (Transport::Udp, datagrams::page_bytes_min(self.event_bytes_max)),
-            (Transport::Tcp, connection::page_bytes_min(self.event_bytes_max)),
+            (self.has_datagrams(), datagrams::page_bytes_min(self.event_bytes_max)),
+            (self.has_streams(), connection::page_bytes_min(self.event_bytes_max)),
         ];
-        let ours = least.into_iter().filter(|(transport, _)| self.has(*transport));
-        ours.map(|(_, bytes)| bytes).max().unwrap_or(0)
+        least.into_iter().filter(|(has, _)| *has).map(|(_, bytes)| bytes).max().unwrap_or(0)
     }
 
     fn is_patient(&self) -> bool {
-        !self.has(Transport::Udp)
+        !self.has_datagrams()
     }
 
     fn build(&self, context: &SourceContext) -> Result<Built, BuildError> {
         assert!(self.page_bytes_min() <= context.page_bytes, "the plan sizes the pages");
         let files = listen::raise_file_limit();
         let (wanted, places) = (self.tcp.connections_max, places_with(files));
-        if self.has(Transport::Tcp) && places < wanted {
+        if self.has_streams() && places < wanted {
             let name = &context.name;
             tracing::warn!(
                 "source {name}: {files} open files are allowed, so {places} connections at most \
@@ -286,7 +293,7 @@ impl SourcePlan for Network {
             );
         }
         let all = listen::bind(&context.name, &self.listens, self.threads)?;
-        for bound in all.iter().flatten().filter(|b| b.listen.transport == Transport::Tcp) {
+        for bound in all.iter().flatten().filter(|bound| bound.listen.transport.is_stream()) {
             listen::open(&context.name, bound, self.tcp.keepalive)?;
         }
         let bound = all.first().map(|sockets| listen::bound_addresses(sockets));

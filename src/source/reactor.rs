@@ -9,21 +9,22 @@
 //! the doorbell alone, and arriving data does not wake it.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::TcpStream;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::carry::Carries;
-use super::connection::{Desk, Stream, Visit};
+use super::connection::{Desk, Visit};
 use super::datagrams::{self, Datagrams};
 use super::framing::{Cut, Rules};
 use super::gate::{Entry, Gate, Places};
+use super::link::Link;
 use super::nap::Naps;
+use super::protocol::{Protocol, Speech};
 use super::{Received, Source};
 use crate::event::{Origin, Page};
 use crate::ring::Wake;
@@ -83,8 +84,8 @@ pub struct Reactor {
 }
 
 struct Connection {
-    socket: TcpStream,
-    stream: Stream,
+    link: Link,
+    protocol: Protocol,
     origin: Origin,
     heard: Mono,
     /// The peer has said that no more comes: its end is to be read behind the last bytes.
@@ -118,7 +119,7 @@ impl Reactor {
         let Parts { mut gates, mut datagrams, carries, rules, places, .. } = parts;
         let mut token = GATES;
         for gate in &mut gates {
-            poll.registry().register(gate.listener_mut(), Token(token), Interest::READABLE)?;
+            gate.listener_mut().register(poll.registry(), Token(token))?;
             token += 1;
         }
         for receiver in datagrams.sockets() {
@@ -230,18 +231,12 @@ impl Reactor {
         let bound = connection.bound(self.stopping);
         let (rules, carries) = (&self.rules, &mut self.carries);
         let mut desk = Desk { page, carries, rules, at: now.wall };
-        let (mut taken, mut emptied) = (0, false);
-        let (socket, ended) = (&mut connection.socket, connection.ended);
-        let visit = connection.stream.visit(&mut desk, connection.origin, bound, |into| {
-            // What comes later rings again, so asking once more would be for nothing.
-            if emptied && !ended {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            let count = socket.read(into)?;
-            emptied = count < into.len();
-            taken += count;
-            Ok(count)
-        });
+        let mut taken = 0;
+        let Connection { link, protocol, origin, ended, .. } = connection;
+        let visit = match link.push() {
+            Ok(()) => protocol.visit(&mut desk, *origin, link, bound, *ended, &mut taken),
+            Err(error) => Visit::Failed(error),
+        };
         if taken > 0 {
             connection.heard = now.mono;
         }
@@ -255,7 +250,7 @@ impl Reactor {
             Visit::Drained | Visit::Bound | Visit::Ended => {}
         }
         let origin = connection.origin;
-        if !connection.stream.flush(&mut desk, origin, Cut::End) {
+        if !connection.protocol.flush(&mut desk, origin, Cut::End) {
             return After::Full;
         }
         self.close(index);
@@ -266,11 +261,11 @@ impl Reactor {
     fn evict(&mut self, page: &mut Page, now: Now) -> bool {
         while self.carries.is_tight() {
             let longest = self.connections.iter_mut().flatten();
-            let longest = longest.max_by_key(|connection| connection.stream.carried());
-            let Some(Connection { stream, origin, .. }) = longest else { return true };
+            let longest = longest.max_by_key(|connection| connection.protocol.carried());
+            let Some(Connection { protocol, origin, .. }) = longest else { return true };
             let (rules, carries) = (&self.rules, &mut self.carries);
             let mut desk = Desk { page, carries, rules, at: now.wall };
-            if !stream.flush(&mut desk, *origin, Cut::Evicted) {
+            if !protocol.flush(&mut desk, *origin, Cut::Evicted) {
                 return false;
             }
         }
@@ -280,7 +275,7 @@ impl Reactor {
     fn close(&mut self, index: usize) {
         let Some(mut connection) = self.connections[index].take() else { return };
         // Closing would do it too, unless somebody holds a copy of the descriptor.
-        let _ = self.poll.registry().deregister(&mut connection.socket);
+        let _ = connection.link.deregister(self.poll.registry());
         drop(connection);
         self.vacant.push(index);
         self.places.give();
@@ -312,28 +307,28 @@ impl Reactor {
                     self.retry = self.retry.min(retry);
                     return After::Rest;
                 }
-                Entry::Came(socket, peer) => {
-                    let origin = Origin { peer: Some(peer), listener: gate.listener_id };
-                    self.add(socket, origin, now);
+                Entry::Came(link, peer) => {
+                    let origin = Origin { peer, listener: gate.listener_id };
+                    let speech = gate.speech;
+                    self.add(link, speech, origin, now);
                 }
             }
         }
         After::Again
     }
 
-    fn add(&mut self, socket: TcpStream, origin: Origin, now: Now) {
+    fn add(&mut self, link: Link, speech: Speech, origin: Origin, now: Now) {
         let index = self.vacant.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.listed.push(false);
             self.connections.len() - 1
         });
         let token = self.base() + index;
-        let stream = Stream::default();
+        let protocol = speech.begin();
         let mut connection =
-            Connection { socket, stream, origin, heard: now.mono, ended: false, allowance: None };
+            Connection { link, protocol, origin, heard: now.mono, ended: false, allowance: None };
         let registry = self.poll.registry();
-        let registered =
-            registry.register(&mut connection.socket, Token(token), Interest::READABLE);
+        let registered = connection.link.register(registry, Token(token), speech.answers());
         if let Err(error) = registered {
             // fs.epoll.max_user_watches, or no memory: the peer sees a closed connection.
             tracing::warn!("a connection cannot be watched and is closed: {error}");
@@ -374,7 +369,7 @@ impl Reactor {
             }
             let (rules, carries) = (&self.rules, &mut self.carries);
             let mut desk = Desk { page, carries, rules, at: now.wall };
-            if !connection.stream.flush(&mut desk, connection.origin, Cut::End) {
+            if !connection.protocol.flush(&mut desk, connection.origin, Cut::End) {
                 return false;
             }
             self.close(index);
@@ -398,12 +393,9 @@ impl Connection {
         if !stopping {
             return VISIT_BYTES;
         }
-        let socket = &self.socket;
-        let allowance = self.allowance.get_or_insert_with(|| {
-            let there = rustix::io::ioctl_fionread(socket).unwrap_or(0);
-            // At least one read, which may find that the peer has closed.
-            usize::try_from(there).unwrap_or(usize::MAX).max(1)
-        });
+        let link = &self.link;
+        // At least one read, which may find that the peer has closed.
+        let allowance = self.allowance.get_or_insert_with(|| link.waiting_bytes().max(1));
         VISIT_BYTES.min(*allowance)
     }
 }

@@ -13,7 +13,7 @@ pub(super) const KIND: SourceKind = SourceKind {
     options: OPTIONS,
     plan: |section| {
         let (udp, tcp) = (UdpOptions::plan(section), TcpOptions::plan(section));
-        Box::new(Network::plan(section, &[Transport::Udp, Transport::Tcp], true, udp, tcp))
+        Box::new(Network::plan(section, &[Transport::UDP, Transport::TCP], true, udp, tcp))
     },
 };
 

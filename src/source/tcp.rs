@@ -12,7 +12,7 @@ pub(super) const KIND: SourceKind = SourceKind {
     options: OPTIONS,
     plan: |section| {
         let tcp = TcpOptions::plan(section);
-        Box::new(Network::plan(section, &[Transport::Tcp], false, UdpOptions::NONE, tcp))
+        Box::new(Network::plan(section, &[Transport::TCP], false, UdpOptions::NONE, tcp))
     },
 };
 

@@ -12,7 +12,7 @@ pub(super) const KIND: SourceKind = SourceKind {
     options: OPTIONS,
     plan: |section| {
         let udp = UdpOptions::plan(section);
-        Box::new(Network::plan(section, &[Transport::Udp], false, udp, TcpOptions::NONE))
+        Box::new(Network::plan(section, &[Transport::UDP], false, udp, TcpOptions::NONE))
     },
 };
 

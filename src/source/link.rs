@@ -1,0 +1,127 @@
+//! What a connection reads from: the one place that knows sockets and what is wrapped around them.
+//!
+//! ```text
+//!   Listener ──accept──▶ Link ──read──▶ Protocol (lines, …) ──▶ page
+//!      tcp                tcp
+//! ```
+//! A link without a wrapping is read straight into the page: the reactor pays one predictable
+//! branch a read(2), nothing an event. A link that must also write (a handshake, answers) says so
+//! by its `interest`, and the reactor pushes what waits whenever the socket takes it again.
+//!
+//! To add one: a row in `listen::Transport`, a variant here, and its arm in each match below; the
+//! compiler names them. To add a protocol above the bytes: a variant of `protocol::Protocol`.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+
+/// Where connections come in.
+#[derive(Debug)]
+pub enum Listener {
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    /// The next newcomer's link, and its address where it has one.
+    pub fn accept(&self) -> io::Result<(Link, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, peer) = listener.accept()?;
+                Ok((Link::Tcp(socket), Some(canonical(peer))))
+            }
+        }
+    }
+
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+        }
+    }
+}
+
+/// A byte stream from one peer.
+#[derive(Debug)]
+pub enum Link {
+    Tcp(TcpStream),
+}
+
+impl Link {
+    /// Reads what is there; `WouldBlock` when nothing is, 0 at the peer's end.
+    pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.read(into),
+        }
+    }
+
+    /// Whether a read that brought `count` bytes into room for `room` took all there was: what
+    /// comes later rings again, so asking once more would be for nothing.
+    pub fn is_emptied(&self, count: usize, room: usize) -> bool {
+        match self {
+            Self::Tcp(_) => count < room,
+        }
+    }
+
+    /// Sends to the peer what fits; `WouldBlock` when nothing does. Only for links whose
+    /// `interest` is to write too: others are not told when there is room again.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.write(bytes),
+        }
+    }
+
+    /// Sends what the link itself has to say and could not yet, before it is read.
+    pub fn push(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(_) => Ok(()),
+        }
+    }
+
+    /// Bytes that have arrived and were not read: what a stop still reads.
+    pub fn waiting_bytes(&self) -> usize {
+        let there = match self {
+            Self::Tcp(socket) => rustix::io::ioctl_fionread(socket),
+        };
+        usize::try_from(there.unwrap_or(0)).unwrap_or(usize::MAX)
+    }
+
+    /// `answers`: the protocol above writes too.
+    pub fn register(&mut self, registry: &Registry, token: Token, answers: bool) -> io::Result<()> {
+        let interest = if answers || self.writes() {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        match self {
+            Self::Tcp(socket) => registry.register(socket, token, interest),
+        }
+    }
+
+    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => registry.deregister(socket),
+        }
+    }
+
+    /// Whether the link itself has something to say to the peer.
+    fn writes(&self) -> bool {
+        match self {
+            Self::Tcp(_) => false,
+        }
+    }
+}
+
+/// IPv4 over an IPv6 socket is IPv4.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
+}
