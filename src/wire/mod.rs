@@ -1,3 +1,4 @@
 //! Protocols that several rooms speak, sans-I/O: bytes in, decisions and bytes out. No sockets.
 
 pub mod http;
+pub mod relp;

@@ -3,6 +3,7 @@
 //! `RUSTC_BOOTSTRAP=1 cargo fuzz run message --fuzz-dir tests/fuzz`.
 //!
 //! The corpus is every message of the conformance cases, and what a fuzzer found: `corpus/`.
+//! What a RELP peer may send has a target of its own: `relp`, with the corpus `sessions/`.
 
 #![cfg_attr(fuzzing, no_main)]
 
@@ -10,6 +11,9 @@ mod check;
 
 #[cfg(fuzzing)]
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| check::message(bytes));
+
+#[cfg(not(fuzzing))]
+mod relp;
 
 #[cfg(not(fuzzing))]
 mod replay {
@@ -52,10 +56,10 @@ mod replay {
     ];
 
     /// xorshift64*: the same mutations on every machine.
-    struct Random(u64);
+    pub(crate) struct Random(pub(crate) u64);
 
     impl Random {
-        fn below(&mut self, bound: usize) -> usize {
+        pub(crate) fn below(&mut self, bound: usize) -> usize {
             self.0 ^= self.0 >> 12;
             self.0 ^= self.0 << 25;
             self.0 ^= self.0 >> 27;
@@ -63,7 +67,7 @@ mod replay {
         }
     }
 
-    fn files(folder: &str) -> Vec<PathBuf> {
+    pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         let entries = std::fs::read_dir(&folder).unwrap();
         let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -84,7 +88,12 @@ mod replay {
         corpus
     }
 
-    fn mutate(message: &mut Vec<u8>, other: &[u8], random: &mut Random) {
+    pub(crate) fn mutate(
+        message: &mut Vec<u8>,
+        other: &[u8],
+        pieces: &[&[u8]],
+        random: &mut Random,
+    ) {
         for _ in 0..=random.below(4) {
             let at = random.below(message.len() + 1);
             match random.below(6) {
@@ -97,7 +106,7 @@ mod replay {
                     message.extend_from_slice(&other[from..]);
                 }
                 _ => {
-                    let piece = PIECES[random.below(PIECES.len())];
+                    let piece = pieces[random.below(pieces.len())];
                     message.splice(at..at, piece.iter().copied());
                 }
             }
@@ -116,7 +125,7 @@ mod replay {
         for _ in 0..60_000 {
             let mut message = corpus[random.below(corpus.len())].clone();
             let other = &corpus[random.below(corpus.len())];
-            mutate(&mut message, other, &mut random);
+            mutate(&mut message, other, &PIECES, &mut random);
             check::message(&message);
         }
     }
