@@ -100,6 +100,12 @@ impl<'a> Parts<'a> {
             part.marked.each().map(move |(mark, count)| (with(labels, "mark", mark.name()), count))
         });
         out.counter("flumen_marked_events", "Events kept and marked, by what was noticed.", marks);
+        let unparsed = self.sources.iter().flat_map(|(labels, part)| {
+            let each = part.unparsed.each();
+            each.map(move |(why, count)| (with(labels, "reason", why.name()), count))
+        });
+        let help = "Events marked unparsed, by why; only where fields of messages are wanted.";
+        out.counter("flumen_unparsed_events", help, unparsed);
     }
 
     fn at_channels(&self, out: &mut Exposition) {

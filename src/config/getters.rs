@@ -1,5 +1,5 @@
 //! The typed getters of a [`Section`]: which TOML types each takes, how it reads them, how it shows
-//! the value in effect. All end in `scalar` but `texts`, which takes a list.
+//! the value in effect. All end in `scalar` but `texts` and `table_of_texts`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -63,6 +63,37 @@ impl Section {
         }
         let words: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
         self.keep(key, Some(format!("[{}]", words.join(", "))), explicit);
+        texts
+    }
+
+    /// A table of which the keys are free: each with the string it stands for.
+    pub fn table_of_texts(&self, key: &'static str) -> Vec<(Spanned<String>, Spanned<String>)> {
+        let remedy = format!("write `{key} = {{ \"…\" = \"…\" }}`");
+        let Given::Entry(entry) = self.given(key) else {
+            self.keep(key, None, false);
+            return Vec::new();
+        };
+        let Value::Table(table) = &entry.value.value else {
+            self.wrong_type(key, &entry.value, "a table", &remedy);
+            return Vec::new();
+        };
+        let mut texts = Vec::new();
+        for entry in &table.entries {
+            match &entry.value.value {
+                Value::Text { text, .. } => {
+                    texts.push((
+                        entry.key.clone(),
+                        Spanned::new(text.clone(), entry.value.span.clone()),
+                    ));
+                }
+                _ => self.wrong_type(key, &entry.value, "a string", &remedy),
+            }
+        }
+        let pair = |(key, text): &(Spanned<String>, Spanned<String>)| {
+            format!("{} = {}", quoted(key), quoted(text))
+        };
+        let pairs: Vec<String> = texts.iter().map(pair).collect();
+        self.keep(key, Some(format!("{{ {} }}", pairs.join(", "))), true);
         texts
     }
 

@@ -5,10 +5,12 @@
 
 pub mod mark;
 pub mod page;
+pub mod parsed;
 mod records;
 mod slot;
 
 pub use mark::{Mark, Marks};
-pub use page::{Event, EventHead, Full, Page};
+pub use page::{Event, EventHead, Fresh, Full, Page, Reading};
+pub use parsed::{Form, Found, Parsed, Shape, Span};
 pub use records::{Records, Sums};
 pub use slot::{Origin, OriginIndex};

@@ -9,6 +9,7 @@
 //! `raw` encoder copies nothing. One owner fills a page; after `seal` it is read only.
 
 use super::mark::{Mark, Marks};
+use super::parsed::{Found, Parsed, Shape};
 use super::records::{Records, Sums};
 use super::slot::{KIND_EVENT, KIND_ORIGIN, Origin, OriginIndex, PRI_NONE, Slot};
 use crate::limits::{self, usize_of};
@@ -23,6 +24,10 @@ pub struct Page {
     /// Bytes in use from the front of the body.
     tail: usize,
     slots: usize,
+    /// Slots of an event, those of its fields among them.
+    stride: usize,
+    /// Slots of which the events have been read.
+    read: usize,
     serial: u64,
     base: Wall,
     time_min: Wall,
@@ -56,6 +61,26 @@ pub struct Event<'page> {
     pub origin: Origin,
     pub pri: Option<u8>,
     pub marks: Marks,
+    pub parsed: Parsed<'page>,
+}
+
+/// What reading an event brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    pub found: Found,
+    pub pri: Option<u8>,
+    /// It could not be parsed, and is marked so.
+    pub unparsed: bool,
+}
+
+/// An event that is still to be read, with what is known of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Fresh<'page> {
+    pub bytes: &'page [u8],
+    pub at: Wall,
+    pub origin: Origin,
+    pub pri: Option<u8>,
+    pub marks: Marks,
 }
 
 impl Page {
@@ -69,6 +94,8 @@ impl Page {
             memory,
             tail: 0,
             slots: 0,
+            stride: Shape::Bare.stride(),
+            read: 0,
             serial: 0,
             base: Wall::default(),
             time_min: Wall::MAX,
@@ -84,6 +111,8 @@ impl Page {
     pub fn clear(&mut self, serial: u64) {
         self.tail = 0;
         self.slots = 0;
+        self.stride = Shape::Bare.stride();
+        self.read = 0;
         self.serial = serial;
         self.time_min = Wall::MAX;
         self.time_max = Wall::MIN;
@@ -139,6 +168,17 @@ impl Page {
         self.events == 0 || u32::try_from(at.0.wrapping_sub(self.base.0)).is_ok()
     }
 
+    /// The empty page keeps room for what each event says, which `read_fresh` fills in.
+    pub fn keep_fields(&mut self, shape: Shape) {
+        assert!(self.events == 0, "a page has fields for all of its events or for none");
+        self.stride = shape.stride();
+    }
+
+    /// Bytes of the slots of one event.
+    pub fn slot_bytes(&self) -> usize {
+        self.stride * SLOT_BYTES
+    }
+
     /// An origin for the events to come.
     pub fn push_origin(&mut self, origin: Origin) -> Result<OriginIndex, Full> {
         if self.free_bytes() < 2 * SLOT_BYTES {
@@ -162,7 +202,7 @@ impl Page {
         let Ok(delta) = u32::try_from(head.at.0.wrapping_sub(self.base.0)) else {
             return Err(Full);
         };
-        if self.free_bytes() < SLOT_BYTES {
+        if self.free_bytes() < self.slot_bytes() {
             return Err(Full);
         }
         let slot = Slot {
@@ -174,7 +214,7 @@ impl Page {
             tag: KIND_EVENT | head.marks.bits(),
         };
         *self.slot_mut(self.slots) = slot;
-        self.slots += 1;
+        self.slots += self.stride;
         self.events += 1;
         self.event_bytes += u64::from(length);
         self.time_min = self.time_min.min(head.at);
@@ -187,7 +227,7 @@ impl Page {
 
     /// Copies an event and its LF behind the tail. Control bytes end `contiguous`.
     pub fn append_event(&mut self, bytes: &[u8], head: EventHead) -> Result<(), Full> {
-        if self.free_bytes() < bytes.len() + 1 + SLOT_BYTES || !self.accepts_time(head.at) {
+        if self.free_bytes() < bytes.len() + 1 + self.slot_bytes() || !self.accepts_time(head.at) {
             return Err(Full);
         }
         let offset = self.tail();
@@ -205,14 +245,15 @@ impl Page {
     pub fn frame(&mut self, end: u32, at: Wall, origin: OriginIndex) -> (&mut [u8], Records<'_>) {
         let base = if self.events == 0 { at } else { self.base };
         let delta = u32::try_from(at.0.wrapping_sub(base.0)).expect("accepts_time was asked");
-        let (end, slots) = (usize_of(end), self.slots * SLOT_BYTES);
+        let (end, slots, stride) = (usize_of(end), self.slots * SLOT_BYTES, self.stride);
         let body = self.body_mut();
         let (bytes, gap) = body.split_at_mut(end.next_multiple_of(SLOT_BYTES));
         let free = gap.len() - slots;
         let template =
             Slot { offset: 0, length: 0, delta, origin: origin.0, pri: PRI_NONE, tag: KIND_EVENT };
-        let slots = bytemuck::cast_slice_mut(&mut gap[..free]);
-        (&mut bytes[..end], Records { slots, template, sums: Sums::default() })
+        let slots: &mut [Slot] = bytemuck::cast_slice_mut(&mut gap[..free]);
+        let next = slots.len().wrapping_sub(1);
+        (&mut bytes[..end], Records { slots, next, stride, template, sums: Sums::default() })
     }
 
     /// Takes over what was framed at `at`; the bytes up to `tail` are in use from now on.
@@ -225,7 +266,7 @@ impl Page {
             self.time_min = self.time_min.min(at);
             self.time_max = self.time_max.max(at);
         }
-        self.slots += usize_of(sums.events);
+        self.slots += usize_of(sums.events) * self.stride;
         self.events += sums.events;
         self.event_bytes += sums.event_bytes;
         self.marks.iter_mut().zip(sums.marks).for_each(|(mark, more)| *mark += more);
@@ -239,6 +280,45 @@ impl Page {
         self.contiguous = false;
     }
 
+    /// Reads every event that has not been read: what it says stands beside it from now on.
+    pub fn read_fresh(&mut self, mut read: impl FnMut(Fresh<'_>) -> Reading) {
+        let (stride, base, tail, count) = (self.stride, self.base, self.tail, self.slots);
+        debug_assert!(stride > 1, "there is no room for what is read");
+        let mut left = count - std::mem::replace(&mut self.read, count);
+        let mut unparsed = 0;
+        let body = self.body_mut();
+        let (bytes, slots) = body.split_at_mut(body.len() - count * SLOT_BYTES);
+        let (bytes, slots) = (&bytes[..tail], bytemuck::cast_slice_mut::<u8, Slot>(slots));
+        let mut origins = Origins::default();
+        while left > 0 {
+            let slot = slots[left - 1];
+            if slot.kind() == KIND_ORIGIN {
+                left -= 1;
+                continue;
+            }
+            let start = usize_of(slot.offset);
+            let reading = read(Fresh {
+                bytes: &bytes[start..start + usize_of(slot.length)],
+                at: Wall(base.0 + i64::from(slot.delta)),
+                origin: origins.find(slots, slot.origin),
+                pri: (slot.pri != PRI_NONE).then_some(slot.pri),
+                marks: Marks::from_bits(slot.tag),
+            });
+            let own = &mut slots[left - 1];
+            own.pri = reading.pri.unwrap_or(PRI_NONE);
+            if reading.unparsed {
+                own.tag |= Marks::UNPARSED.bits();
+                unparsed += 1;
+            }
+            slots[left - 2] = reading.found.front();
+            if stride > 2 {
+                slots[left - 3] = reading.found.back();
+            }
+            left -= stride;
+        }
+        self.marks[Mark::Unparsed as usize] += unparsed;
+    }
+
     // ── reading ──
 
     /// All bytes, when they are exactly the events in order, each with its LF.
@@ -248,25 +328,26 @@ impl Page {
 
     pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
         let slots = self.slot_slice();
-        let origin_at = move |index: u16| {
-            let front = slots.len() - 1 - usize::from(index);
-            Origin::from_slots(slots[front], slots[front - 1])
-        };
-        let mut last: Option<(u16, Origin)> = None;
-        slots.iter().rev().filter(|slot| slot.kind() != KIND_ORIGIN).map(move |slot| {
-            let origin = match last {
-                Some((index, origin)) if index == slot.origin => origin,
-                _ => origin_at(slot.origin),
-            };
-            last = Some((slot.origin, origin));
+        let (mut end, stride) = (slots.len(), self.stride);
+        let mut origins = Origins::default();
+        std::iter::from_fn(move || {
+            while end > 0 && slots[end - 1].kind() == KIND_ORIGIN {
+                end -= 1;
+            }
+            let fields = end.checked_sub(stride)?;
+            let slot = &slots[end - 1];
             let start = usize_of(slot.offset);
-            Event {
-                bytes: &self.body()[start..start + usize_of(slot.length)],
+            let bytes = &self.body()[start..start + usize_of(slot.length)];
+            let parsed = Parsed::new(bytes, &slots[fields..end - 1]);
+            end = fields;
+            Some(Event {
+                bytes,
                 at: Wall(self.base.0 + i64::from(slot.delta)),
-                origin,
+                origin: origins.find(slots, slot.origin),
                 pri: (slot.pri != PRI_NONE).then_some(slot.pri),
                 marks: Marks::from_bits(slot.tag),
-            }
+                parsed,
+            })
         })
     }
 
@@ -329,6 +410,27 @@ impl Page {
     }
 }
 
+/// The origin asked for last: many events in a row have the same.
+#[derive(Default)]
+struct Origins {
+    last: Option<(u16, Origin)>,
+}
+
+impl Origins {
+    #[inline]
+    fn find(&mut self, slots: &[Slot], index: u16) -> Origin {
+        if let Some((last, origin)) = self.last
+            && last == index
+        {
+            return origin;
+        }
+        let front = slots.len() - 1 - usize::from(index);
+        let origin = Origin::from_slots(slots[front], slots[front - 1]);
+        self.last = Some((index, origin));
+        origin
+    }
+}
+
 impl std::fmt::Debug for Page {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut debug = f.debug_struct("Page");
@@ -340,6 +442,7 @@ impl std::fmt::Debug for Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Form;
     use proptest::prelude::*;
 
     fn head(at: i64, origin: OriginIndex) -> EventHead {
@@ -401,6 +504,47 @@ mod tests {
         assert_eq!(format!("{framed:?}"), format!("{pushed:?}"));
         assert_eq!(framed.mark_counts(), pushed.mark_counts());
         assert_eq!(framed.event_bytes(), 9);
+    }
+
+    /// Whatever the slots, bytes and slots meet and every event has its own fields.
+    #[test]
+    fn fields_stand_beside_their_events_and_take_their_room() {
+        for (shape, slots) in [(Shape::Front, 2), (Shape::Whole, 3)] {
+            let mut page = Page::new(limits::BATCH_BYTES_MIN);
+            page.keep_fields(shape);
+            let mut count = 0;
+            let read = |page: &mut Page| {
+                page.read_fresh(|event| {
+                    let found = Found { time: Some(event.at), ..Found::only(Form::Rfc3164) };
+                    Reading { found, pri: Some(7), unparsed: event.bytes == b"1" }
+                });
+            };
+            loop {
+                let listener = (count % 3) as u16;
+                let Ok(origin) = page.push_origin(Origin { peer: None, listener }) else { break };
+                let text = [b'0' + (count % 10) as u8];
+                if page.append_event(&text, head(count, origin)).is_err() {
+                    break;
+                }
+                count += 1;
+                if count % 7 == 0 {
+                    read(&mut page);
+                }
+            }
+            read(&mut page);
+            // n × (2 bytes + the origin's slots + the event's)
+            assert_eq!(count as usize, limits::BATCH_BYTES_MIN / (2 + 32 + 16 * slots));
+            assert_eq!(page.mark_counts()[Mark::Unparsed as usize] as i64, (count + 8) / 10);
+            for (index, event) in (0..).zip(page.events()) {
+                assert_eq!(event.bytes, [b'0' + (index % 10) as u8]);
+                assert_eq!((event.parsed.time(), event.pri), (Some(Wall(index)), Some(7)));
+                assert_eq!(i64::from(event.origin.listener), index % 3);
+                assert_eq!(event.marks == Marks::UNPARSED, index % 10 == 1);
+            }
+            assert_eq!(page.events().count() as i64, count);
+            page.clear(2);
+            assert_eq!(page.slot_bytes(), SLOT_BYTES, "the next one may want nothing");
+        }
     }
 
     #[test]

@@ -10,6 +10,10 @@ use super::slot::{KIND_EVENT, PRI_NONE, Slot};
 /// The free slots of a page, for events of one receive time and one origin.
 pub struct Records<'page> {
     pub(super) slots: &'page mut [Slot],
+    /// Where the next record goes: slots grow down from the end of the page.
+    pub(super) next: usize,
+    /// Slots an event takes, those of its fields among them.
+    pub(super) stride: usize,
     pub(super) template: Slot,
     pub(super) sums: Sums,
 }
@@ -28,17 +32,17 @@ impl Records<'_> {
     /// An event at `offset` of the page, without marks.
     #[inline]
     pub fn push(&mut self, offset: u32, length: u32, pri: Option<u8>) {
-        // Slots grow down from the end of the page.
-        let index = self.slots.len() - 1 - self.sums.events as usize;
         let pri = pri.unwrap_or(PRI_NONE);
-        self.slots[index] = Slot { offset, length, pri, ..self.template };
+        self.slots[self.next] = Slot { offset, length, pri, ..self.template };
+        // Below nought only behind the very last one, and then the page is full.
+        self.next = self.next.wrapping_sub(self.stride);
         self.sums.events += 1;
         self.sums.event_bytes += u64::from(length);
     }
 
     pub fn push_marked(&mut self, offset: u32, length: u32, pri: Option<u8>, marks: Marks) {
         self.push(offset, length, pri);
-        let index = self.slots.len() - self.sums.events as usize;
+        let index = self.next.wrapping_add(self.stride);
         self.slots[index].tag = KIND_EVENT | marks.bits();
         marks.counted().for_each(|mark| self.sums.marks[mark as usize] += 1);
     }

@@ -4,8 +4,9 @@
 //!  EVENT   0        4        8        12      14   15   16
 //!          │ offset │ length │ delta  │ origin│ pri│ tag │     delta: ns after the page's base
 //!  ORIGIN  │ 15 of 30 bytes of the origin          │ tag │     two slots, front and back
+//!  FIELDS  │ see `parsed`                          │ tag │     none, one or two behind an EVENT
 //! ```
-//! `tag`: bits 0-4 marks, bits 6-7 kind. Other kinds (parsed fields, header maps) have room here.
+//! `tag`: bits 0-4 marks, bits 6-7 kind. Another kind (header maps) has room here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -17,6 +18,7 @@ pub(super) const PRI_NONE: u8 = 255;
 const KIND_MASK: u8 = 0b1100_0000;
 pub(super) const KIND_EVENT: u8 = 0;
 pub(super) const KIND_ORIGIN: u8 = 0b0100_0000;
+pub(super) const KIND_FIELDS: u8 = 0b1000_0000;
 
 #[repr(C, align(16))]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]

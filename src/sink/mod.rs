@@ -19,6 +19,7 @@ use crate::memory::MemoryLine;
 use crate::runtime::Worker;
 use crate::runtime::clock::Clock;
 use crate::storage::Disk;
+use crate::syslog::parse::Fields;
 use crate::telemetry::{Incidents, SinkCounters};
 use crate::time::Now;
 
@@ -105,7 +106,13 @@ pub trait SinkPlan: Send {
         None
     }
 
-    fn wants_pri(&self) -> bool {
+    /// What its path and its encoder want to know of each message.
+    fn wanted(&self) -> Fields {
+        Fields::NONE
+    }
+
+    /// Whether its options name fields that only a parsed message has.
+    fn names_fields(&self) -> bool {
         false
     }
 

@@ -11,6 +11,7 @@ use crate::codec::encoders::{Encoder, Json, Line, Raw};
 use crate::config::{OptionDoc, Section};
 use crate::event::Page;
 use crate::memory::MemoryLine;
+use crate::syslog::parse::Fields;
 
 pub const KIND: SinkKind = SinkKind {
     name: "stdout",
@@ -90,8 +91,8 @@ impl SinkPlan for Plan {
         true
     }
 
-    fn wants_pri(&self) -> bool {
-        matches!(self.choice, Choice::Json)
+    fn wanted(&self) -> Fields {
+        if matches!(self.choice, Choice::Json) { Fields::PRI } else { Fields::NONE }
     }
 
     fn place(&self) -> Option<String> {

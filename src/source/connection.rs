@@ -10,7 +10,7 @@
 //! otherwise, not its square. Within one visit the unfinished frame simply stays where it is.
 //!
 //! A read asks for a ninth of the gap: frames of one byte take 2 bytes and a slot of 16, so
-//! whatever arrives, all frames found have room.
+//! whatever arrives, all frames found have room. With fields beside the events it is less.
 
 use std::io;
 
@@ -24,11 +24,8 @@ use crate::time::Wall;
 /// had been carried, a newline, alignment.
 const RESERVE_BYTES: usize = 1024;
 
-/// A slot and the two bytes of the shortest frame, rounded up, for each byte read.
-const ROOM_PER_BYTE: usize = 9;
-
-/// A page with room for shorter reads only is full.
-const READ_BYTES_MIN: usize = 4 << 10;
+/// A page with less room for a read, and for what it may become, is full: 4 KiB without fields.
+const READ_ROOM_MIN: usize = 9 * (4 << 10);
 
 /// What a visit left behind.
 #[derive(Debug)]
@@ -84,7 +81,7 @@ impl Stream {
             if taken >= bound {
                 break Visit::Bound;
             }
-            let longest = (free - held - RESERVE_BYTES) / ROOM_PER_BYTE;
+            let longest = (free - held - RESERVE_BYTES) / room_per_byte(desk.page);
             let spare = desk.page.spare_mut();
             let count = match read(&mut spare[held..held + longest]) {
                 Ok(0) => break Visit::Ended,
@@ -200,12 +197,17 @@ const _: () = assert!(page_bytes_min(limits::EVENT_BYTES_MAX) <= limits::BATCH_B
 
 /// The smallest page that holds the longest frame, a read behind it, and what that may become.
 pub const fn page_bytes_min(event_bytes_max: usize) -> usize {
-    event_bytes_max + FRAME_EXTRA_BYTES + RESERVE_BYTES + ROOM_PER_BYTE * READ_BYTES_MIN
+    event_bytes_max + FRAME_EXTRA_BYTES + RESERVE_BYTES + READ_ROOM_MIN
+}
+
+/// For each byte read: half of the slots and of the two bytes of the shortest frame.
+fn room_per_byte(page: &Page) -> usize {
+    1 + page.slot_bytes() / 2
 }
 
 /// Free bytes without which a page is full for a stream that carries `held` bytes.
 fn room(page: &Page, held: usize) -> usize {
-    let read = held + RESERVE_BYTES + ROOM_PER_BYTE * READ_BYTES_MIN;
+    let read = held + RESERVE_BYTES + READ_ROOM_MIN;
     // A page with less than a sixteenth left makes for short reads: better a fresh one.
     read.max(page.capacity() / 16)
 }

@@ -45,8 +45,9 @@ const QUIET: Duration = Duration::from_millis(5);
 /// Senders whose place in the page is remembered.
 const ORIGINS: usize = 256;
 
-/// What a piece of a datagram takes of a page beside its bytes: a newline, and the slot.
-const PIECE_BYTES: usize = 32;
+/// What a piece of a datagram takes of a page beside its bytes at most: a newline, its slot, and
+/// those of its fields.
+const PIECE_BYTES: usize = 64;
 /// The sender's address, two slots.
 const ORIGIN_BYTES: usize = 32;
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::text::parse_pri;
+use super::zones::Zones;
 use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
 use crate::config::{OptionDoc, Rate};
 use crate::event::{EventHead, Full, Marks, Origin, Page};
@@ -41,6 +42,7 @@ pub(super) const KIND: SourceKind = SourceKind {
             rate: section.rate("rate"),
             count: count.map_or(SEQUENCE_MAX, |count| count as u64),
             lasting: seconds.map(|seconds| Duration::from_secs(seconds as u64)),
+            zones: Zones::utc(),
         })
     },
 };
@@ -62,8 +64,9 @@ const SIZE_BYTES_MAX: u64 = 16 << 10;
 /// of, and an event is at most a millisecond late.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// What an event takes of a page beside its bytes: a newline, and the slot.
-const BESIDE_BYTES: usize = 1 + 32;
+/// What an event takes of a page beside its bytes at most: a newline, its slot, and those of its
+/// fields.
+const BESIDE_BYTES: usize = 1 + 64;
 /// Two slots at the front of each filling.
 const ORIGIN_BYTES: usize = 32;
 
@@ -72,6 +75,8 @@ struct Plan {
     rate: Rate,
     count: u64,
     lasting: Option<Duration>,
+    /// Of the times it writes.
+    zones: Zones,
 }
 
 impl SourcePlan for Plan {
@@ -94,6 +99,10 @@ impl SourcePlan for Plan {
 
     fn page_bytes_min(&self) -> usize {
         ORIGIN_BYTES + Composer::new(self.shape).room_bytes() + BESIDE_BYTES
+    }
+
+    fn zones(&self) -> Option<&Zones> {
+        Some(&self.zones)
     }
 
     fn is_patient(&self) -> bool {

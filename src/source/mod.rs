@@ -14,6 +14,7 @@ pub mod link;
 pub mod listen;
 mod nap;
 pub mod network;
+pub mod parsing;
 pub mod protocol;
 pub mod reactor;
 pub mod restraint;
@@ -23,10 +24,12 @@ mod syslog;
 mod tcp;
 pub mod text;
 mod udp;
+pub mod zones;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use self::zones::Zones;
 use crate::config::{OptionDoc, Section};
 use crate::event::Page;
 use crate::memory::MemoryLine;
@@ -65,7 +68,7 @@ pub struct Received {
 pub struct SourceContext {
     /// The source's name, `net`.
     pub name: String,
-    /// Whether anybody asks for the PRI.
+    /// Whether anybody asks for the PRI, or for anything behind it.
     pub want_pri: bool,
     /// Size of a page's body in bytes.
     pub page_bytes: usize,
@@ -116,6 +119,12 @@ pub trait SourcePlan: Send {
 
     /// Its senders can wait: nothing is lost while it is not read.
     fn is_patient(&self) -> bool;
+
+    /// What it receives are syslog messages, and in which zones their times are meant: then the
+    /// runner reads the fields that sinks want. None: it takes any text, and fields are absent.
+    fn zones(&self) -> Option<&Zones> {
+        None
+    }
 
     /// Binds, then listens: one `Source` for each thread.
     fn build(&self, context: &SourceContext) -> Result<Built, BuildError>;

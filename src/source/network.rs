@@ -18,6 +18,7 @@ use super::gate::{Gate, Places};
 use super::link::Listener;
 use super::listen::{self, BoundSocket, Flow, Listen, Transport};
 use super::reactor::{Parts, Reactor};
+use super::zones::Zones;
 use super::{BuildError, Built, Source, SourceContext, SourcePlan};
 use crate::config::{OptionDoc, Section};
 use crate::limits;
@@ -88,6 +89,8 @@ pub struct Network {
     pub event_bytes_max: usize,
     /// Counted frames may stand among the lines.
     pub counted: bool,
+    /// It receives syslog messages: the zones of their times.
+    pub zones: Option<Zones>,
     pub udp: UdpOptions,
     pub tcp: TcpOptions,
 }
@@ -146,6 +149,7 @@ impl Network {
             threads: section.integer("threads", 1..=limits::THREADS_MAX as i64) as usize,
             event_bytes_max: section.size_in("event_max", events) as usize,
             counted,
+            zones: None,
             udp,
             tcp,
         }
@@ -275,6 +279,10 @@ impl SourcePlan for Network {
             (self.has_streams(), connection::page_bytes_min(self.event_bytes_max)),
         ];
         least.into_iter().filter(|(has, _)| *has).map(|(_, bytes)| bytes).max().unwrap_or(0)
+    }
+
+    fn zones(&self) -> Option<&Zones> {
+        self.zones.as_ref()
     }
 
     fn is_patient(&self) -> bool {

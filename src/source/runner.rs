@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Source;
+use super::parsing::Parser;
 use super::restraint::{Backlog, Restraint};
 use crate::channel::Valve;
 use crate::event::{Mark, Page};
@@ -24,6 +25,8 @@ pub struct SourceRunner {
     valve: Valve,
     counters: Arc<SourceCounters>,
     pace: Pace,
+    /// Reads what messages say, if anybody wants to know.
+    parser: Option<Parser>,
     page: Option<Lease>,
     /// When the page's first event came.
     first_at: Mono,
@@ -63,6 +66,7 @@ impl SourceRunner {
             valve,
             counters,
             pace,
+            parser: None,
             page: None,
             first_at,
             restraint: Restraint::new(pace.backlog),
@@ -70,6 +74,10 @@ impl SourceRunner {
             held: None,
             finished: false,
         }
+    }
+
+    pub fn with_parser(self, parser: Option<Parser>) -> Self {
+        Self { parser, ..self }
     }
 
     /// A page to fill, or until when to wait for one if nobody rings.
@@ -84,6 +92,9 @@ impl SourceRunner {
         }
         self.held = None;
         self.page = self.valve.open();
+        if let (Some(page), Some(parser)) = (&mut self.page, &self.parser) {
+            page.keep_fields(parser.shape());
+        }
         if self.page.is_some() { Ok(()) } else { Err(Mono::MAX) }
     }
 
@@ -94,6 +105,7 @@ impl SourceRunner {
             return;
         }
         count(&page, &self.counters);
+        self.parser.iter_mut().for_each(|parser| parser.count(&self.counters));
         self.valve.offer(page, None, self.first_at, now);
         self.first_at = Mono::MAX;
     }
@@ -147,6 +159,9 @@ impl Worker for SourceRunner {
         let before = page.event_count();
         let received = self.source.receive(page, now);
         let fresh = page.event_count() > before;
+        if fresh && let Some(parser) = &mut self.parser {
+            parser.read(page);
+        }
         self.counters.held_events.set(u64::from(page.event_count()));
         if fresh && self.first_at == Mono::MAX {
             self.first_at = now.mono;

@@ -1,9 +1,10 @@
 //! `syslog`: any mix of UDP and TCP listeners; on TCP octet-counted frames (RFC 6587 3.4.1) and
-//! lines are told apart frame by frame.
+//! lines are told apart frame by frame. What the messages say is read when a sink wants it.
 
 use super::SourceKind;
 use super::listen::Transport;
 use super::network::{self, Network, TcpOptions, UdpOptions};
+use super::zones::{self, Zones};
 use crate::config::OptionDoc;
 
 pub(super) const KIND: SourceKind = SourceKind {
@@ -13,7 +14,8 @@ pub(super) const KIND: SourceKind = SourceKind {
     options: OPTIONS,
     plan: |section| {
         let (udp, tcp) = (UdpOptions::plan(section), TcpOptions::plan(section));
-        Box::new(Network::plan(section, &[Transport::UDP, Transport::TCP], true, udp, tcp))
+        let network = Network::plan(section, &[Transport::UDP, Transport::TCP], true, udp, tcp);
+        Box::new(Network { zones: Some(Zones::plan(section)), ..network })
     },
 };
 
@@ -26,6 +28,8 @@ const OPTIONS: &[OptionDoc] = &[
     network::CONNECTIONS_MAX,
     network::IDLE_TIMEOUT,
     network::KEEPALIVE,
+    zones::ZONE,
+    zones::ZONES,
 ];
 
 #[cfg(test)]

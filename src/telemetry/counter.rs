@@ -142,6 +142,28 @@ labelled_counters! {
     Redelivered = "redelivered",
 }
 
+labelled_counters! {
+    /// Why a message could not be parsed. Together they are as many as are marked `unparsed`.
+    Unparsed;
+    /// One counter for each [`Unparsed`].
+    UnparsedCounters;
+    Empty = "empty",
+    /// Neither a time nor a tag: nothing to tell a header by.
+    NoHeader = "no_header",
+    Pri = "bad_pri",
+    Version = "bad_version",
+    Timestamp = "bad_timestamp",
+    Hostname = "bad_hostname",
+    AppName = "bad_app_name",
+    ProcId = "bad_proc_id",
+    MsgId = "bad_msg_id",
+    StructuredData = "bad_structured_data",
+    /// RFC 5424 that ends before its structured data.
+    CutShort = "cut_short",
+    /// A field is longer, or lies further back, than the record beside an event can say.
+    Oversize = "oversize",
+}
+
 /// What one source thread counts. Written by that thread's runner only.
 ///
 /// 128-aligned so that no two threads write one cache line, nor the pair the prefetcher fetches.
@@ -162,6 +184,8 @@ pub struct SourceCounters {
     /// Lost here. What a channel drops is counted there.
     pub lost: LostCounters,
     pub marked: MarkCounters,
+    /// The marked ones that are unparsed, by the reason.
+    pub unparsed: UnparsedCounters,
     /// Reads that failed (a reset connection, a broken file), each once.
     pub errors: Counter,
     pub open_connections: Level,

@@ -244,6 +244,7 @@ impl SourceEntry {
             totals.filtered_events += worker.filtered_events.get();
             totals.lost.add(worker.lost.values());
             totals.marked.add(worker.marked.values());
+            totals.unparsed.add(worker.unparsed.values());
             totals.errors += worker.errors.get();
             totals.open_connections += worker.open_connections.get();
             totals.received_events += worker.received_events.get();

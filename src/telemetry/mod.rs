@@ -20,7 +20,7 @@ pub mod snapshot;
 
 pub use counter::{
     ChannelCounters, ChannelGauge, Counter, InletCounters, Level, LostReason, Mark, SinkCounters,
-    SourceCounters,
+    SourceCounters, Unparsed,
 };
 pub use histogram::Histogram;
 pub use incident::{Incident, Incidents, Watch};

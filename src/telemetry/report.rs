@@ -141,6 +141,7 @@ fn source_json(part: &SourceTotals) -> Value {
         "routed_events": part.routed_events,
         "lost_events": lost_json(&part.lost),
         "marked_events": labelled(part.marked.each().map(|(mark, count)| (mark.name(), count))),
+        "unparsed_events": labelled(part.unparsed.each().map(|(why, count)| (why.name(), count))),
         "errors": part.errors,
         "open_connections": part.open_connections,
     })

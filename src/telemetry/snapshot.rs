@@ -15,7 +15,7 @@
 
 use std::fmt;
 
-use super::counter::{LostReason, Mark};
+use super::counter::{LostReason, Mark, Unparsed};
 use super::histogram::HistogramTotals;
 use crate::time::Wall;
 
@@ -86,7 +86,7 @@ macro_rules! labelled_totals {
     )*};
 }
 
-labelled_totals!(LostTotals by LostReason, MarkTotals by Mark);
+labelled_totals!(LostTotals by LostReason, MarkTotals by Mark, UnparsedTotals by Unparsed);
 
 /// A source's counts, over its threads. Fields as in
 /// [`SourceCounters`](super::counter::SourceCounters).
@@ -100,6 +100,7 @@ pub struct SourceTotals {
     pub routed_batches: u64,
     pub lost: LostTotals,
     pub marked: MarkTotals,
+    pub unparsed: UnparsedTotals,
     pub errors: u64,
     pub open_connections: u64,
 }

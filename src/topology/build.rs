@@ -14,9 +14,11 @@ use crate::memory::{Credit, Pool};
 use crate::runtime::Worker;
 use crate::runtime::clock::Clock;
 use crate::sink::{self, Orders, SinkContext};
+use crate::source::parsing::Parser;
 use crate::source::runner::SourceRunner;
 use crate::source::{self, Bound, SourceContext};
 use crate::storage::Disk;
+use crate::syslog::parse::Fields;
 use crate::telemetry::{
     ChannelCounters, Incidents, InletCounters, Ledger, Readiness, SinkCounters, SourceCounters,
 };
@@ -227,7 +229,7 @@ impl Assembly {
         for (index, planned) in plan.sources.iter().enumerate() {
             let context = SourceContext {
                 name: planned.name.clone(),
-                want_pri: planned.want_pri,
+                want_pri: planned.wanted != Fields::NONE,
                 page_bytes: plan.budget.page_bytes,
                 counters: counters.sources[index].clone(),
                 incidents: Arc::clone(&self.handles.incidents),
@@ -266,8 +268,10 @@ impl Assembly {
         let valve = Valve::new(Arc::clone(&self.pool), inlets.collect(), &source.waker());
         let name = format!("source.{}.{thread}", planned.name);
         let runner = SourceRunner::new(name, source, valve, Arc::clone(counters), planned.pace);
+        let zones = planned.plan.zones();
+        let parser = zones.and_then(|zones| Parser::new(planned.wanted, zones));
         SourceWorker {
-            worker: Box::new(runner),
+            worker: Box::new(runner.with_parser(parser)),
             core: planned.cores[thread],
             counters: Arc::clone(counters),
         }

@@ -20,6 +20,7 @@ use crate::sink::SinkPlan;
 use crate::source::SourcePlan;
 use crate::source::restraint::Backlog;
 use crate::source::runner::Pace;
+use crate::syslog::parse::Fields;
 use crate::time::duration_ns;
 
 /// A whole agent, ready to be built.
@@ -43,7 +44,8 @@ pub struct PlannedSource {
     pub channels: Vec<usize>,
     /// A core, or none, for each thread.
     pub cores: Vec<Option<usize>>,
-    pub want_pri: bool,
+    /// What the sinks that it reaches want to know of each message.
+    pub wanted: Fields,
     pub pace: Pace,
     pub settings: Vec<Setting>,
 }
@@ -110,6 +112,7 @@ pub fn plan(config: &AgentConfig, parts: &Parts, machine: &Machine) -> Option<Pl
     listeners::check_places(&sinks);
     let draft = Draft { agent, sources, channels, sinks, links };
     check_threads(&draft, machine);
+    check_fields(&draft);
     // A sum over parts that are not understood would only mislead.
     let budget = if draft.is_whole() { spend(&draft) } else { None };
     if diagnostics.has_errors() {
@@ -154,7 +157,7 @@ impl Draft {
         let event_bytes_max: Vec<usize> =
             (0..self.sinks.len()).map(|sink| self.event_bytes_max(channel_of(sink))).collect();
         let reach = self.links.sources.iter().map(|channels| self.reach(channels));
-        let reach: Vec<(bool, Pace)> = reach.collect();
+        let reach: Vec<(Fields, Pace)> = reach.collect();
         let threads = self.sinks.iter().filter_map(|sink| sink.plan.as_ref());
         let threads: usize = threads.map(|plan| plan.threads()).sum();
         let backlog = limits::BACKLOG_BYTES / budget.page_bytes;
@@ -164,7 +167,7 @@ impl Draft {
         let backlog = Backlog { batches, out_for_one: 2 * filling as u64 };
         let mut sources = Vec::new();
         let pairs = self.sources.into_iter().zip(self.links.sources);
-        for ((draft, channels), (want_pri, mut pace)) in pairs.zip(reach) {
+        for ((draft, channels), (wanted, mut pace)) in pairs.zip(reach) {
             let plan = draft.plan.expect("a whole draft has every plan");
             pace.backlog = plan.is_patient().then_some(backlog);
             let cores = dealer.deal(draft.cores.as_ref(), plan.threads(), machine);
@@ -176,7 +179,7 @@ impl Draft {
                 plan,
                 channels,
                 cores,
-                want_pri,
+                wanted,
                 pace,
                 settings,
             });
@@ -214,7 +217,7 @@ impl Draft {
     }
 
     /// What the sinks that these channels reach ask of a source.
-    fn reach(&self, channels: &[usize]) -> (bool, Pace) {
+    fn reach(&self, channels: &[usize]) -> (Fields, Pace) {
         let plans = || {
             let sinks = channels.iter().flat_map(|channel| self.sinks_of(*channel));
             sinks.filter_map(|sink| sink.plan.as_ref())
@@ -225,7 +228,8 @@ impl Draft {
         let slice_ns = slice.map(|slice| {
             i64::try_from(duration_ns(slice.min(ZONE_SLICE))).expect("15 minutes fit")
         });
-        (plans().any(|plan| plan.wants_pri()), Pace { age, eager, backlog: None, slice_ns })
+        let wanted = plans().fold(Fields::NONE, |all, plan| all.union(plan.wanted()));
+        (wanted, Pace { age, eager, backlog: None, slice_ns })
     }
 }
 
@@ -259,6 +263,25 @@ fn check_threads(draft: &Draft, machine: &Machine) {
         if cores > 0 && threads > cores {
             let what = format!("{} has {threads} threads for {cores} cores", section.title());
             section.warn("threads", what, format!("`threads = {cores}` does the same work"));
+        }
+    }
+}
+
+/// Fields that are wanted of messages which nobody reads.
+fn check_fields(draft: &Draft) {
+    for (source, channels) in draft.sources.iter().zip(&draft.links.sources) {
+        if source.plan.as_ref().is_none_or(|plan| plan.zones().is_some()) {
+            continue;
+        }
+        let naming = |sink: &&SinkDraft| sink.plan.as_ref().is_some_and(|it| it.names_fields());
+        let mut sinks = channels.iter().flat_map(|channel| draft.sinks_of(*channel));
+        if let Some(sink) = sinks.find(naming) {
+            let what = format!(
+                "sinks.{} wants fields of messages, and sources.{} of type `{}` takes any text: \
+                 they are `unknown`, and `%{{host}}` is the sender's address",
+                sink.name, source.name, source.kind
+            );
+            source.section.warn("type", what, "take `type = \"syslog\"`");
         }
     }
 }

@@ -123,14 +123,15 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Marks, Origin};
+    use crate::event::{Marks, Origin, Parsed};
     use crate::time::Wall;
     use proptest::prelude::*;
 
     fn encode(bytes: &[u8], at: i64, marks: Marks) -> serde_json::Value {
         let peer = Some("[fe80::1%4294967295]:65535".parse().expect("address"));
         let origin = Origin { peer, listener: 0 };
-        let event = Event { bytes, at: Wall(at), origin, pri: Some(191), marks };
+        let event =
+            Event { bytes, at: Wall(at), origin, pri: Some(191), marks, parsed: Parsed::NONE };
         let mut out = Vec::new();
         Json.encode_event(&event, &mut out);
         assert!(out.len() <= Json.bound(bytes.len()));

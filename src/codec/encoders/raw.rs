@@ -100,11 +100,18 @@ fn after_pri(bytes: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Origin;
+    use crate::event::{Origin, Parsed};
     use crate::time::Wall;
 
     fn encode(encoder: &dyn Encoder, bytes: &[u8], marks: Marks) -> Vec<u8> {
-        let event = Event { bytes, at: Wall(0), origin: Origin::LOCAL, pri: None, marks };
+        let event = Event {
+            bytes,
+            at: Wall(0),
+            origin: Origin::LOCAL,
+            pri: None,
+            marks,
+            parsed: Parsed::NONE,
+        };
         let mut out = Vec::new();
         encoder.encode_event(&event, &mut out);
         assert!(out.len() <= encoder.bound(bytes.len()));

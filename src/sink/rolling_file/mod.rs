@@ -37,6 +37,7 @@ use crate::runtime::helper::{Desk, Helper};
 use crate::runtime::parker::Parker;
 use crate::storage::recovery::{Mode, Outcome, recover};
 use crate::storage::{DurableNames, Numbers};
+use crate::syslog::parse::Fields;
 
 use super::{BuildError, Built, SinkContext, SinkPlan};
 use assembler::{Assembler, Sizes};
@@ -302,8 +303,8 @@ impl SinkPlan for Options {
         self.template.slice()
     }
 
-    fn wants_pri(&self) -> bool {
-        self.wants_pri
+    fn wanted(&self) -> Fields {
+        self.wanted
     }
 
     fn can_sync(&self) -> bool {

@@ -308,7 +308,7 @@ mod tests {
     use super::super::arena::CHUNK_BYTES;
     use super::*;
     use crate::codec::encoders::Raw;
-    use crate::event::{Marks, Origin};
+    use crate::event::{Marks, Origin, Parsed};
 
     const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -330,6 +330,7 @@ mod tests {
             origin: Origin::LOCAL,
             pri: None,
             marks: Marks::NONE,
+            parsed: Parsed::NONE,
         };
         open.put(Some(peer(number)), &event, Mono(first_at), &Raw::default())
     }

@@ -14,6 +14,7 @@ use crate::config::{Amount, OptionDoc, Section, TextOrTable};
 use crate::limits;
 use crate::sink::{SinkKind, SinkPlan};
 use crate::storage::retention::{DiskFree, Keep};
+use crate::syslog::parse::Fields;
 
 pub const KIND: SinkKind = SinkKind {
     name: "file",
@@ -72,7 +73,7 @@ pub(super) struct Options {
     pub(super) template: Arc<Template>,
     pub(super) threads: usize,
     encoder: Arc<dyn Encoder + std::marker::Sync>,
-    pub(super) wants_pri: bool,
+    pub(super) wanted: Fields,
     pub(super) codec: Codec,
     pub(super) level: i32,
     pub(super) roll: RollPolicy,
@@ -99,7 +100,7 @@ fn plan(section: &Section) -> Options {
         }
         Template::parse("unknown", zone).expect("a plain name is a good template")
     });
-    let (encoder, wants_pri) = encoder(section);
+    let (encoder, wanted) = encoder(section);
     let codec = codec(section);
     let threads = usize::try_from(section.integer("threads", 1..=limits::THREADS_MAX as i64));
     let block = section.subsection("block", BLOCK);
@@ -113,7 +114,7 @@ fn plan(section: &Section) -> Options {
         template: Arc::new(template),
         threads: threads.unwrap_or(1),
         encoder,
-        wants_pri,
+        wanted,
         codec,
         level: level(section, codec),
         roll: roll(section),
@@ -137,24 +138,24 @@ fn zone(section: &Section) -> TimeZone {
     })
 }
 
-fn encoder(section: &Section) -> (Arc<dyn Encoder + std::marker::Sync>, bool) {
+fn encoder(section: &Section) -> (Arc<dyn Encoder + std::marker::Sync>, Fields) {
     let keep_control = section.choice("control", &[("escape", false), ("keep", true)]);
     let raw = || Arc::new(Raw { keep_control }) as Arc<dyn Encoder + std::marker::Sync>;
     match section.text_or_table("encoder", TEMPLATE) {
         TextOrTable::Text(name) => match name.value.as_str() {
-            "raw" => (raw(), false),
-            "line" => (Arc::new(Line { keep_control }), false),
-            "json" => (Arc::new(Json), true),
+            "raw" => (raw(), Fields::NONE),
+            "line" => (Arc::new(Line { keep_control }), Fields::NONE),
+            "json" => (Arc::new(Json), Fields::PRI),
             other => {
                 let what = format!("no encoder `{other}`");
                 section.fail("encoder", &what, "write \"raw\", \"line\" or \"json\"");
-                (raw(), false)
+                (raw(), Fields::NONE)
             }
         },
         TextOrTable::Table(_) => {
             let remedy = "write \"raw\", \"line\" or \"json\"";
             section.fail("encoder", "a template needs parsing, which is not built yet", remedy);
-            (raw(), false)
+            (raw(), Fields::NONE)
         }
     }
 }

@@ -43,8 +43,19 @@ impl<'a> Data<'a> {
         (at > from + 1).then(|| (Self { raw: &bytes[from..=at], nameless: Some(name) }, at + 1))
     }
 
+    /// What was checked when the message was parsed, `raw` of then; `nameless`: the name that its
+    /// elements go by, if they have none of their own.
+    pub fn checked(raw: &'a [u8], nameless: Option<&'a [u8]>) -> Self {
+        Self { raw, nameless }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.raw.is_empty()
+    }
+
+    /// Whether its elements go by the APP-NAME.
+    pub fn is_nameless(&self) -> bool {
+        self.nameless.is_some()
     }
 
     /// The elements in the order sent; an id may come more than once.
