@@ -253,7 +253,8 @@ impl Page {
             Slot { offset: 0, length: 0, delta, origin: origin.0, pri: PRI_NONE, tag: KIND_EVENT };
         let slots: &mut [Slot] = bytemuck::cast_slice_mut(&mut gap[..free]);
         let next = slots.len().wrapping_sub(1);
-        (&mut bytes[..end], Records { slots, next, stride, template, sums: Sums::default() })
+        let sums = Sums::default();
+        (&mut bytes[..end], Records { slots, next, stride, kept: 0, template, sums })
     }
 
     /// Takes over what was framed at `at`; the bytes up to `tail` are in use from now on.

@@ -14,6 +14,8 @@ pub struct Records<'page> {
     pub(super) next: usize,
     /// Slots an event takes, those of its fields among them.
     pub(super) stride: usize,
+    /// Slots set apart: it is full before they are taken.
+    pub(super) kept: usize,
     pub(super) template: Slot,
     pub(super) sums: Sums,
 }
@@ -38,6 +40,17 @@ impl Records<'_> {
         self.next = self.next.wrapping_sub(self.stride);
         self.sums.events += 1;
         self.sums.event_bytes += u64::from(length);
+    }
+
+    /// Sets slots for so many events apart: it is full before they are taken, and whoever asks
+    /// after each frame has them for the pieces of one long line.
+    pub fn keep(&mut self, events: usize) {
+        self.kept = (events * self.stride).max(self.stride);
+    }
+
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.next.wrapping_add(1) < self.kept
     }
 
     pub fn push_marked(&mut self, offset: u32, length: u32, pri: Option<u8>, marks: Marks) {

@@ -7,6 +7,8 @@
 //! The budget is kept by the connections' owner: before each visit it asks [`Carries::is_tight`],
 //! and then makes the longest carry an event. A visit may therefore always take what it needs.
 
+use super::reach::{REST_BYTES, Reach};
+
 /// The first size: 10,000 connections caught in the middle of a line cost 2.5 MiB.
 const CARRY_BYTES_MIN: usize = 256;
 
@@ -27,6 +29,8 @@ pub struct Carries {
     /// Bytes of buffers in connections' hands, and of those lying here.
     lent: usize,
     spare: usize,
+    /// How far reads go, and the rest of one that went too far.
+    pub reach: Reach,
 }
 
 struct Class {
@@ -63,12 +67,13 @@ impl Carries {
             .map(|bytes| Class { bytes, free: Vec::new() })
             .collect();
         classes.push(Class { bytes: largest, free: Vec::new() });
-        Self { classes, budget: Self::budget(event_bytes_max, budget), lent: 0, spare: 0 }
+        let budget = Self::budget(event_bytes_max, budget) - REST_BYTES;
+        Self { classes, budget, lent: 0, spare: 0, reach: Reach::default() }
     }
 
-    /// The budget in effect: never less than some of the longest frames.
+    /// The budget in effect: never less than some of the longest frames and the rest of one read.
     pub fn budget(event_bytes_max: usize, budget: usize) -> usize {
-        budget.max(8 * (event_bytes_max + FRAME_EXTRA_BYTES))
+        budget.max(8 * (event_bytes_max + FRAME_EXTRA_BYTES) + REST_BYTES)
     }
 
     /// Whether one more visit could go over the budget: it may grow one carry to the largest size
@@ -138,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_carry_grows_by_doubling_and_comes_home() {
-        let mut carries = Carries::new(64 << 10, 1 << 20);
+        let mut carries = Carries::new(64 << 10, (1 << 20) + REST_BYTES);
         let mut carry = Carry::default();
         let mut expected = Vec::new();
         for step in 0..6000_u32 {
@@ -162,6 +167,7 @@ mod tests {
     fn spare_buffers_make_room_before_the_budget_is_gone() {
         let mut carries = Carries::new(1000, 0);
         assert_eq!(carries.budget, 8 * 1064);
+        assert_eq!(Carries::budget(1000, 0), 8 * 1064 + REST_BYTES);
         let mut many: Vec<Carry> = (0..6).map(|_| Carry::default()).collect();
         for carry in &mut many {
             assert!(!carries.is_tight());

@@ -9,8 +9,9 @@
 //! when its frame ends, and grows otherwise: a line that comes byte by byte costs what it costs
 //! otherwise, not its square. Within one visit the unfinished frame simply stays where it is.
 //!
-//! A read asks for a ninth of the gap: frames of one byte take 2 bytes and a slot of 16, so
-//! whatever arrives, all frames found have room. With fields beside the events it is less.
+//! A read asks for as much as fits if frames are as long as they were lately (`reach`), and never
+//! for less than what fits whatever arrives: frames of one byte take 2 bytes and a slot of 16, so
+//! a ninth of the gap; with fields beside the events it is less.
 
 use std::io;
 
@@ -47,6 +48,8 @@ pub enum Visit {
 pub struct Stream {
     carry: Carry,
     stage: Stage,
+    /// The rest of a read waits, and comes before what the socket has.
+    ahead: bool,
     /// Serial of the page that `index` is good for.
     serial: u64,
     index: Option<OriginIndex>,
@@ -78,19 +81,29 @@ impl Stream {
             if free < room(desk.page, held) {
                 break Visit::Full;
             }
-            if taken >= bound {
+            if taken >= bound && !self.ahead {
                 break Visit::Bound;
             }
-            let longest = (free - held - RESERVE_BYTES) / room_per_byte(desk.page);
+            let (longest, kept) = self.longest(desk, free - held - RESERVE_BYTES);
             let spare = desk.page.spare_mut();
-            let count = match read(&mut spare[held..held + longest]) {
-                Ok(0) => break Visit::Ended,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Visit::Drained,
-                Err(error) => break Visit::Failed(error),
+            let count = if self.ahead {
+                let count = desk.carries.reach.take(&mut spare[held..held + longest]);
+                self.ahead = desk.carries.reach.is_waiting();
+                count
+            } else {
+                match read(&mut spare[held..held + longest]) {
+                    Ok(0) => break Visit::Ended,
+                    Ok(count) => {
+                        taken += count;
+                        count
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        break Visit::Drained;
+                    }
+                    Err(error) => break Visit::Failed(error),
+                }
             };
-            taken += count;
             if held > 0 && !standing {
                 let (hole, fresh) = spare[..held + count].split_at_mut(held);
                 if !framing::settles(self.carry.bytes(), self.stage, fresh, desk.rules) {
@@ -101,11 +114,21 @@ impl Stream {
                 hole.copy_from_slice(self.carry.bytes());
                 self.carry.clear();
             }
-            held = self.frame(desk, origin, held, count);
+            held = self.frame(desk, origin, held, count, kept);
             standing = true;
+            if self.ahead && kept > 0 {
+                break Visit::Full;
+            }
         };
         self.leave(desk, origin, held, standing, &visit);
         visit
+    }
+
+    /// How many of the bytes in `gap` to read, and slots to keep while they are framed.
+    fn longest(&self, desk: &Desk<'_>, gap: usize) -> (usize, usize) {
+        let surely = gap / room_per_byte(desk.page);
+        let reach = desk.carries.reach.of(desk.page, gap, desk.rules.event_bytes_max);
+        reach.filter(|(longest, _)| *longest > surely).unwrap_or((surely, 0))
     }
 
     /// Bytes of the unfinished frame.
@@ -116,6 +139,10 @@ impl Stream {
     /// Makes an event of what is carried: the stream is closed by us, or memory is needed. False:
     /// the page has no room.
     pub fn flush(&mut self, desk: &mut Desk<'_>, origin: Origin, why: Cut) -> bool {
+        let nothing = |_: &mut [u8]| Err(io::ErrorKind::WouldBlock.into());
+        if self.ahead && matches!(self.visit(desk, origin, 0, nothing), Visit::Full) {
+            return false;
+        }
         let held = self.carry.len();
         if held > 0 {
             if desk.page.free_bytes() < held + RESERVE_BYTES {
@@ -129,18 +156,33 @@ impl Stream {
     }
 
     /// Frames `held` unfinished and `count` fresh bytes at the tail; returns how many are
-    /// unfinished now, and stand at the tail.
-    fn frame(&mut self, desk: &mut Desk<'_>, origin: Origin, held: usize, count: usize) -> usize {
+    /// unfinished now, and stand at the tail. With `kept` slots set apart they may run out before:
+    /// then the rest waits, and we are ahead.
+    fn frame(
+        &mut self,
+        desk: &mut Desk<'_>,
+        origin: Origin,
+        held: usize,
+        count: usize,
+        kept: usize,
+    ) -> usize {
         let index = self.origin(desk.page, origin);
         let start = usize_of(desk.page.tail());
         let end = start + held + count;
         let (bytes, mut records) = desk.page.frame(u32_of(end), desk.at, index);
+        records.keep(kept);
         let (partial, stage) =
             framing::frame(bytes, start, held, self.stage, desk.rules, &mut records);
+        self.stage = stage;
+        let full = kept > 0 && records.is_full() && partial < end;
+        if full {
+            desk.carries.reach.leave(&bytes[partial..]);
+            self.ahead = true;
+        }
         let sums = records.finish();
         desk.page.settle(sums, desk.at, u32_of(partial));
-        self.stage = stage;
-        end - partial
+        desk.carries.reach.learn(desk.page);
+        if full { 0 } else { end - partial }
     }
 
     /// Makes events of the `held` unfinished bytes that stand at the tail.
@@ -295,6 +337,55 @@ mod tests {
         assert_eq!(texts.len(), 50_000);
         let texts = read_all(&mut Peer([b"1 <".repeat(50_000)].into()), &RULES, usize::MAX);
         assert_eq!(texts.len(), 50_000);
+    }
+
+    #[test]
+    fn frames_shorter_than_before_wait_and_come_first() {
+        // Long lines make reads long; then the slots run out in the middle of one.
+        let long = vec![b'l'; 2000];
+        let line =
+            |n: usize| if n < 60 { long.clone() } else { vec![b'a' + (n % 26) as u8; n % 3] };
+        let stream: Vec<u8> = (0..90_000).flat_map(|n| [&line(n)[..], b"\n"].concat()).collect();
+        let expected: Vec<_> = (0..90_000).map(line).filter(|line| !line.is_empty()).collect();
+        let texts = read_all(&mut Peer([stream].into()), &RULES, usize::MAX);
+        let texts: Vec<_> = texts.into_iter().map(|(text, _)| text).collect();
+        assert!(texts == expected, "{} of {}", texts.len(), expected.len());
+    }
+
+    #[test]
+    fn while_a_rest_waits_others_read_what_surely_fits_and_closing_keeps_it() {
+        let mut carries = Carries::new(RULES.event_bytes_max, 0);
+        let (mut first, mut second) = (Stream::default(), Stream::default());
+        let mut short = Peer([b"x\n".repeat(30_000)].into());
+        let mut other = Peer([b"yy\n".repeat(3000)].into());
+        let mut events = 0;
+        let (mut waited, mut closed) = (false, false);
+        for serial in 1..200 {
+            let mut page = Page::new(PAGE_BYTES);
+            page.clear(serial);
+            let (rules, at) = (&RULES, Wall(1));
+            let mut desk = Desk { page: &mut page, carries: &mut carries, rules, at };
+            if !waited {
+                let visit = first.visit(&mut desk, Origin::LOCAL, usize::MAX, |i| short.read(i));
+                assert!(matches!(visit, Visit::Full));
+                waited = true;
+                assert!(first.ahead);
+            } else if !closed {
+                second.visit(&mut desk, Origin::LOCAL, 1000, |into| other.read(into));
+                // No more is read of the first, and what had been read is not lost.
+                closed = first.flush(&mut desk, Origin::LOCAL, Cut::End);
+            } else {
+                let visit = second.visit(&mut desk, Origin::LOCAL, 1000, |i| other.read(i));
+                if matches!(visit, Visit::Ended) {
+                    events += page.event_count();
+                    break;
+                }
+            }
+            events += page.event_count();
+        }
+        let unread = short.0.iter().map(Vec::len).sum::<usize>() / 2;
+        assert!(unread > 0 && closed);
+        assert_eq!(events as usize, 30_000 - unread + 3000);
     }
 
     #[test]

@@ -69,6 +69,7 @@ enum Kind {
 
 /// Frames `bytes[start..]`: pushes every whole frame and returns where the partial one begins and
 /// what it is. `stage` says what stands at `start`; its first `known` bytes were looked at before.
+/// With its records full it stops between two frames.
 pub fn frame(
     bytes: &mut [u8],
     start: usize,
@@ -89,6 +90,9 @@ pub fn frame(
         seen = at;
     }
     loop {
+        if records.is_full() {
+            return (at, if middle { Stage::Middle } else { Stage::Start });
+        }
         if rules.counted && !middle && bytes.get(at).is_some_and(|byte| is_count(*byte)) {
             match kind(&bytes[at..], rules) {
                 Kind::Line => {}
@@ -109,7 +113,7 @@ pub fn frame(
         (at, middle) = (run.at, run.middle);
         seen = at;
         match run.stop {
-            Stop::Digit => {}
+            Stop::Digit | Stop::Full => {}
             Stop::Nul(end) => {
                 // Raw files have one newline after each event, whatever it came with.
                 bytes[end] = b'\n';
@@ -199,6 +203,8 @@ enum Stop {
     End,
     /// A frame begins with a digit.
     Digit,
+    /// No more slots.
+    Full,
     /// A NUL ends the frame.
     Nul(usize),
 }
@@ -238,6 +244,9 @@ fn lines(
             middle = false;
         }
         at = end + 1;
+        if records.is_full() {
+            return Run { at, middle, stop: Stop::Full };
+        }
         if rules.counted && bytes.get(at).is_some_and(|byte| is_count(*byte)) {
             return Run { at, middle, stop: Stop::Digit };
         }
@@ -331,270 +340,4 @@ fn kind(bytes: &[u8], rules: &Rules) -> Kind {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::{Origin, Page};
-    use crate::limits::{BATCH_BYTES_MIN, usize_of};
-    use crate::time::Wall;
-    use proptest::prelude::*;
-
-    type Text = (Vec<u8>, Marks);
-
-    const LINES: Rules = Rules { counted: false, event_bytes_max: 64, want_pri: false };
-    const SYSLOG: Rules = Rules { counted: true, ..LINES };
-
-    /// Frames `parts` as a connection does, and ends the stream. True: contiguous.
-    fn framed(parts: &[&[u8]], rules: &Rules) -> (Vec<Text>, bool) {
-        let mut page = Page::new(BATCH_BYTES_MIN);
-        let origin = page.push_origin(Origin::LOCAL).unwrap();
-        let (at, mut held, mut stage) = (Wall(1), 0, Stage::Start);
-        for part in parts {
-            page.spare_mut()[held..held + part.len()].copy_from_slice(part);
-            let start = usize_of(page.tail());
-            let (bytes, mut records) = page.frame(u32_of(start + held + part.len()), at, origin);
-            let end = bytes.len();
-            let (partial, next) = frame(bytes, start, held, stage, rules, &mut records);
-            let sums = records.finish();
-            page.settle(sums, at, u32_of(partial));
-            (held, stage) = (end - partial, next);
-        }
-        let start = usize_of(page.tail());
-        if held > 0 {
-            let (bytes, mut records) = page.frame(u32_of(start + held + 1), at, origin);
-            cut(bytes, start, stage, Cut::End, rules, &mut records);
-            let sums = records.finish();
-            page.settle(sums, at, u32_of(start + held + 1));
-        }
-        let texts: Vec<Text> =
-            page.events().map(|event| (event.bytes.to_vec(), event.marks)).collect();
-        let joined: Vec<u8> =
-            texts.iter().flat_map(|(text, _)| [&text[..], b"\n"].concat()).collect();
-        if let Some(bytes) = page.contiguous() {
-            assert_eq!(bytes, joined, "contiguous is a promise");
-        }
-        (texts, page.contiguous().is_some())
-    }
-
-    /// The same, said differently: one byte after the other from the front of the whole stream.
-    fn reference(mut stream: &[u8], rules: &Rules) -> Vec<Text> {
-        let mut texts = Vec::new();
-        while !stream.is_empty() {
-            if let Some((message, whole, rest)) = counted(stream, rules) {
-                let mut text = message.to_vec();
-                if whole && text.ends_with(b"\r\n") {
-                    text.truncate(text.len() - 2);
-                } else if whole && (text.ends_with(b"\n") || text.ends_with(b"\0")) {
-                    text.pop();
-                }
-                let control = text.iter().any(|byte| byte.is_ascii_control() && *byte != 9);
-                let mut marks = if whole { Marks::NONE } else { Marks::TRUNCATED };
-                if control {
-                    marks = marks.with(Marks::CONTROL);
-                }
-                if !text.is_empty() {
-                    texts.push((text, marks));
-                }
-                stream = rest;
-                continue;
-            }
-            let end = stream.iter().position(|byte| [b'\n', 0].contains(byte));
-            let mut line = &stream[..end.unwrap_or(stream.len())];
-            if end.is_some_and(|end| stream[end] == b'\n') {
-                line = line.strip_suffix(b"\r").unwrap_or(line);
-            }
-            let split = line.len() > rules.event_bytes_max;
-            let marks = if split { Marks::SPLIT } else { Marks::NONE };
-            texts.extend(line.chunks(rules.event_bytes_max).map(|piece| (piece.to_vec(), marks)));
-            stream = end.map_or(&[][..], |end| &stream[end + 1..]);
-        }
-        texts
-    }
-
-    fn counted<'a>(stream: &'a [u8], rules: &Rules) -> Option<(&'a [u8], bool, &'a [u8])> {
-        let space = stream.iter().position(|byte| *byte == b' ').filter(|_| rules.counted)?;
-        let digits = std::str::from_utf8(&stream[..space]).ok()?;
-        let valid = !digits.is_empty()
-            && !digits.starts_with('0')
-            && digits.bytes().all(|byte| byte.is_ascii_digit());
-        let count: usize = digits.parse().ok().filter(|_| valid)?;
-        let body = &stream[space + 1..];
-        if count > rules.event_bytes_max || body.first() != Some(&b'<') {
-            return None;
-        }
-        let whole = count <= body.len();
-        let (message, rest) = body.split_at(count.min(body.len()));
-        Some((message, whole, rest))
-    }
-
-    fn plain(texts: &[&str]) -> Vec<Text> {
-        texts.iter().map(|text| (text.as_bytes().to_vec(), Marks::NONE)).collect()
-    }
-
-    #[test]
-    fn lines_end_at_lf_or_nul_and_stay_where_they_are() {
-        let stream = b"<13>one\ntwo\0three\r\0 four";
-        assert_eq!(
-            framed(&[stream], &LINES),
-            (plain(&["<13>one", "two", "three\r", " four"]), true)
-        );
-        assert_eq!(framed(&[b"one\r\n\n\0\r\ntwo\n"], &LINES), (plain(&["one", "two"]), false));
-        assert_eq!(framed(&[b"\r\r\n"], &LINES).0, plain(&["\r"]));
-    }
-
-    #[test]
-    fn counted_frames_are_told_from_lines_frame_by_frame() {
-        let stream = b"7 <1>abc200 OK\n<2>line\n5 <3>\n\n8 <4>a\nb\r\n12 ";
-        let mut expected = plain(&["<1>abc", "200 OK", "<2>line", "<3>", "<4>a\nb", "12 "]);
-        // The count 7 takes a byte of what follows.
-        expected[0].0 = b"<1>abc2".to_vec();
-        expected[1].0 = b"00 OK".to_vec();
-        // "5 <3>\n\n": the frame takes both newlines and drops one.
-        expected[3].0 = b"<3>\n".to_vec();
-        expected[3].1 = Marks::CONTROL;
-        expected[4].1 = Marks::CONTROL;
-        assert_eq!(framed(&[stream], &SYSLOG).0, expected);
-        assert_eq!(framed(&[b"200 OK\n6 <1>a\n"], &LINES), (plain(&["200 OK", "6 <1>a"]), true));
-    }
-
-    #[test]
-    fn absurd_counts_are_lines() {
-        for line in [
-            "0 <1>a",
-            "007 <1>abcd",
-            "-5 <1>a",
-            "+5 <1>ab",
-            "65 <1>a",
-            "99999999999999999999 <1>a",
-            "6  <1>a",
-            "6 a<1>b",
-            "6<1>abc",
-            "6 ",
-            "6",
-            " 6 <1>abc",
-            "6\t<1>abc",
-        ] {
-            let stream = format!("{line}\n");
-            assert_eq!(framed(&[stream.as_bytes()], &SYSLOG).0, plain(&[line]), "{line}");
-        }
-        // The largest count there may be, and a frame its sender never ended.
-        let largest = format!("64 <{}>", "x".repeat(62));
-        assert_eq!(framed(&[largest.as_bytes()], &SYSLOG).0, plain(&[&largest[3..]]));
-        let torn = framed(&[b"20 <1>abc"], &SYSLOG).0;
-        assert_eq!(torn, [(b"<1>abc".to_vec(), Marks::TRUNCATED)]);
-    }
-
-    #[test]
-    fn a_line_longer_than_the_longest_event_is_split_and_nothing_of_it_lost() {
-        for length in [63, 64, 65, 127, 128, 129, 1000] {
-            for ending in ["\n", "\r\n", "\0", ""] {
-                let stream = ["y".repeat(length), ending.to_owned(), "z\n".to_owned()].concat();
-                let (texts, _) = framed(&[stream.as_bytes()], &LINES);
-                assert_eq!(texts, reference(stream.as_bytes(), &LINES), "{length} {ending:?}");
-                let split = texts.iter().filter(|(_, marks)| *marks == Marks::SPLIT).count();
-                let whole = length + if ending.is_empty() { 1 } else { 0 };
-                assert_eq!(split, if whole > 64 { whole.div_ceil(64) } else { 0 });
-            }
-        }
-    }
-
-    #[test]
-    fn evicted_frames_go_on_where_they_were_cut() {
-        for (stream, rules) in
-            [(&b"a long line\nb\n"[..], &LINES), (b"20 <13>counted message\n6 <1>abc", &SYSLOG)]
-        {
-            for cut_at in 4..stream.len() {
-                let mut page = Page::new(BATCH_BYTES_MIN);
-                let origin = page.push_origin(Origin::LOCAL).unwrap();
-                let at = Wall(1);
-                page.spare_mut()[..cut_at].copy_from_slice(&stream[..cut_at]);
-                let (bytes, mut records) = page.frame(u32_of(cut_at), at, origin);
-                let (partial, stage) = frame(bytes, 0, 0, Stage::Start, rules, &mut records);
-                let sums = records.finish();
-                page.settle(sums, at, u32_of(partial));
-                let begun = &stream[partial..cut_at];
-                if begun.is_empty() || rules.counted && kind(begun, rules) == Kind::Undecided {
-                    continue;
-                }
-                let (bytes, mut records) = page.frame(u32_of(cut_at + 1), at, origin);
-                let stage = cut(bytes, partial, stage, Cut::Evicted, rules, &mut records);
-                let sums = records.finish();
-                page.settle(sums, at, u32_of(cut_at + 1));
-                let rest = &stream[cut_at..];
-                page.spare_mut()[..rest.len()].copy_from_slice(rest);
-                let start = cut_at + 1;
-                let (bytes, mut records) = page.frame(u32_of(start + rest.len()), at, origin);
-                let (end, stage) = frame(bytes, start, 0, stage, rules, &mut records);
-                assert_eq!((end, stage), (start + rest.len(), Stage::Start));
-                let sums = records.finish();
-                page.settle(sums, at, u32_of(end));
-                let texts: Vec<u8> = page.events().flat_map(|event| event.bytes.to_vec()).collect();
-                let whole: Vec<u8> =
-                    reference(stream, rules).into_iter().flat_map(|(text, _)| text).collect();
-                assert_eq!(texts, whole, "cut at {cut_at}");
-                assert!(page.events().any(|event| event.marks == Marks::SPLIT));
-            }
-        }
-    }
-
-    fn stream() -> impl Strategy<Value = Vec<u8>> {
-        let text = "[ -~]{0,9}";
-        let part = prop_oneof![
-            6 => text.prop_map(|text| format!("<13>{text}\n").into_bytes()),
-            6 => text.prop_map(|text| format!("{} <13>{text}", text.len() + 4).into_bytes()),
-            2 => text.prop_map(|text| format!("{} <13>{text}\n", text.len() + 5).into_bytes()),
-            2 => text.prop_map(|text| format!("{text}\r\n").into_bytes()),
-            2 => text.prop_map(|text| format!("{text}\0").into_bytes()),
-            1 => "[x\r]{50,150}\r?\n".prop_map(String::into_bytes),
-            1 => "[0-9]{1,3} ?<?".prop_map(String::into_bytes),
-            1 => prop::collection::vec(prop::sample::select(&b"\r\n\0 1<a\x7f\t"[..]), 0..6),
-        ];
-        prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
-    }
-
-    proptest! {
-        #[test]
-        fn any_split_gives_the_same_events(stream in stream(), a in 0.0..1.0, b in 0.0..1.0) {
-            for rules in [&LINES, &SYSLOG] {
-                let expected = reference(&stream, rules);
-                prop_assert_eq!(&framed(&[&stream], rules).0, &expected, "whole");
-                let bytes: Vec<&[u8]> = stream.chunks(1).collect();
-                prop_assert_eq!(&framed(&bytes, rules).0, &expected, "byte by byte");
-                for at in 0..stream.len() {
-                    let (front, back) = stream.split_at(at);
-                    prop_assert_eq!(&framed(&[front, back], rules).0, &expected, "at {}", at);
-                }
-                let (a, b): (f64, f64) = (a, b);
-                let place = |share: f64| (share * stream.len() as f64) as usize;
-                let (low, high) = (place(a.min(b)), place(a.max(b)));
-                let parts = [&stream[..low], &stream[low..high], &stream[high..]];
-                prop_assert_eq!(&framed(&parts, rules).0, &expected, "{} {}", low, high);
-            }
-        }
-
-        #[test]
-        fn settles_says_when_the_carry_is_needed(stream in stream(), at in 0.0..1.0) {
-            for rules in [&LINES, &SYSLOG] {
-                let at = (at * stream.len() as f64) as usize;
-                let (front, back) = stream.split_at(at);
-                // Where the partial frame of the front begins.
-                let mut page = Page::new(BATCH_BYTES_MIN);
-                let origin = page.push_origin(Origin::LOCAL).unwrap();
-                page.spare_mut()[..front.len()].copy_from_slice(front);
-                let (bytes, mut records) = page.frame(u32_of(front.len()), Wall(1), origin);
-                let (partial, stage) = frame(bytes, 0, 0, Stage::Start, rules, &mut records);
-                let _ = records.finish();
-                let carry = &front[partial..];
-                if carry.is_empty() || settles(carry, stage, back, rules) {
-                    continue;
-                }
-                // Not needed: then nothing was framed, and the same stays unfinished.
-                let joined = [carry, back].concat();
-                page.spare_mut()[..joined.len()].copy_from_slice(&joined);
-                let (bytes, mut records) = page.frame(u32_of(joined.len()), Wall(1), origin);
-                let after = frame(bytes, 0, 0, stage, rules, &mut records);
-                prop_assert_eq!(after, (0, stage));
-                prop_assert_eq!(records.finish(), crate::event::Sums::default());
-            }
-        }
-    }
-}
+mod tests;

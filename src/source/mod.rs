@@ -16,6 +16,7 @@ mod nap;
 pub mod network;
 pub mod parsing;
 pub mod protocol;
+pub mod reach;
 pub mod reactor;
 pub mod restraint;
 pub mod runner;
