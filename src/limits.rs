@@ -28,6 +28,9 @@ pub const LINGER_NS: u64 = 1_000_000;
 /// ordinary cache of the last level holds it, and a sink is never without work.
 pub const BACKLOG_BYTES: usize = 16 << 20;
 
+/// The largest pipe an ordinary user can have (fs.pipe-max-size).
+pub const PIPE_BYTES_MAX: u64 = 1 << 20;
+
 /// Receipts a block can carry; a block that would carry more is closed.
 pub const BLOCK_RECEIPTS_MAX: usize = 64;
 

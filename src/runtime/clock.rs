@@ -27,6 +27,13 @@ impl Clock for SystemClock {
     }
 }
 
+/// How long the machine has run, without the time it was suspended: the clock that the kernel
+/// stamps its log with.
+pub fn uptime() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 fn wall_now() -> Wall {
     let nanos = match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),

@@ -305,11 +305,16 @@ fn deafen(socket: &UdpSocket) -> io::Result<()> {
 /// The smallest page that takes the longest datagram whole, however many pieces it is split into:
 /// one that found no room in an empty page would wait for ever, and all others behind it.
 pub const fn page_bytes_min(event_bytes_max: usize) -> usize {
-    ORIGIN_BYTES + SLOT_BYTES + SLOT_BYTES.div_ceil(event_bytes_max) * PIECE_BYTES
+    page_bytes_for(SLOT_BYTES, event_bytes_max)
+}
+
+/// The same for whole texts of another length.
+pub const fn page_bytes_for(text_bytes_max: usize, event_bytes_max: usize) -> usize {
+    ORIGIN_BYTES + text_bytes_max + text_bytes_max.div_ceil(event_bytes_max) * PIECE_BYTES
 }
 
 /// One datagram as an event, or as several when it is longer than the longest: all or none of it.
-fn append(page: &mut Page, text: &[u8], head: EventHead, rules: &Rules) -> Result<(), Full> {
+pub fn append(page: &mut Page, text: &[u8], head: EventHead, rules: &Rules) -> Result<(), Full> {
     let text = trim(text);
     let control = if holds_control(text) { Marks::CONTROL } else { Marks::NONE };
     let pri = if rules.want_pri { parse_pri(text) } else { None };

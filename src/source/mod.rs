@@ -5,16 +5,21 @@
 //! source are bound before the first one listens.
 
 pub mod carry;
+pub mod child;
 pub mod connection;
 pub mod datagrams;
 pub mod framing;
 pub mod gate;
 mod generator;
+pub mod input;
+mod journal;
+mod kmsg;
 pub mod link;
 pub mod listen;
 mod nap;
 pub mod network;
 pub mod parsing;
+pub mod position;
 pub mod protocol;
 pub mod reach;
 pub mod reactor;
@@ -143,4 +148,4 @@ pub struct SourceKind {
 
 /// Every source type, sorted by name.
 pub const SOURCES: &[SourceKind] =
-    &[generator::KIND, stdin::KIND, syslog::KIND, tcp::KIND, udp::KIND];
+    &[generator::KIND, journal::KIND, kmsg::KIND, stdin::KIND, syslog::KIND, tcp::KIND, udp::KIND];

@@ -1,17 +1,13 @@
 //! `stdin`: lines from standard input: a pipe, a terminal or a file. Its end is the source's end.
-//!
-//! Standard input may be shared with a shell, so it is never set non-blocking; instead poll is
-//! asked before every read, after which a read does not block. A regular file is always ready.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-
 use super::carry::Carries;
 use super::connection::{Desk, Stream, Visit, page_bytes_min};
 use super::framing::{Cut, Rules};
+use super::input::Input;
 use super::network::EVENT_MAX;
 use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
 use crate::config::OptionDoc;
@@ -37,9 +33,6 @@ const OPTIONS: &[OptionDoc] = &[EVENT_MAX];
 
 /// Bytes of one `receive`, a quarter of a batch: then the clock is read again.
 const VISIT_BYTES: usize = 256 << 10;
-
-/// The largest pipe an ordinary user can have (fs.pipe-max-size).
-const PIPE_BYTES_MAX: u64 = 1 << 20;
 
 struct Plan {
     event_bytes_max: usize,
@@ -89,8 +82,7 @@ impl SourcePlan for Plan {
 }
 
 struct Stdin {
-    input: OwnedFd,
-    bell: Arc<Bell>,
+    input: Input,
     stream: Stream,
     carries: Carries,
     rules: Rules,
@@ -100,21 +92,10 @@ struct Stdin {
     finished: bool,
 }
 
-struct Bell(OwnedFd);
-
-impl Wake for Bell {
-    fn wake(&self) {
-        // It fails only when the count is full, and then the reader has been woken for long.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
-    }
-}
-
 impl Stdin {
     fn new(input: OwnedFd, rules: Rules, counters: Arc<SourceCounters>) -> io::Result<Self> {
-        let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         Ok(Self {
-            input,
-            bell: Arc::new(Bell(bell)),
+            input: Input::new(input)?,
             stream: Stream::default(),
             carries: Carries::new(rules.event_bytes_max, 0),
             rules,
@@ -138,11 +119,11 @@ impl Source for Stdin {
         let (carries, rules) = (&mut self.carries, &self.rules);
         let mut desk = Desk { page, carries, rules, at: now.wall };
         let visit = self.stream.visit(&mut desk, Origin::LOCAL, VISIT_BYTES, |into| {
-            if left == 0 || !is_ready(input)? {
+            if left == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             let longest = into.len().min(left);
-            let count = rustix::io::read(input, &mut into[..longest])?;
+            let count = input.read(&mut into[..longest])?;
             left -= count;
             Ok(count)
         });
@@ -166,35 +147,18 @@ impl Source for Stdin {
     }
 
     fn wait(&mut self, now: Now, until: Mono, open: bool) {
-        let left = until.since(now.mono);
-        let timeout = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(left.subsec_nanos()),
-        };
-        let timeout = (until != Mono::MAX).then_some(&timeout);
-        let mut fds =
-            [PollFd::new(&self.bell.0, PollFlags::IN), PollFd::new(&self.input, PollFlags::IN)];
-        let fds = if open { &mut fds[..] } else { &mut fds[..1] };
-        // Interrupted is as good as woken: the caller looks and comes back.
-        let _ = poll(fds, timeout);
-        let _ = rustix::io::read(&self.bell.0, &mut [0_u8; 8]);
+        self.input.wait(now, until, open);
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
-        Arc::clone(&self.bell) as Arc<dyn Wake>
+        self.input.waker()
     }
 
     fn stop(&mut self, _now: Now) {
         // What stands in a pipe has been sent. Of a file, nobody waits for the rest.
-        let there = rustix::io::ioctl_fionread(&self.input).unwrap_or(0).min(PIPE_BYTES_MAX);
+        let there = self.input.waiting_bytes().min(limits::PIPE_BYTES_MAX);
         self.allowance.get_or_insert_with(|| usize::try_from(there).unwrap_or(0));
     }
-}
-
-/// Whether a read will not block: bytes, the end, or an error are there.
-fn is_ready(input: &OwnedFd) -> io::Result<bool> {
-    let mut fds = [PollFd::new(input, PollFlags::IN)];
-    Ok(poll(&mut fds, Some(&Timespec::default()))? > 0)
 }
 
 #[cfg(test)]

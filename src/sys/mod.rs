@@ -3,6 +3,7 @@
 
 pub mod mapping;
 pub mod ofd_lock;
+pub mod readable;
 pub mod udp_receive;
 pub mod udp_send;
 pub mod written_back;

@@ -2,8 +2,10 @@
 //!
 //! - [`compose`]: realistic varied messages for the generator source and the load generator;
 //! - [`parse`]: a message taken apart into its fields;
-//! - [`stamp`]: the mark in a composed message by which an archive can be audited.
+//! - [`stamp`]: the mark in a composed message by which an archive can be audited;
+//! - [`write`]: a message for what has come as fields.
 
 pub mod compose;
 pub mod parse;
 pub mod stamp;
+pub mod write;

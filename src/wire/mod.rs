@@ -1,4 +1,6 @@
 //! Protocols that several rooms speak, sans-I/O: bytes in, decisions and bytes out. No sockets.
 
 pub mod http;
+pub mod journal;
+pub mod kmsg;
 pub mod relp;

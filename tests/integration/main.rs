@@ -12,6 +12,7 @@ mod files;
 mod follow;
 mod formats;
 mod harness;
+mod journal;
 mod life;
 mod logger;
 mod merged;

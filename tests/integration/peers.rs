@@ -20,6 +20,14 @@ pub(crate) fn rsyslogd() -> Option<PathBuf> {
     if path.is_file() { Some(path) } else { missing("rsyslogd") }
 }
 
+/// systemd-journal-remote, which writes journal files: where `scripts/peers` put it, or installed.
+#[track_caller]
+pub(crate) fn journal_remote() -> Option<PathBuf> {
+    let named = std::env::var_os("FLUMEN_JOURNAL_REMOTE").map(PathBuf::from);
+    let path = named.unwrap_or_else(|| "/lib/systemd/systemd-journal-remote".into());
+    if path.is_file() { Some(path) } else { missing("systemd-journal-remote") }
+}
+
 /// A program that must also be allowed to do its work here; the command, ready for more arguments.
 #[track_caller]
 pub(crate) fn able(name: &str, flags: &[&str]) -> Option<Command> {

@@ -54,8 +54,8 @@ const PLACES: &[Place] = &[
         tails: &["Command::new"],
         words: &[],
         values: &["std::process::id"],
-        only: &["cli/", "main.rs", "runtime/shutdown"],
-        remedy: "return the outcome; cli turns it into an exit code",
+        only: &["cli/", "main.rs", "runtime/shutdown", "source/child"],
+        remedy: "return the outcome; cli turns it into an exit code, source/child runs programs",
     },
     Place {
         what: "threads",

@@ -1,0 +1,84 @@
+//! One descriptor that is read: a pipe, a terminal, a device, a file; and a bell beside it.
+//!
+//! It may be shared with a shell (standard input is), so it is never set non-blocking here; instead
+//! poll is asked before every read, after which a read does not block. A regular file is always
+//! ready.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+
+use crate::ring::Wake;
+use crate::time::{Mono, Now};
+
+pub struct Input {
+    /// None: for now there is nothing to read.
+    descriptor: Option<OwnedFd>,
+    bell: Arc<Bell>,
+}
+
+struct Bell(OwnedFd);
+
+impl Wake for Bell {
+    fn wake(&self) {
+        // It fails only when the count is full, and then the reader has been woken for long.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+impl Input {
+    pub fn new(descriptor: OwnedFd) -> io::Result<Self> {
+        let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        Ok(Self { descriptor: Some(descriptor), bell: Arc::new(Bell(bell)) })
+    }
+
+    /// From now on this is read.
+    pub fn replace(&mut self, descriptor: Option<OwnedFd>) {
+        self.descriptor = descriptor;
+    }
+
+    /// Never blocks; 0 is the end.
+    pub fn read(&self, into: &mut [u8]) -> io::Result<usize> {
+        match &self.descriptor {
+            Some(descriptor) if is_ready(descriptor)? => Ok(rustix::io::read(descriptor, into)?),
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Bytes that have come and are not read; of a file, those behind its position.
+    pub fn waiting_bytes(&self) -> u64 {
+        let asked = self.descriptor.as_ref().map(rustix::io::ioctl_fionread);
+        asked.and_then(Result::ok).unwrap_or(0)
+    }
+
+    /// Sleeps until `until`, a ring, or, when `open`, until something may be read.
+    pub fn wait(&self, now: Now, until: Mono, open: bool) {
+        let left = until.since(now.mono);
+        let timeout = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        let timeout = (until != Mono::MAX).then_some(&timeout);
+        let bell = PollFd::new(&self.bell.0, PollFlags::IN);
+        // Interrupted is as good as woken: the caller looks and comes back.
+        let _ = match &self.descriptor {
+            Some(input) if open => {
+                poll(&mut [bell, PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN)], timeout)
+            }
+            _ => poll(&mut [bell], timeout),
+        };
+        let _ = rustix::io::read(&self.bell.0, &mut [0_u8; 8]);
+    }
+
+    pub fn waker(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.bell) as Arc<dyn Wake>
+    }
+}
+
+/// Whether a read will not block: bytes, the end, or an error are there.
+pub fn is_ready(input: &OwnedFd) -> io::Result<bool> {
+    let mut fds = [PollFd::new(input, PollFlags::IN)];
+    Ok(poll(&mut fds, Some(&Timespec::default()))? > 0)
+}
