@@ -14,6 +14,7 @@ use crate::event::{Event, Page};
 use crate::limits::usize_of;
 
 pub use json::Json;
+pub(super) use json::time;
 pub use raw::{Line, Raw};
 
 pub trait Encoder: Send {

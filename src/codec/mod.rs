@@ -10,6 +10,7 @@
 
 pub mod compressors;
 pub mod encoders;
+pub mod field;
 
 use std::fmt;
 use std::io::Read;

@@ -177,6 +177,26 @@ fn a_batch_into_a_file_of_its_peer_allocates_nothing() {
     }
 }
 
+/// What messages say, read at the source and written into paths at the sink.
+#[test]
+fn a_batch_into_a_file_of_its_host_allocates_nothing() {
+    for path in ["%{host}.log", "%Y/%{facility}/%{host}.log", "%{sd:meta:sequenceId}%{app}.log"] {
+        for threads in [1, 2] {
+            let dir = tempfile::tempdir().expect("a folder");
+            let path = dir.path().join(path);
+            let sink = format!(
+                "type = 'file'\npath = '{}'\ncodec = 'zstd'\nthreads = {threads}\n\
+                 block = {{ age = '50ms' }}",
+                path.display()
+            );
+            let text = generated(&sink).replace("rate = 'max'", "rate = 'max'\nhosts = 20");
+            let spent = Line::build(&text, SINKS).measure(|| {});
+            nothing("a file a host", spent);
+            assert!(spent.exempted <= 2000, "{spent:?}");
+        }
+    }
+}
+
 /// A listener of this source into nothing.
 fn listening(kind: &str, listen: &str) -> String {
     format!(

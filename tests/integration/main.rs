@@ -13,6 +13,7 @@ mod follow;
 mod formats;
 mod harness;
 mod journal;
+mod hosts;
 mod life;
 mod logger;
 mod merged;

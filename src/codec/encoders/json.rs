@@ -63,7 +63,7 @@ impl Encoder for Json {
 }
 
 /// RFC 3339 in UTC with nanoseconds; civil date by Hinnant's algorithm, no allocation.
-fn time(nanos: i64, out: &mut Vec<u8>) {
+pub(in crate::codec) fn time(nanos: i64, out: &mut Vec<u8>) {
     let seconds = nanos.div_euclid(1_000_000_000);
     let fraction = nanos.rem_euclid(1_000_000_000);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));

@@ -266,7 +266,7 @@ impl PlaceCache {
             Some((last, place)) if *last == slice => place.clone(),
             _ => exempt(|| {
                 let place = Place {
-                    stem: Arc::from(self.template.render(at, None)),
+                    stem: Arc::from(self.template.render(at, &[])),
                     until: self.slice_ns.map(|ns| Wall((slice + 1).saturating_mul(ns))),
                 };
                 self.last = Some((slice, place.clone()));

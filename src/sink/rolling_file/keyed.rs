@@ -1,4 +1,4 @@
-//! The keyed sink: a file for each peer (and later host), each owned by one thread.
+//! The keyed sink: a file for each host, peer or whatever the path names, each owned by one thread.
 //!
 //! Whoever polls a batch deals it to every thread; a thread takes the events whose key is its own
 //! into that key's open block. Blocks are small, flushed by bytes, age, or when the open blocks
@@ -7,7 +7,6 @@
 //! Threading: a thread owns its writer and its open blocks. Deals go through one small ring a
 //! thread; a batch is dealt only when every ring has room, so few pages are beyond their credit.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use super::block::Press;
@@ -95,28 +94,18 @@ impl Dealer {
 }
 
 impl Keyed {
-    fn mine(&self, peer: Option<IpAddr>) -> bool {
-        let mixed = match peer {
-            None => 0,
-            Some(IpAddr::V4(v4)) => u64::from(u32::from(v4)),
-            Some(IpAddr::V6(v6)) => (u128::from(v6) ^ (u128::from(v6) >> 64)) as u64,
-        };
-        let mixed = (mixed ^ (mixed >> 15)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        mixed as usize % self.dealer.hands.len() == self.thread
-    }
-
     /// Takes events of the current batch into open blocks until it is through or blocks must go
     /// and no buffer is free.
     fn take_events(&mut self, dealt: Dealt, from: u32, now: Now) -> Progress {
         let Dealt { batch, first_at, .. } = &dealt;
         let mut index = from;
         let mut stuck = false;
+        let threads = self.dealer.hands.len();
         'events: for event in batch.events().skip(usize_of(from)) {
-            let peer = event.origin.peer.map(|peer| peer.ip().to_canonical());
-            if self.mine(peer) {
+            if self.open.turn_to(&event) % threads == self.thread {
                 loop {
                     let encoder = self.encoder.as_ref();
-                    match self.open.put(peer, &event, *first_at, encoder) {
+                    match self.open.put(&event, *first_at, encoder) {
                         Put::Done => break,
                         Put::After(block) if self.flush(block, now) => {}
                         Put::After(_) => {

@@ -7,7 +7,7 @@
 //!                                        open, sync, seal, rescue   ▼  │
 //!                                                                  clerk
 //! ```
-//! With a path that depends on the event (`%{peer}`) each thread owns its files instead (`keyed`).
+//! With a path that depends on the event (`%{host}`) each thread owns its files instead (`keyed`).
 
 mod address;
 mod arena;
@@ -15,12 +15,14 @@ mod assembler;
 mod block;
 mod clerk;
 mod keyed;
+mod keys;
 mod lane;
 mod open_blocks;
 mod options;
 mod ordered;
 mod path;
 mod roll_policy;
+mod safe;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -207,6 +209,7 @@ impl Options {
                 event_bytes: self.encoder().bound(context.event_bytes_max),
                 keys: KEYS_MAX / self.threads,
                 patience: self.patience(),
+                seed: context.now.wall.0 as u64 ^ context.now.mono.0.rotate_left(32),
             };
             workers.push(Box::new(Keyed {
                 name: format!("sink.{}.{thread}", context.name),
@@ -300,11 +303,15 @@ impl SinkPlan for Options {
     }
 
     fn path_slice(&self) -> Option<Duration> {
-        self.template.slice()
+        self.template.slice().filter(|_| self.template.follows_the_clock())
     }
 
     fn wanted(&self) -> Fields {
-        self.wanted
+        self.wanted.union(self.template.wanted())
+    }
+
+    fn names_fields(&self) -> bool {
+        self.template.names_fields()
     }
 
     fn can_sync(&self) -> bool {

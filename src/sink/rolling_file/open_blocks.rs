@@ -9,30 +9,28 @@
 //! chunks, the oldest by a heap.
 
 use std::cmp::Reverse;
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{BinaryHeap, HashMap};
-use std::hash::BuildHasherDefault;
-use std::net::IpAddr;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::arena::{Arena, Chain};
 use super::block::{Contents, Place};
+use super::keys::{self, Keys};
 use super::path::Template;
 use crate::codec::encoders::Encoder;
 use crate::event::Event;
 use crate::memory::gate::exempt;
 use crate::time::{Mono, Now, Wall};
 
-/// What a key costs: its slot, its place in table and heap, and a path of some 100 bytes.
+/// What a key costs: its slot, its place in table and heap, its text, and a path of 100 bytes.
 pub(super) const KEY_BYTES: usize = 512;
+
+/// Room for the text of a key from the start; a long value of structured data makes it grow once.
+const KEY_TEXT_BYTES: usize = 4096;
 
 /// Lists: keys without a block, then blocks by their chunks; the last has all that are larger.
 const LISTS: usize = 66;
 const NONE: u32 = u32::MAX;
-
-/// No random seed: in simulation a run repeats byte for byte.
-type FixedState = BuildHasherDefault<DefaultHasher>;
 
 /// What is decided at build.
 pub(super) struct Bounds {
@@ -45,13 +43,17 @@ pub(super) struct Bounds {
     pub(super) keys: usize,
     /// How long an event may wait in its block.
     pub(super) patience: Duration,
+    /// What senders cannot know and all threads of the sink share.
+    pub(super) seed: u64,
 }
 
 pub(super) struct OpenBlocks {
     template: Arc<Template>,
     slice_ns: Option<i64>,
     bounds: Bounds,
-    by_key: HashMap<Key, u32, FixedState>,
+    /// The key of the event at hand: its slice of time, and its text.
+    key: Key,
+    by_key: Keys,
     slots: Vec<Slot>,
     lists: [List; LISTS],
     /// Blocks by age, and some that are gone: those whose turn is not their slot's any more.
@@ -63,10 +65,12 @@ pub(super) struct OpenBlocks {
     due: Mono,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    pub(super) slice: i64,
-    pub(super) peer: Option<IpAddr>,
+struct Key {
+    hash: u64,
+    slice: i64,
+    text: Vec<u8>,
+    /// Of the event.
+    at: Wall,
 }
 
 /// What becomes of an event.
@@ -78,7 +82,9 @@ pub(super) enum Put {
 }
 
 struct Slot {
-    key: Key,
+    hash: u64,
+    slice: i64,
+    text: Box<[u8]>,
     place: Place,
     chain: Chain,
     events: u32,
@@ -104,8 +110,8 @@ impl OpenBlocks {
         Self {
             template,
             slice_ns: slice.and_then(|slice| i64::try_from(slice.as_nanos()).ok()),
-            // Twice: then a table full of graves is swept in place and never grows.
-            by_key: HashMap::with_capacity_and_hasher(2 * bounds.keys, FixedState::default()),
+            key: Key { hash: 0, slice: 0, text: Vec::with_capacity(KEY_TEXT_BYTES), at: Wall(0) },
+            by_key: Keys::new(bounds.keys),
             slots: Vec::with_capacity(bounds.keys),
             lists: [List { first: NONE, last: NONE }; LISTS],
             ages: BinaryHeap::with_capacity(2 * bounds.keys),
@@ -126,24 +132,28 @@ impl OpenBlocks {
         self.due
     }
 
-    /// Takes an event that came with a batch begun at `first_at`, unless a block must go first: its
+    /// Turns to an event's key; says a number by which threads share keys out.
+    #[inline]
+    pub(super) fn turn_to(&mut self, event: &Event<'_>) -> usize {
+        let key = &mut self.key;
+        key.at = self.template.time_of(event);
+        key.slice = self.slice_ns.map_or(0, |ns| key.at.0.div_euclid(ns));
+        key.text.clear();
+        self.template.key_of(event, &mut key.text);
+        key.hash = keys::hash(self.bounds.seed, key.slice, &key.text);
+        (key.hash >> 32) as usize
+    }
+
+    /// Takes the event turned to, of a batch begun at `first_at`, unless a block must go first: its
     /// own is full, or the largest because there is no room for more.
-    pub(super) fn put(
-        &mut self,
-        peer: Option<IpAddr>,
-        event: &Event<'_>,
-        first_at: Mono,
-        encoder: &dyn Encoder,
-    ) -> Put {
-        let slice = self.slice_ns.map_or(0, |ns| event.at.0.div_euclid(ns));
-        let key = Key { slice, peer };
-        let known = self.by_key.get(&key).copied();
+    pub(super) fn put(&mut self, event: &Event<'_>, first_at: Mono, encoder: &dyn Encoder) -> Put {
+        let known = self.known();
         self.encoded.clear();
         encoder.encode_event(event, &mut self.encoded);
         if let Some(full) = self.in_the_way(known) {
             return Put::After(full);
         }
-        let id = known.unwrap_or_else(|| exempt(|| self.meet(key, event.at)));
+        let id = known.unwrap_or_else(|| exempt(|| self.meet()));
         let opened = self.slots[id as usize].chain.is_empty();
         if opened {
             self.open(id, first_at);
@@ -159,6 +169,16 @@ impl OpenBlocks {
             self.move_to_its_list(id);
         }
         Put::Done
+    }
+
+    /// The slot of the key at hand, if it is remembered.
+    #[inline]
+    fn known(&self) -> Option<u32> {
+        let key = &self.key;
+        self.by_key.find(key.hash, |id| {
+            let slot = &self.slots[id as usize];
+            slot.hash == key.hash && slot.slice == key.slice && *slot.text == *key.text
+        })
     }
 
     /// A block that is due; any, with `all`.
@@ -210,24 +230,29 @@ impl OpenBlocks {
     }
 
     /// A slot for a key seen for the first time, or for the first time in a long while.
-    fn meet(&mut self, key: Key, at: Wall) -> u32 {
+    fn meet(&mut self) -> u32 {
+        let Key { hash, slice, ref text, at } = self.key;
+        // A message's time may still come tomorrow, whatever today's date is.
+        let ends = self.slice_ns.filter(|_| self.template.follows_the_clock());
         let place = Place {
-            stem: Arc::from(self.template.render(at, key.peer)),
-            until: self.slice_ns.map(|ns| Wall((key.slice + 1).saturating_mul(ns))),
+            stem: Arc::from(self.template.render(at, text)),
+            until: ends.map(|ns| Wall((slice + 1).saturating_mul(ns))),
         };
+        let text = Box::from(&text[..]);
         let id = if self.slots.len() < self.bounds.keys {
-            self.slots.push(Slot::new(key, place));
+            self.slots.push(Slot::new(hash, slice, text, place));
             let id = (self.slots.len() - 1) as u32;
             self.link(id, 0);
             id
         } else {
             let id = self.lists[0].first;
+            let slots = &self.slots;
+            self.by_key.remove(id, |id| slots[id as usize].hash);
             let slot = &mut self.slots[id as usize];
-            self.by_key.remove(&slot.key);
-            (slot.key, slot.place) = (key, place);
+            (slot.hash, slot.slice, slot.text, slot.place) = (hash, slice, text, place);
             id
         };
-        self.by_key.insert(key, id);
+        self.by_key.insert(hash, id);
         id
     }
 
@@ -281,9 +306,11 @@ impl OpenBlocks {
 }
 
 impl Slot {
-    fn new(key: Key, place: Place) -> Self {
+    fn new(hash: u64, slice: i64, text: Box<[u8]>, place: Place) -> Self {
         Self {
-            key,
+            hash,
+            slice,
+            text,
             place,
             chain: Chain::EMPTY,
             events: 0,
@@ -301,11 +328,12 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use jiff::tz::TimeZone;
 
     use super::super::arena::CHUNK_BYTES;
+    use super::super::path::Clock;
     use super::*;
     use crate::codec::encoders::Raw;
     use crate::event::{Marks, Origin, Parsed};
@@ -313,9 +341,9 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(1);
 
     fn blocks(path: &str, bytes: usize, keys: usize) -> OpenBlocks {
-        let template = Arc::new(Template::parse(path, TimeZone::UTC).unwrap());
+        let template = Arc::new(Template::parse(path, TimeZone::UTC, Clock::Received).unwrap());
         let (block_bytes, event_bytes) = (64 << 10, 4 << 10);
-        let bounds = Bounds { bytes, block_bytes, event_bytes, keys, patience: PATIENCE };
+        let bounds = Bounds { bytes, block_bytes, event_bytes, keys, patience: PATIENCE, seed: 7 };
         OpenBlocks::new(template, bounds)
     }
 
@@ -324,15 +352,17 @@ mod tests {
     }
 
     fn put(open: &mut OpenBlocks, number: u32, text: &str, first_at: u64) -> Put {
+        let peer = Some(std::net::SocketAddr::new(peer(number), 514));
         let event = Event {
             bytes: text.as_bytes(),
             at: Wall(0),
-            origin: Origin::LOCAL,
+            origin: Origin { peer, listener: 0 },
             pri: None,
             marks: Marks::NONE,
             parsed: Parsed::NONE,
         };
-        open.put(Some(peer(number)), &event, Mono(first_at), &Raw::default())
+        open.turn_to(&event);
+        open.put(&event, Mono(first_at), &Raw::default())
     }
 
     fn take(open: &mut OpenBlocks, id: u32) -> (String, String) {
@@ -362,7 +392,7 @@ mod tests {
                 }
                 let path = format!("/l/{}", peer(who));
                 *expected.entry(path).or_insert_with(String::new) += &format!("{text}\n");
-                assert!(open.slots.len() <= keys && open.by_key.len() == open.slots.len());
+                assert!(open.slots.len() <= keys);
             }
             while let Some(id) = open.first_due(Now::default(), true) {
                 let (path, text) = take(&mut open, id);
@@ -428,10 +458,10 @@ mod tests {
 
     #[test]
     fn what_a_key_costs_is_within_what_the_memory_sum_says() {
-        let table = 4 * (size_of::<(Key, u32)>() + 1);
+        let table = 4 * size_of::<u32>();
         let heap = 2 * size_of::<(Mono, u32, u32)>();
         let path = 2 * size_of::<usize>() + 100;
-        let bytes = size_of::<Slot>() + table + heap + path;
+        let bytes = size_of::<Slot>() + table + heap + path + 100;
         assert!(bytes <= KEY_BYTES, "{bytes}");
     }
 }

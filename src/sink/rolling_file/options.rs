@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::path::Template;
+use super::path::{Clock, Template};
 use super::roll_policy::RollPolicy;
 use super::writer::Sync;
 use crate::codec::Codec;
@@ -29,13 +29,14 @@ const fn row(name: &'static str, default: Option<&'static str>, doc: &'static st
 }
 
 const OPTIONS: &[OptionDoc] = &[
-    row("path", None, "file path with escapes such as %Y %m %d %H and %{peer}"),
+    row("path", None, "file path with escapes such as %Y %m %d %H, %{host} and %{app}"),
     row("threads", Some("1"), "compression threads"),
     row("encoder", Some("raw"), "raw, line or json"),
     row("control", Some("escape"), "control bytes of framed events: escape (#012) or keep"),
     row("codec", Some("zstd"), "zstd, gzip, lz4 or none"),
     row("level", Some(""), "compression level; the codec's own default"),
     row("zone", Some("local"), "time zone of path escapes, an IANA name or local"),
+    row("time", Some("received"), "whose time stands in the path: received or message"),
     row(
         "open_files",
         Some("1024"),
@@ -93,12 +94,13 @@ impl Options {
 fn plan(section: &Section) -> Options {
     let zone = zone(section);
     let path_text = section.text("path");
-    let template = Template::parse(&path_text, zone.clone()).unwrap_or_else(|error| {
+    let by = section.choice("time", &[("received", Clock::Received), ("message", Clock::Message)]);
+    let template = Template::parse(&path_text, zone.clone(), by).unwrap_or_else(|error| {
         // An absent path was told by its getter.
         if section.explicit("path") {
             section.fail("path", &error.what, &error.remedy);
         }
-        Template::parse("unknown", zone).expect("a plain name is a good template")
+        Template::parse("unknown", zone, by).expect("a plain name is a good template")
     });
     let (encoder, wanted) = encoder(section);
     let codec = codec(section);
@@ -223,7 +225,8 @@ mod tests {
     fn what_is_wrong_is_told_where_it_stands() {
         for (text, line) in [
             ("path = '/l/'", "a directory, not a file"),
-            ("path = '/l/%{host}'", "needs parsing, which is not built yet"),
+            ("path = '/l/%{hots}'", "`%{hots}` is no field of a path (did you mean `%{host}`?)"),
+            ("path = '/l/x'\ntime = 'sent'", "\"sent\" is not known"),
             ("path = '/l/x'\ncodec = 'bzip2'", "no codec `bzip2`"),
             ("path = '/l/x'\nencoder = 'xml'", "no encoder `xml`"),
             ("path = '/l/x'\nencoder = { template = 'x' }", "a template needs parsing"),

@@ -1,34 +1,51 @@
 //! Where events go: Flume's path escapes, compiled once.
 //!
-//! `%Y/%m/%d/%H` and their kin come from the receive time in the sink's zone, `%{peer}` is the
-//! sender's address, `%[localhost]`, `%[IP]` and `%[FQDN]` are this machine's. Numbers and names
-//! only: nothing a sender controls can leave the directory. Source: Flume's BucketPath.
+//! `%Y/%m/%d/%H` and their kin come from the receive time in the sink's zone, or with
+//! `time = "message"` from the one the message carries; `%{host}` and other fields from the event;
+//! `%[localhost]`, `%[IP]` and `%[FQDN]` are this machine's. Source: Flume's BucketPath.
+//!
+//! What an event contributes is its *key*: every field made `safe`, each with a NUL behind it.
+//! Nothing a sender controls can leave the directory, or make a name that no file system takes.
 
 use std::ffi::OsString;
 use std::fmt::Write;
-use std::net::IpAddr;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::safe::{self, make_safe};
+use crate::codec::field::Field;
+use crate::config::{listed, nearest};
+use crate::event::Event;
 use crate::storage::Container;
 use crate::storage::catalog::SegmentName;
+use crate::syslog::parse::Fields;
 use crate::time::Wall;
 
 #[derive(Clone, Debug)]
 pub(super) struct Template {
     parts: Vec<Part>,
     zone: TimeZone,
+    by: Clock,
+}
+
+/// Whose time it is that stands in the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clock {
+    Received,
+    /// The message's own, and the receive time of those that have none.
+    Message,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Literal(String),
     Time(char),
-    Peer,
+    /// In at most so many bytes.
+    Field(Field, usize),
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,8 +82,19 @@ const LETTERS: &[(char, u64)] = &[
 ];
 const DAY: u64 = 86_400;
 
+/// What file systems take as one name, less a number and the suffixes of codec and state.
+const NAME_BYTES_MAX: usize = 255 - 25;
+/// A field has no more, however much room there is.
+const FIELD_BYTES_MAX: usize = 128;
+/// The longest that an escape letter becomes, but for `%c`.
+const TIME_BYTES_MAX: usize = 12;
+
+/// Fields that may stand in a path: one of a few words, or the name of somebody.
+const IN_PATHS: &[&str] =
+    &["host", "app", "proc_id", "msg_id", "facility", "severity", "peer", "sd:ID:KEY"];
+
 impl Template {
-    pub(super) fn parse(text: &str, zone: TimeZone) -> Result<Self, TemplateError> {
+    pub(super) fn parse(text: &str, zone: TimeZone, by: Clock) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut rest = text;
@@ -84,8 +112,9 @@ impl Template {
         }
         literal.push_str(rest);
         flush(&mut literal, &mut parts);
-        let template = Self { parts, zone };
+        let mut template = Self { parts, zone, by };
         template.check(text)?;
+        template.share_names()?;
         Ok(template)
     }
 
@@ -106,9 +135,93 @@ impl Template {
         Ok(())
     }
 
+    /// Each field gets its share of the name it stands in.
+    fn share_names(&mut self) -> Result<(), TemplateError> {
+        let mut names = vec![(0, 0)];
+        for part in &self.parts {
+            let (bytes, fields) = names.last_mut().expect("there is a first name");
+            match part {
+                Part::Literal(text) => {
+                    let mut pieces = text.split('/');
+                    *bytes += pieces.next().map_or(0, str::len);
+                    names.extend(pieces.map(|piece| (piece.len(), 0)));
+                }
+                Part::Time('c') => *bytes += 2 * TIME_BYTES_MAX,
+                Part::Time(_) => *bytes += TIME_BYTES_MAX,
+                Part::Field(..) => *fields += 1,
+            }
+        }
+        let room =
+            |(bytes, fields): (usize, usize)| NAME_BYTES_MAX.saturating_sub(bytes) / fields.max(1);
+        if names.iter().any(|name| name.1 > 0 && room(*name) < safe::NAME_BYTES_MIN) {
+            return Err(TemplateError {
+                what: "too much in one file or directory name".to_owned(),
+                remedy: format!("a name has {NAME_BYTES_MAX} bytes: put a `/` between the fields"),
+            });
+        }
+        let mut name = 0;
+        for part in &mut self.parts {
+            match part {
+                Part::Literal(text) => name += text.matches('/').count(),
+                Part::Field(_, bytes_max) => *bytes_max = room(names[name]).min(FIELD_BYTES_MAX),
+                Part::Time(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Field(field, _) => Some(field),
+            Part::Literal(_) | Part::Time(_) => None,
+        })
+    }
+
+    fn by_message(&self) -> bool {
+        self.by == Clock::Message && self.slice().is_some()
+    }
+
     /// Whether events of one batch can go to different files.
     pub(super) fn keyed(&self) -> bool {
-        self.parts.contains(&Part::Peer)
+        self.fields().next().is_some() || self.by_message()
+    }
+
+    /// What must be parsed of each message.
+    pub(super) fn wanted(&self) -> Fields {
+        let time = if self.by_message() { Fields::TIME } else { Fields::NONE };
+        self.fields().fold(time, |all, field| all.union(field.wanted()))
+    }
+
+    /// Whether it says nothing without a parser.
+    pub(super) fn names_fields(&self) -> bool {
+        self.by_message() || self.fields().any(Field::is_parsed)
+    }
+
+    /// Whether batches, which do not straddle a slice of the receive time, go to one file each.
+    pub(super) fn follows_the_clock(&self) -> bool {
+        self.by == Clock::Received
+    }
+
+    /// The time of an event by which its file is chosen.
+    #[inline]
+    pub(super) fn time_of(&self, event: &Event<'_>) -> Wall {
+        match self.by {
+            Clock::Received => event.at,
+            Clock::Message => event.parsed.time().unwrap_or(event.at),
+        }
+    }
+
+    /// Appends an event's key.
+    #[inline]
+    pub(super) fn key_of(&self, event: &Event<'_>, key: &mut Vec<u8>) {
+        for part in &self.parts {
+            if let Part::Field(field, bytes_max) = part {
+                let from = key.len();
+                field.append(event, key);
+                make_safe(key, from, *bytes_max);
+                key.push(0);
+            }
+        }
     }
 
     /// The finest unit of time the path changes with.
@@ -133,25 +246,27 @@ impl Template {
         }
     }
 
-    /// The path, without codec suffix, for events received at `at` from `peer`.
-    pub(super) fn render(&self, at: Wall, peer: Option<IpAddr>) -> PathBuf {
+    /// The path, without codec suffix, for events of this time and key.
+    pub(super) fn render(&self, at: Wall, key: &[u8]) -> PathBuf {
         let time = Timestamp::from_nanosecond(i128::from(at.0))
             .expect("an i64 of nanoseconds is within jiff's years")
             .to_zoned(self.zone.clone());
-        let mut path = String::new();
+        let mut path = Vec::new();
+        let mut fields = key.split(|byte| *byte == 0);
         for part in &self.parts {
             match part {
-                Part::Literal(text) => path.push_str(text),
-                Part::Time(letter) => format_time(*letter, &time, &mut path),
-                Part::Peer => match peer {
-                    Some(address) => {
-                        let _ = write!(path, "{}", address.to_canonical());
-                    }
-                    None => path.push_str("unknown"),
-                },
+                Part::Literal(text) => path.extend_from_slice(text.as_bytes()),
+                Part::Time(letter) => {
+                    let mut text = String::new();
+                    format_time(*letter, &time, &mut text);
+                    path.extend_from_slice(text.as_bytes());
+                }
+                Part::Field(..) => {
+                    path.extend_from_slice(fields.next().expect("a key has every field"));
+                }
             }
         }
-        PathBuf::from(path)
+        PathBuf::from(OsString::from_vec(path))
     }
 
     /// Whether `file` can be a segment of this template, whatever its time and peer.
@@ -190,14 +305,20 @@ fn escape(text: &str) -> Result<(Part, usize), TemplateError> {
         Some('%') => Ok((Part::Literal("%".to_owned()), 2)),
         Some('{') => {
             let end = text.find('}').ok_or_else(|| {
-                unknown("`%{` without `}`".to_owned(), "write %{peer}, or %% for a percent sign")
+                unknown("`%{` without `}`".to_owned(), "write %{host}, or %% for a percent sign")
             })?;
             match &text[2..end] {
-                "peer" => Ok((Part::Peer, end + 1)),
-                name => Err(unknown(
-                    format!("`%{{{name}}}` needs parsing, which is not built yet"),
-                    "%{peer}, the sender's address, is there",
-                )),
+                name if in_paths(name) => {
+                    let field = Field::named(name).expect("a name for paths is a name");
+                    Ok((Part::Field(field, FIELD_BYTES_MAX), end + 1))
+                }
+                name => Err(TemplateError {
+                    what: format!("`%{{{name}}}` is no field of a path"),
+                    remedy: match nearest(name, IN_PATHS.iter().copied()) {
+                        Some(word) => format!("did you mean `%{{{word}}}`?"),
+                        None => format!("there is {}", listed(IN_PATHS.iter().copied())),
+                    },
+                }),
             }
         }
         Some('[') => {
@@ -216,6 +337,10 @@ fn escape(text: &str) -> Result<(Part, usize), TemplateError> {
             "write %% for a percent sign; %Y %m %d %H %M are year to minute",
         )),
     }
+}
+
+fn in_paths(name: &str) -> bool {
+    IN_PATHS.contains(&name) || matches!(Field::named(name), Some(Field::Param { .. }))
 }
 
 /// What this machine is called.
@@ -277,77 +402,5 @@ fn matches(parts: &[Part], text: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn template(text: &str) -> Template {
-        Template::parse(text, TimeZone::UTC).expect(text)
-    }
-
-    #[test]
-    fn every_escape_of_flume() {
-        // Saturday, 2003-10-11 22:14:15 UTC
-        let at = Wall(1_065_910_455_003_000_000);
-        for (text, path) in [
-            ("%Y-%m-%d/%H:%M:%S", "2003-10-11/22:14:15"),
-            ("%y %j %e %n %k %l %I %p", "03 284 11 10 22 10 10 PM"),
-            ("%a %A %b %B", "Sat Saturday Oct October"),
-            ("%D", "10/11/03"),
-            ("%c", "Sat Oct 11 22:14:15 2003"),
-            ("%s %z 100%%", "1065910455 +0000 100%"),
-        ] {
-            assert_eq!(template(text).render(at, None).to_str(), Some(path), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_zone_and_the_peer() {
-        let zone = TimeZone::get("Europe/Berlin").expect("bundled");
-        let template = Template::parse("/l/%{peer}/%H", zone).expect("good");
-        let at = Wall(1_065_910_455_000_000_000);
-        let peer = |text: &str| Some(text.parse().expect("address"));
-        assert_eq!(template.render(at, peer("::ffff:10.0.0.1")), Path::new("/l/10.0.0.1/00"));
-        assert_eq!(template.render(at, peer("fe80::1")), Path::new("/l/fe80::1/00"));
-        assert_eq!(template.render(at, None), Path::new("/l/unknown/00"));
-        assert!(template.keyed());
-        assert_eq!(template.slice(), Some(Duration::from_secs(3600)));
-        assert_eq!(template.root(), Path::new("/l"));
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        for (text, what) in [
-            ("", "an empty path"),
-            ("/var/log/", "a directory, not a file"),
-            ("/l/%{host}", "`%{host}` needs parsing, which is not built yet"),
-            ("/l/%q", "`%q` is no path escape"),
-            ("/l/%", "`%` is no path escape"),
-            ("/l/%{peer", "`%{` without `}`"),
-            ("/l/%[x]", "`%[x]` is no path escape"),
-            ("/l/%t", "`%t`, a new file every millisecond"),
-            ("/l/.x", "a hidden file or directory"),
-        ] {
-            let error = Template::parse(text, TimeZone::UTC).expect_err(text);
-            assert_eq!(error.what, what);
-        }
-    }
-
-    #[test]
-    fn owns_its_own_files_only() {
-        let own = template("/l/%{peer}/%Y-%m.log");
-        for (file, owned) in [
-            ("/l/10.0.0.1/2003-10.log.zst", true),
-            ("/l/10.0.0.1/2003-10.log.3.zst.open", true),
-            ("/l/10.0.0.1/2003-10.log.gz", false),
-            ("/l/10.0.0.1/x/2003-10.log.zst", false),
-            ("/l/10.0.0.1/2003-10.txt.zst", false),
-            ("/l//2003-10.log.zst", false),
-        ] {
-            assert_eq!(own.owns(Path::new(file), Container::Zstd), owned, "{file}");
-        }
-        let plain = template("/l/all.log");
-        assert!(plain.owns(Path::new("/l/all.log.7"), Container::Plain));
-        assert!(plain.owns(Path::new("/l/all.log"), Container::Plain));
-        assert!(!plain.owns(Path::new("/l/all.log.old"), Container::Plain));
-    }
-}
+#[path = "path_tests.rs"]
+mod tests;

@@ -1,0 +1,257 @@
+//! What can be said of an event by name: `%{host}` in paths and in templates.
+//!
+//! | name | what |
+//! |---|---|
+//! | `host` | the message's, else the sender's address |
+//! | `app` `proc_id` `msg_id` | the message's |
+//! | `facility` `severity` `pri` | words, and the number |
+//! | `sd:id:key` | the first value of a parameter of structured data |
+//! | `peer` | the sender's address |
+//! | `message` `raw` | the text behind the header, or all of it when there is none; the whole event |
+//! | `structured_data` | as sent |
+//! | `time` `received` | the message's, else when it was received; when it was received |
+
+use std::io::Write;
+use std::net::IpAddr;
+
+use crate::event::Event;
+use crate::syslog::names;
+use crate::syslog::parse::{Data, Fields};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Field {
+    Host,
+    App,
+    ProcId,
+    MsgId,
+    Facility,
+    Severity,
+    Pri,
+    /// `sd:id:key`.
+    Param {
+        id: String,
+        key: String,
+    },
+    Peer,
+    Message,
+    Raw,
+    StructuredData,
+    Time,
+    Received,
+}
+
+/// Those without a text of their own behind the name.
+const NAMES: [(&str, Field); 13] = [
+    ("app", Field::App),
+    ("facility", Field::Facility),
+    ("host", Field::Host),
+    ("message", Field::Message),
+    ("msg_id", Field::MsgId),
+    ("peer", Field::Peer),
+    ("pri", Field::Pri),
+    ("proc_id", Field::ProcId),
+    ("raw", Field::Raw),
+    ("received", Field::Received),
+    ("severity", Field::Severity),
+    ("structured_data", Field::StructuredData),
+    ("time", Field::Time),
+];
+
+impl Field {
+    /// Reads `host`, `sd:id:key`. The id may hold colons, the key holds none.
+    pub fn named(name: &str) -> Option<Self> {
+        if let Some(path) = name.strip_prefix("sd:") {
+            let (id, key) = path.rsplit_once(':')?;
+            let whole = !id.is_empty() && !key.is_empty();
+            return whole.then(|| Self::Param { id: id.to_owned(), key: key.to_owned() });
+        }
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, field)| field.clone())
+    }
+
+    /// Every name, for remedies.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMES.iter().map(|(name, _)| *name).chain(["sd:ID:KEY"])
+    }
+
+    /// What must be parsed for it.
+    pub fn wanted(&self) -> Fields {
+        match self {
+            Self::Host => Fields::HOSTNAME,
+            Self::App => Fields::APP_NAME,
+            Self::ProcId => Fields::PROC_ID,
+            Self::MsgId => Fields::MSG_ID,
+            Self::Facility | Self::Severity | Self::Pri => Fields::PRI,
+            // Elements without an id go by the app's name.
+            Self::Param { .. } => Fields::DATA.union(Fields::APP_NAME),
+            Self::StructuredData => Fields::DATA,
+            Self::Message => Fields::MESSAGE,
+            Self::Time => Fields::TIME,
+            Self::Peer | Self::Raw | Self::Received => Fields::NONE,
+        }
+    }
+
+    /// Whether only a parsed message has it.
+    pub fn is_parsed(&self) -> bool {
+        !matches!(self.wanted(), Fields::NONE | Fields::PRI)
+    }
+
+    /// Appends what the event has of it, byte by byte as it came; false when it has nothing.
+    #[inline]
+    pub fn append(&self, event: &Event<'_>, out: &mut Vec<u8>) -> bool {
+        let parsed = &event.parsed;
+        let bytes = match self {
+            Self::Host => match parsed.host() {
+                Some(host) => Some(host),
+                None => return append_peer(event, out),
+            },
+            Self::App => parsed.app(),
+            Self::ProcId => parsed.proc_id(),
+            Self::MsgId => parsed.msg_id(),
+            Self::Facility => event.pri.map(|pri| names::facility(pri).as_bytes()),
+            Self::Severity => event.pri.map(|pri| names::severity(pri).as_bytes()),
+            Self::Peer => return append_peer(event, out),
+            Self::Message => Some(parsed.message().unwrap_or(match parsed.form() {
+                crate::event::Form::Rfc3164 | crate::event::Form::Rfc5424 => &[],
+                _ => event.bytes,
+            })),
+            Self::Raw => Some(event.bytes),
+            Self::StructuredData => Some(parsed.data()).filter(|data| !data.is_empty()),
+            Self::Param { id, key } => {
+                let data = Data::checked(parsed.data(), parsed.data_name());
+                let value = data.value(id.as_bytes(), key.as_bytes());
+                out.extend(value.iter().flat_map(|value| value.bytes()));
+                return value.is_some();
+            }
+            Self::Pri => {
+                let Some(pri) = event.pri else { return false };
+                return write!(out, "{pri}").is_ok();
+            }
+            Self::Time => {
+                super::encoders::time(parsed.time().unwrap_or(event.at).0, out);
+                return true;
+            }
+            Self::Received => {
+                super::encoders::time(event.at.0, out);
+                return true;
+            }
+        };
+        out.extend_from_slice(bytes.unwrap_or_default());
+        bytes.is_some()
+    }
+
+    /// The most bytes it can have of an event of so many.
+    pub fn bound(&self, event_bytes: usize) -> usize {
+        match self {
+            // An IPv6 address and its zone, a time.
+            Self::Host => event_bytes.max(64),
+            Self::Peer | Self::Pri | Self::Facility | Self::Severity => 64,
+            Self::Time | Self::Received => 64,
+            _ => event_bytes,
+        }
+    }
+}
+
+fn append_peer(event: &Event<'_>, out: &mut Vec<u8>) -> bool {
+    let Some(peer) = event.origin.peer else { return false };
+    append_address(peer.ip().to_canonical(), out);
+    true
+}
+
+/// As `Display` writes it; IPv4 without its detours, for it is written for every event.
+fn append_address(address: IpAddr, out: &mut Vec<u8>) {
+    let IpAddr::V4(v4) = address else {
+        let _ = write!(out, "{address}");
+        return;
+    };
+    for (index, octet) in v4.octets().into_iter().enumerate() {
+        if index > 0 {
+            out.push(b'.');
+        }
+        if octet >= 100 {
+            out.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            out.push(b'0' + octet / 10 % 10);
+        }
+        out.push(b'0' + octet % 10);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EventHead, Form, Found, Marks, Origin, Page, Reading, Shape, Span};
+    use crate::time::Wall;
+    use proptest::prelude::*;
+
+    /// What the fields of one event are, `-` where it has none.
+    fn said(names: &str, text: &str, found: Option<Found>) -> String {
+        let mut page = Page::new(crate::limits::BATCH_BYTES_MIN);
+        page.keep_fields(Shape::Whole);
+        let peer = Some("[::ffff:10.0.0.7]:514".parse().unwrap());
+        let origin = page.push_origin(Origin { peer, listener: 0 }).unwrap();
+        let head = EventHead { at: Wall(0), origin, pri: None, marks: Marks::NONE };
+        page.append_event(text.as_bytes(), head).unwrap();
+        page.read_fresh(|_| Reading {
+            pri: found.map(|_| 165),
+            found: found.unwrap_or(Found::only(Form::Unparsed)),
+            unparsed: found.is_none(),
+        });
+        let event = page.events().next().unwrap();
+        let mut out = Vec::new();
+        for name in names.split(' ') {
+            let field = Field::named(name).unwrap_or_else(|| panic!("{name} is a name"));
+            let before = out.len();
+            if !field.append(&event, &mut out) {
+                out.push(b'-');
+            }
+            assert!(out.len() - before <= field.bound(text.len()), "{name}");
+            out.push(b'|');
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_name_says_its_part() {
+        let text = "web su 7 ID [a:b@1 k=\"v\\\"\" k=\"w\"] hello";
+        let span = |start, length| Span { start, length };
+        let found = Found {
+            time: Some(Wall(1_000_000_000)),
+            host: span(0, 3),
+            app: span(4, 2),
+            proc_id: span(7, 1),
+            msg_id: span(9, 2),
+            data: (12, 21),
+            message: Some(34),
+            ..Found::only(Form::Rfc5424)
+        };
+        let all = "host app proc_id msg_id facility severity pri sd:a:b@1:k sd:a:b@1:x sd:x:k peer \
+                   message time received";
+        assert_eq!(
+            said(all, text, Some(found)),
+            "web|su|7|ID|local4|notice|165|v\"|-|-|10.0.0.7|hello|1970-01-01T00:00:01.000000000Z|\
+             1970-01-01T00:00:00.000000000Z|"
+        );
+        assert_eq!(said("structured_data raw", "x", None), "-|x|");
+        assert_eq!(
+            said("host app facility message time", "odd", None),
+            "10.0.0.7|-|-|odd|1970-01-01T00:00:00.000000000Z|"
+        );
+    }
+
+    #[test]
+    fn what_is_no_name() {
+        for name in ["hostname", "sd:", "sd:a", "sd::k", "sd:a:", "", "Host"] {
+            assert_eq!(Field::named(name), None, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn addresses_are_written_as_everywhere(address in any::<IpAddr>()) {
+            let mut out = Vec::new();
+            append_address(address, &mut out);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), address.to_string());
+        }
+    }
+}

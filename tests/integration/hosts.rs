@@ -1,0 +1,136 @@
+//! Files by what messages say: `%{host}` and its kin, real sockets, and senders who mean harm.
+
+use crate::harness::{Agent, SYSLOG_TO_FILE, sum};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::{TcpStream, UdpSocket};
+use std::path::Path;
+
+/// Plain files by this path below `{dir}/logs`.
+fn start(path: &str, more: &str) -> Agent {
+    let text = SYSLOG_TO_FILE
+        .replace("{dir}/out.log\"", &format!("{{dir}}/logs/{path}\"\n{more}"))
+        .replace(r#""zstd""#, r#""none""#)
+        .replace("listen  =", "zone = \"UTC\"\nlisten  =");
+    Agent::start(&text)
+}
+
+/// Every file below a folder, by its path there.
+fn files(root: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            found.insert(name, std::fs::read_to_string(&path).unwrap());
+        }
+    }
+    found
+}
+
+fn send(agent: &Agent, messages: &[&str]) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for message in messages {
+        socket.send_to(message.as_bytes(), agent.udp("net")).unwrap();
+    }
+}
+
+#[test]
+fn a_file_a_host_over_both_transports() {
+    let agent = start("%{host}/%{app}.log", "");
+    let old = "<13>Oct 11 22:14:15 web01 su[7]: old";
+    let new = "<165>1 2003-10-11T22:14:15.003Z web01 su 9 ID47 - new";
+    let other = "<13>Oct 11 22:14:15 db su: other";
+    let odd = "no header at all, just some text";
+    send(&agent, &[old, other, odd]);
+    agent.wait_for(3);
+    let mut stream = TcpStream::connect(agent.tcp("net")).unwrap();
+    stream.write_all(format!("{new}\n{} {other}{odd}\n", other.len()).as_bytes()).unwrap();
+    let ledger = agent.wait_for(6);
+    let source = &ledger["sources"][0];
+    assert_eq!(source["marked_events"]["unparsed"], 2);
+    assert_eq!(source["unparsed_events"]["no_header"], 2);
+    assert_eq!(sum(&ledger["sources"], "received_events"), 6);
+    let ended = agent.stop().well();
+    let found = files(&ended.dir.path().join("logs"));
+    let expected = [
+        ("127.0.0.1/unknown.log", format!("{odd}\n{odd}\n")),
+        ("db/su.log", format!("{other}\n{other}\n")),
+        ("web01/su.log", format!("{old}\n{new}\n")),
+    ];
+    assert_eq!(found, expected.map(|(name, text)| (name.to_owned(), text)).into());
+}
+
+/// Facility, severity and structured data; the elements' id has an `@` and the value escapes.
+#[test]
+fn a_file_by_facility_severity_and_structured_data() {
+    let agent = start("%{facility}.%{severity}-%{sd:origin@1:site}.log", "");
+    let one = r#"<165>1 2003-10-11T22:14:15.003Z h a - - [origin@1 site="zür\"ich"] one"#;
+    let two = r#"<165>1 2003-10-11T22:14:15.003Z h a - - [other@1 site="bern"] two"#;
+    send(&agent, &[one, two, "three"]);
+    agent.wait_for(3);
+    let ended = agent.stop().well();
+    let found = files(&ended.dir.path().join("logs"));
+    let names: Vec<&str> = found.keys().map(String::as_str).collect();
+    let expected =
+        ["local4.notice-unknown.log", "local4.notice-zür\"ich.log", "unknown.unknown-unknown.log"];
+    assert_eq!(names, expected);
+}
+
+/// Whatever they call themselves, they write below `logs`, and every message is there.
+#[test]
+fn hostile_names_stay_in_their_tree() {
+    let agent = start("%{host}/x-%{app}.log", "");
+    let long = "h".repeat(250);
+    let hosts = [
+        "../../../etc",
+        "..",
+        ".",
+        "/etc/passwd",
+        "..%2f..",
+        "-rf",
+        ".ssh",
+        "a/../../b",
+        "x.open",
+        long.as_str(),
+        "\u{202e}txt.exe",
+        "\\\\server\\share",
+    ];
+    let message = |host: &&str| format!("<13>1 2003-10-11T22:14:15Z {host} ../{host} - - - text");
+    let messages: Vec<String> = hosts.iter().map(message).collect();
+    let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
+    send(&agent, &messages);
+    agent.wait_for(hosts.len() as u64);
+    let ended = agent.stop().well();
+    let root = ended.dir.path();
+    let beside: Vec<_> =
+        std::fs::read_dir(root).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert!(beside.iter().all(|name| name == "logs" || name == "flumen.toml"), "{beside:?}");
+    let found = files(&root.join("logs"));
+    let lines: usize = found.values().map(|text| text.lines().count()).sum();
+    assert_eq!(lines, hosts.len(), "{found:#?}");
+    for name in found.keys() {
+        let depth = name.matches('/').count();
+        assert!(depth == 1 && !name.starts_with(['.', '-']) && !name.contains("/."), "{name}");
+    }
+}
+
+#[test]
+fn a_path_by_the_time_of_the_message() {
+    let agent = start("%Y-%m-%d.log", "time = \"message\"\nzone = \"UTC\"");
+    let old = "<13>1 2003-10-11T23:59:59.9Z h a - - - old";
+    let zoned = "<13>1 2003-10-11T23:59:59-02:00 h a - - - the day after, in UTC";
+    let again = "<13>1 2003-10-11T00:00:00Z h a - - - again";
+    send(&agent, &[old, zoned, again]);
+    agent.wait_for(3);
+    let ended = agent.stop().well();
+    let found = files(&ended.dir.path().join("logs"));
+    let expected =
+        [("2003-10-11.log", format!("{old}\n{again}\n")), ("2003-10-12.log", format!("{zoned}\n"))];
+    assert_eq!(found, expected.map(|(name, text)| (name.to_owned(), text)).into());
+}
