@@ -7,7 +7,7 @@
 //! | `facility` `severity` `pri` | words, and the number |
 //! | `sd:id:key` | the first value of a parameter of structured data |
 //! | `peer` | the sender's address |
-//! | `message` `raw` | the text behind the header, or all of it when there is none; the whole event |
+//! | `message` `raw` | the text behind the header, else all of it; the whole event |
 //! | `structured_data` | as sent |
 //! | `time` `received` | the message's, else when it was received; when it was received |
 
