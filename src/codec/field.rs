@@ -14,7 +14,7 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use crate::event::Event;
+use crate::event::{Event, Form};
 use crate::syslog::names;
 use crate::syslog::parse::{Data, Fields};
 
@@ -110,10 +110,10 @@ impl Field {
             Self::Facility => event.pri.map(|pri| names::facility(pri).as_bytes()),
             Self::Severity => event.pri.map(|pri| names::severity(pri).as_bytes()),
             Self::Peer => return append_peer(event, out),
-            Self::Message => Some(parsed.message().unwrap_or(match parsed.form() {
-                crate::event::Form::Rfc3164 | crate::event::Form::Rfc5424 => &[],
-                _ => event.bytes,
-            })),
+            Self::Message => match parsed.form() {
+                Form::Rfc3164 | Form::Rfc5424 => parsed.message(),
+                Form::Unparsed | Form::Unknown => Some(event.bytes),
+            },
             Self::Raw => Some(event.bytes),
             Self::StructuredData => Some(parsed.data()).filter(|data| !data.is_empty()),
             Self::Param { id, key } => {
@@ -180,7 +180,7 @@ fn append_address(address: IpAddr, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventHead, Form, Found, Marks, Origin, Page, Reading, Shape, Span};
+    use crate::event::{EventHead, Found, Marks, Origin, Page, Reading, Shape, Span};
     use crate::time::Wall;
     use proptest::prelude::*;
 

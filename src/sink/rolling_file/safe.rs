@@ -18,8 +18,8 @@ pub(super) const NAME_BYTES_MIN: usize = CUT_BYTES + 15;
 pub(super) fn make_safe(out: &mut Vec<u8>, from: usize, bytes_max: usize) {
     let text = &out[from..];
     let plain = text.iter().fold(true, |plain, byte| plain & PLAIN[usize::from(*byte)]);
-    let fits = !text.is_empty() && text.len() <= bytes_max;
-    if !(plain && fits && !matches!(text[0], b'.' | b'-') && !has_state(text)) {
+    let fits = (1..=bytes_max).contains(&text.len());
+    if !plain || !fits || matches!(text[0], b'.' | b'-') || has_state(text) {
         mend(out, from, bytes_max);
     }
 }
