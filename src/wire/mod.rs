@@ -4,3 +4,4 @@ pub mod http;
 pub mod journal;
 pub mod kmsg;
 pub mod relp;
+pub mod tls;
