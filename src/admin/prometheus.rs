@@ -10,6 +10,7 @@
 use std::collections::HashSet;
 use std::fmt::{Display, Write};
 
+use crate::telemetry::Mark;
 use crate::telemetry::histogram::HistogramTotals;
 use crate::telemetry::snapshot::{ChannelTotals, SinkTotals, Snapshot, SourceTotals};
 
@@ -99,6 +100,12 @@ impl<'a> Parts<'a> {
         let marks = self.sources.iter().flat_map(|(labels, part)| {
             part.marked.each().map(move |(mark, count)| (with(labels, "mark", mark.name()), count))
         });
+        // All that a sink can do to an event is to send it without its end.
+        let cut = self.sinks.iter().map(|(labels, part)| {
+            let mark = Mark::Truncated;
+            (with(labels, "mark", mark.name()), part.marked.get(mark))
+        });
+        let marks = marks.chain(cut);
         out.counter("flumen_marked_events", "Events kept and marked, by what was noticed.", marks);
         let unparsed = self.sources.iter().flat_map(|(labels, part)| {
             let each = part.unparsed.each();

@@ -8,6 +8,7 @@ pub mod null;
 pub mod rolling_file;
 pub mod runner;
 pub mod stdout;
+pub mod syslog;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -140,4 +141,4 @@ pub struct SinkKind {
 }
 
 /// Every sink type, sorted by name.
-pub const SINKS: &[SinkKind] = &[rolling_file::KIND, null::KIND, stdout::KIND];
+pub const SINKS: &[SinkKind] = &[rolling_file::KIND, null::KIND, stdout::KIND, syslog::KIND];

@@ -27,25 +27,39 @@ pub fn send(
     bytes: &[u8],
     ends: impl Iterator<Item = usize>,
 ) -> io::Result<usize> {
+    let mut start = 0;
+    let pieces = ends.map(|end| {
+        // A slice, so that an end out of bounds panics here and is never read by the kernel.
+        let piece = &bytes[start..end];
+        start = end;
+        piece
+    });
+    send_pieces(socket, pieces)
+}
+
+/// The same for pieces that stand anywhere.
+pub fn send_pieces<'a>(
+    socket: BorrowedFd<'_>,
+    texts: impl Iterator<Item = &'a [u8]>,
+) -> io::Result<usize> {
     let mut pieces = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; MESSAGES_MAX];
     // SAFETY: mmsghdr is a C struct of integers and pointers, for which all zeros are valid.
     let mut headers: [libc::mmsghdr; MESSAGES_MAX] = unsafe { mem::zeroed() };
-    let (mut count, mut start) = (0, 0);
-    for end in ends.take(MESSAGES_MAX) {
-        // A slice, so that an end out of bounds panics here and is never read by the kernel.
-        let piece = &bytes[start..end];
+    let mut count = 0;
+    for piece in texts.take(MESSAGES_MAX) {
         pieces[count].iov_base = piece.as_ptr().cast_mut().cast();
         pieces[count].iov_len = piece.len();
         headers[count].msg_hdr.msg_iov = &raw mut pieces[count];
         headers[count].msg_hdr.msg_iovlen = 1;
-        (count, start) = (count + 1, end);
+        count += 1;
     }
     if count == 0 {
         return Ok(0);
     }
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: `headers` holds `count` headers, each pointing to one element of `pieces`, which
-    // points into `bytes`; all three live until the call returns, and sendmmsg writes msg_len only.
+    // points into bytes borrowed for 'a; all three live until the call returns, and sendmmsg
+    // writes msg_len only.
     let sent = unsafe {
         libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count as u32, flags as _)
     };

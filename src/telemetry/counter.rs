@@ -272,6 +272,8 @@ pub struct SinkCounters {
     pub filtered_events: Counter,
     pub dead_lettered_events: Counter,
     pub lost: LostCounters,
+    /// Written, and not whole: what a next hop could not be sent all of.
+    pub marked: MarkCounters,
     /// Attempts that failed.
     pub errors: Counter,
     /// Attempts made again.

@@ -206,6 +206,7 @@ impl SinkEntry {
             totals.filtered_events += worker.filtered_events.get();
             totals.dead_lettered_events += worker.dead_lettered_events.get();
             totals.lost.add(worker.lost.values());
+            totals.marked.add(worker.marked.values());
             totals.errors += worker.errors.get();
             totals.retries += worker.retries.get();
             worker.channel_wait.add_to(&mut totals.channel_wait);

@@ -171,6 +171,7 @@ fn sink_json(part: &SinkTotals) -> Value {
         "filtered_events": part.filtered_events,
         "dead_lettered_events": part.dead_lettered_events,
         "lost_events": lost_json(&part.lost),
+        "marked_events": labelled(part.marked.each().map(|(mark, count)| (mark.name(), count))),
         "errors": part.errors,
         "retries": part.retries,
     })

@@ -133,6 +133,7 @@ pub struct SinkTotals {
     pub filtered_events: u64,
     pub dead_lettered_events: u64,
     pub lost: LostTotals,
+    pub marked: MarkTotals,
     pub errors: u64,
     pub retries: u64,
     pub channel_wait: HistogramTotals,

@@ -72,7 +72,6 @@ impl Kind for SinkKind {
         "loki",
         "relp",
         "s3",
-        "syslog",
         "tcp",
         "thrift",
         "udp",

@@ -5,7 +5,7 @@
 //! (opening, rolling, failing) run inside `exempt` and are printed. Helpers do slow calls for
 //! others and may allocate.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,6 +141,38 @@ fn a_batch_into_a_file_allocates_nothing() {
         let sink = format!("type = 'file'\npath = '{}'\n{case}\n{block}", path.display());
         let spent = Line::build(&generated(&sink), SINKS).measure(|| {});
         nothing(&case.replace('\n', ", "), spent);
+    }
+}
+
+/// To a next hop that reads as fast as it can, in every way an event may be sent on.
+#[test]
+fn a_batch_to_the_next_hop_allocates_nothing() {
+    let streams = ["", "framing = 'octet'", "format = 'rfc5424'", "format = 'rfc3164'"];
+    for case in streams {
+        let peer = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        peer.set_nonblocking(true).expect("a socket");
+        let to = peer.local_addr().expect("bound");
+        let sink = format!("type = 'syslog'\ntargets = 'tcp://{to}'\n{case}");
+        let mut connection = None;
+        let mut bytes = vec![0; 1 << 20];
+        let spent = Line::build(&generated(&sink), SINKS).measure(|| {
+            if connection.is_none() {
+                connection = peer.accept().ok().map(|(socket, _)| socket);
+                connection.iter().for_each(|it| it.set_nonblocking(true).expect("a socket"));
+            }
+            while connection.as_mut().is_some_and(|it| it.read(&mut bytes).is_ok()) {}
+        });
+        nothing(&format!("tcp {case}"), spent);
+    }
+    for case in ["", "format = 'rfc5424'"] {
+        let peer = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        peer.set_nonblocking(true).expect("a socket");
+        let to = peer.local_addr().expect("bound");
+        let sink = format!("type = 'syslog'\ntargets = 'udp://{to}'\n{case}");
+        let mut bytes = vec![0; 1 << 16];
+        let mut line = Line::build(&generated(&sink), SINKS);
+        let spent = line.measure(|| while peer.recv(&mut bytes).is_ok() {});
+        nothing(&format!("udp {case}"), spent);
     }
 }
 

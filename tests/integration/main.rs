@@ -11,6 +11,7 @@ mod faults;
 mod files;
 mod follow;
 mod formats;
+mod forward;
 mod harness;
 mod hosts;
 mod journal;

@@ -1,0 +1,448 @@
+//! One target: its connection from the first try to the last word, and the batch it is sending.
+//!
+//! ```text
+//!   Rest ─▶ Away ─▶ (Asking) ─▶ Connecting ─▶ Up ─▶ Leaving ─▶ Rest
+//!             ▲──────── failed, backoff ────────┘
+//! ```
+//! Nothing blocks: names are looked up by a helper, connecting and writing say when they would.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mio::net::{TcpStream, UdpSocket};
+use mio::{Interest, Registry, Token};
+use socket2::{SockRef, TcpKeepalive};
+
+use super::backoff::Backoff;
+use super::datagram::{self, DatagramWriter};
+use super::frame::Framer;
+use super::load::Load;
+use super::stream::{self, Conduit, StreamWriter};
+use super::target::{Place, Target};
+use crate::channel::Channel;
+use crate::memory::gate::exempt;
+use crate::runtime::helper::Desk;
+use crate::telemetry::{SinkCounters, Watch};
+use crate::time::{Mono, Now};
+
+/// What a peer may still take to say that it has read everything.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
+/// Silence after which the kernel asks whether the peer is still there, how often and how many
+/// times: an idle connection to a machine that is gone is found after 90 s.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// While stopping nobody is stayed away from for longer.
+const HURRY: Duration = Duration::from_millis(500);
+
+/// A name to look up, for which link.
+pub(super) type Question = (usize, String);
+pub(super) type Answer = (usize, io::Result<Vec<SocketAddr>>);
+
+/// What all links of a worker work with.
+pub(super) struct Kit<'a> {
+    pub(super) now: Now,
+    pub(super) framer: &'a mut Framer,
+    pub(super) registry: &'a Registry,
+    pub(super) desk: Option<&'a Desk<Question, Answer>>,
+    pub(super) counters: &'a SinkCounters,
+    pub(super) channel: &'a dyn Channel,
+    pub(super) limits: Limits,
+    /// Somebody else can take what this one cannot.
+    pub(super) covered: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) connect: Duration,
+    /// A peer that takes nothing for so long is left.
+    pub(super) write: Duration,
+}
+
+pub(super) struct Link {
+    index: usize,
+    pub(super) target: Target,
+    state: State,
+    writer: Writer,
+    load: Option<Load>,
+    backoff: Backoff,
+    watch: Watch,
+    addresses: Vec<SocketAddr>,
+    /// Which address is next.
+    turn: usize,
+    /// Failed since it last worked.
+    failed: bool,
+    /// It may have something to read; it takes bytes.
+    readable: bool,
+    writable: bool,
+    /// When the peer last took something, or had nothing to take.
+    moved_at: Mono,
+    /// A datagram socket that is full tells nothing.
+    later: Option<Mono>,
+}
+
+enum State {
+    Rest,
+    Away { until: Mono },
+    Asking,
+    Connecting { socket: TcpStream, since: Mono },
+    Up { wire: Wire, since: Mono },
+    Leaving { conduit: Box<dyn Conduit>, until: Mono },
+}
+
+enum Wire {
+    Stream(Box<dyn Conduit>),
+    Datagrams(UdpSocket),
+}
+
+pub(super) enum Writer {
+    Stream(StreamWriter),
+    Datagrams(DatagramWriter),
+}
+
+impl Link {
+    pub(super) fn new(
+        index: usize,
+        target: Target,
+        writer: Writer,
+        backoff: Backoff,
+        watch: Watch,
+    ) -> Self {
+        let addresses = match &target.place {
+            Place::Address(address) => vec![*address],
+            Place::Name(_) => Vec::new(),
+        };
+        Self {
+            index,
+            target,
+            state: State::Rest,
+            writer,
+            load: None,
+            backoff,
+            watch,
+            addresses,
+            turn: 0,
+            failed: false,
+            readable: false,
+            writable: false,
+            moved_at: Mono::MAX,
+            later: None,
+        }
+    }
+
+    // ── what the worker asks ──
+
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { .. })
+    }
+
+    /// It has failed, and nobody knows yet whether it works again.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    pub(super) fn is_loaded(&self) -> bool {
+        self.load.is_some()
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.state, State::Leaving { .. })
+    }
+
+    /// When it wants to be looked at if nothing happens before.
+    pub(super) fn look_at(&self, limits: Limits) -> Mono {
+        match &self.state {
+            State::Rest | State::Asking => Mono::MAX,
+            State::Away { until } | State::Leaving { until, .. } => *until,
+            State::Connecting { since, .. } => since.after(limits.connect),
+            State::Up { .. } if self.load.is_some() => {
+                self.moved_at.after(limits.write).min(self.later.unwrap_or(Mono::MAX))
+            }
+            State::Up { .. } => Mono::MAX,
+        }
+    }
+
+    // ── what happens to it ──
+
+    pub(super) fn ready(&mut self, readable: bool, writable: bool) {
+        self.readable |= readable;
+        self.writable |= writable;
+    }
+
+    pub(super) fn answer(&mut self, found: io::Result<Vec<SocketAddr>>, kit: &Kit<'_>) {
+        if !matches!(self.state, State::Asking) {
+            return;
+        }
+        match found {
+            Ok(addresses) if !addresses.is_empty() => {
+                self.addresses = addresses;
+                self.connect(kit);
+            }
+            Ok(_) => self.fail(&io::Error::other("the name has no address"), kit),
+            Err(error) => self.fail(&error, kit),
+        }
+    }
+
+    pub(super) fn take(&mut self, load: Load, kit: &mut Kit<'_>) {
+        if let Writer::Stream(writer) = &mut self.writer {
+            writer.start(&load, kit.framer);
+        }
+        self.load = Some(load);
+        self.moved_at = kit.now.mono;
+        self.later = None;
+        // The peer may have hung up while there was nothing to send: better seen before than after.
+        self.readable = true;
+    }
+
+    /// A batch that another one must send.
+    pub(super) fn give_up(&mut self) -> Option<Load> {
+        if self.is_up() { None } else { self.load.take() }
+    }
+
+    /// Everything that time or the kernel brings. True: something has changed.
+    pub(super) fn tick(&mut self, wanted: bool, kit: &Kit<'_>) -> bool {
+        let now = kit.now.mono;
+        match &mut self.state {
+            State::Rest if wanted => self.begin(kit),
+            State::Away { until } if wanted && *until <= now => {
+                kit.counters.retries.add(1);
+                self.begin(kit);
+            }
+            State::Connecting { since, .. } => {
+                let late = now >= since.after(kit.limits.connect);
+                return self.finish_connecting(late, kit);
+            }
+            State::Up { .. } if !wanted && self.load.is_none() => self.leave(kit),
+            State::Up { .. } => return self.hear(kit),
+            State::Leaving { conduit, until } => {
+                let over = *until <= now || !matches!(drain(conduit.as_mut()), Ok(true));
+                if over {
+                    self.state = State::Rest;
+                }
+                return over;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Sends of its batch what is taken now. True: all of it, and it can have another.
+    pub(super) fn send(&mut self, kit: &mut Kit<'_>) -> bool {
+        let now = kit.now;
+        if self.later.is_some_and(|until| until > now.mono) || self.hear(kit) {
+            return false;
+        }
+        let (Some(load), State::Up { wire, .. }) = (&mut self.load, &mut self.state) else {
+            return false;
+        };
+        if !self.writable {
+            return false;
+        }
+        let before = (load.taken, load.tally.sent_bytes);
+        let sent = match (&mut self.writer, wire) {
+            (Writer::Stream(writer), Wire::Stream(conduit)) => {
+                let sent = writer.write(load, kit.framer, conduit.as_mut());
+                sent.map(|sent| match sent {
+                    stream::Sent::All => datagram::Sent::All,
+                    stream::Sent::Blocked => datagram::Sent::Blocked,
+                })
+            }
+            (Writer::Datagrams(writer), Wire::Datagrams(socket)) => {
+                writer.write(load, kit.framer, socket, now)
+            }
+            _ => unreachable!("a writer and its wire are of one kind"),
+        };
+        if before != (load.taken, load.tally.sent_bytes) {
+            self.moved_at = now.mono;
+        }
+        self.later = None;
+        match sent {
+            Ok(datagram::Sent::All) => {
+                let load = self.load.take().expect("it was just sent");
+                load.finish(kit.counters, kit.channel.counters(), now);
+                self.works(now);
+                return true;
+            }
+            Ok(datagram::Sent::Blocked) => self.writable = false,
+            Ok(datagram::Sent::Later(until)) => self.later = Some(until),
+            Err(error) => self.fail(&error, kit),
+        }
+        false
+    }
+
+    /// The agent stops: nobody is waited for any longer than needed.
+    pub(super) fn hurry(&mut self, now: Now) {
+        self.backoff.hurry(HURRY);
+        if let State::Away { until } = &mut self.state {
+            *until = (*until).min(now.mono.after(HURRY));
+        }
+    }
+
+    /// Says goodbye: nothing more will be sent.
+    pub(super) fn leave(&mut self, kit: &Kit<'_>) {
+        let state = std::mem::replace(&mut self.state, State::Rest);
+        if let State::Up { wire: Wire::Stream(mut conduit), .. } = state
+            && conduit.finish().is_ok()
+        {
+            self.state = State::Leaving { conduit, until: kit.now.mono.after(LAST_WORD) };
+        }
+    }
+
+    // ── its states ──
+
+    fn begin(&mut self, kit: &Kit<'_>) {
+        match (&self.target.place, kit.desk) {
+            // With several addresses each has its turn before the name is looked up again.
+            (Place::Name(name), Some(desk)) if self.turn >= self.addresses.len() => {
+                exempt(|| desk.ask((self.index, name.clone())));
+                self.turn = 0;
+                self.state = State::Asking;
+            }
+            _ => self.connect(kit),
+        }
+    }
+
+    fn connect(&mut self, kit: &Kit<'_>) {
+        let address = self.addresses[self.turn % self.addresses.len()];
+        self.turn += 1;
+        let token = Token(self.index + 1);
+        (self.readable, self.writable) = (false, false);
+        let begun = exempt(|| {
+            if self.target.is_datagram() {
+                let socket = datagram_socket(address, kit.registry, token)?;
+                return Ok(State::Up { wire: Wire::Datagrams(socket), since: kit.now.mono });
+            }
+            let mut socket = TcpStream::connect(address)?;
+            kit.registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+            Ok(State::Connecting { socket, since: kit.now.mono })
+        });
+        match begun {
+            Ok(state) => self.state = state,
+            Err(error) => return self.fail(&error, kit),
+        }
+        if let (State::Up { .. }, Writer::Datagrams(writer)) = (&self.state, &mut self.writer) {
+            writer.connected(self.failed);
+            self.writable = true;
+        }
+    }
+
+    fn finish_connecting(&mut self, late: bool, kit: &Kit<'_>) -> bool {
+        let State::Connecting { socket, .. } = &self.state else { return false };
+        let outcome = match socket.take_error() {
+            Ok(Some(error)) | Err(error) => Err(error),
+            Ok(None) => match socket.peer_addr() {
+                Ok(_) => Ok(()),
+                Err(_) if !late => return false,
+                Err(_) => Err(io::Error::new(ErrorKind::TimedOut, "no answer to connecting")),
+            },
+        };
+        if let Err(error) = outcome {
+            self.fail(&error, kit);
+            return true;
+        }
+        let State::Connecting { socket, .. } = std::mem::replace(&mut self.state, State::Rest)
+        else {
+            return false;
+        };
+        tune(&socket);
+        let wire = exempt(|| Wire::Stream(Box::new(socket) as Box<dyn Conduit>));
+        self.state = State::Up { wire, since: kit.now.mono };
+        self.writable = true;
+        self.works(kit.now);
+        true
+    }
+
+    /// Reads what the peer says, for nothing but its end.
+    fn hear(&mut self, kit: &Kit<'_>) -> bool {
+        let State::Up { wire: Wire::Stream(conduit), .. } = &mut self.state else { return false };
+        let silent = kit.now.mono >= self.moved_at.after(kit.limits.write);
+        let outcome = if self.load.is_some() && silent {
+            let what = "it takes nothing any more (write_timeout)";
+            Err(io::Error::new(ErrorKind::TimedOut, what))
+        } else if std::mem::take(&mut self.readable) {
+            drain(conduit.as_mut()).and_then(|open| match open {
+                true => Ok(()),
+                false => Err(io::Error::other("it has closed the connection")),
+            })
+        } else {
+            Ok(())
+        };
+        let Err(error) = outcome else { return false };
+        self.fail(&error, kit);
+        true
+    }
+
+    fn works(&mut self, now: Now) {
+        if let Writer::Datagrams(writer) = &self.writer
+            && writer.is_on_trial()
+        {
+            return;
+        }
+        self.failed = false;
+        self.watch.recovered(now);
+    }
+
+    fn fail(&mut self, error: &io::Error, kit: &Kit<'_>) {
+        let now = kit.now;
+        kit.counters.errors.add(1);
+        if let State::Up { since, .. } = self.state {
+            self.backoff.worked_for(now.mono.since(since));
+        }
+        self.failed = true;
+        // What came as a datagram or did not is known; what of a stream arrived is not.
+        if let (Writer::Stream(_), Some(load)) = (&self.writer, &mut self.load) {
+            load.start_again();
+        }
+        let told = exempt(|| error.to_string());
+        if kit.covered {
+            self.watch.fault(now, &told);
+        } else {
+            self.watch.blocked(now, &told);
+        }
+        self.state = State::Away { until: self.backoff.until(now) };
+    }
+}
+
+/// Reads all there is; false at its end.
+fn drain(conduit: &mut dyn Conduit) -> io::Result<bool> {
+    let mut bytes = [0; 512];
+    loop {
+        match conduit.read(&mut bytes) {
+            Ok(0) => return Ok(false),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn datagram_socket(
+    address: SocketAddr,
+    registry: &Registry,
+    token: Token,
+) -> io::Result<UdpSocket> {
+    let any: SocketAddr =
+        if address.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
+    let mut socket = UdpSocket::bind(any)?;
+    socket.connect(address)?;
+    // A wish: the kernel gives what net.core.wmem_max allows.
+    let _ = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER_BYTES);
+    registry.register(&mut socket, token, Interest::WRITABLE)?;
+    Ok(socket)
+}
+
+const SEND_BUFFER_BYTES: usize = 4 << 20;
+
+/// Wishes, all of them: a socket works without.
+fn tune(socket: &TcpStream) {
+    let _ = socket.set_nodelay(true);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE_EVERY)
+        .with_retries(KEEPALIVE_PROBES);
+    let _ = SockRef::from(socket).set_tcp_keepalive(&keepalive);
+}

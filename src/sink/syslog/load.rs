@@ -1,0 +1,74 @@
+//! A batch on its way to a peer: how far it has come, and what is to be counted when it is there.
+
+use crate::channel::Parcel;
+use crate::event::{Event, Page};
+use crate::memory::ReceiptSlip;
+use crate::memory::receipt::Reached;
+use crate::telemetry::{ChannelCounters, LostReason, Mark, SinkCounters};
+use crate::time::Now;
+
+pub(super) struct Load {
+    parcel: Parcel,
+    /// Its first attempt.
+    began: Now,
+    /// Events that are with the peer's kernel, or in our own buffer on their way there.
+    pub(super) taken: u32,
+    pub(super) tally: Tally,
+}
+
+/// What happened to a batch's events so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Events that no peer will take in this form.
+    pub(super) refused_events: u64,
+    pub(super) refused_bytes: u64,
+    /// Events that were sent without their end.
+    pub(super) truncated_events: u64,
+    /// Bytes on the wire.
+    pub(super) sent_bytes: u64,
+}
+
+impl Tally {
+    pub(super) fn refuse(&mut self, event: &Event<'_>) {
+        self.refused_events += 1;
+        self.refused_bytes += event.bytes.len() as u64;
+    }
+}
+
+impl Load {
+    pub(super) fn new(parcel: Parcel, now: Now, counters: &SinkCounters) -> Self {
+        counters.channel_wait.record(now.mono.since(parcel.offered_at));
+        Self { parcel, began: now, taken: 0, tally: Tally::default() }
+    }
+
+    pub(super) fn page(&self) -> &Page {
+        &self.parcel.batch
+    }
+
+    /// Everything, to whoever is next: the connection broke, and what of it arrived nobody knows.
+    pub(super) fn start_again(&mut self) {
+        self.taken = 0;
+        self.tally = Tally::default();
+    }
+
+    /// It is sent: counted, its page goes home.
+    pub(super) fn finish(self, counters: &SinkCounters, channel: &ChannelCounters, now: Now) {
+        let Self { mut parcel, began, tally, .. } = self;
+        let (events, bytes) = (u64::from(parcel.batch.event_count()), parcel.batch.event_bytes());
+        counters.written_events.add(events - tally.refused_events);
+        counters.written_bytes.add(bytes - tally.refused_bytes);
+        counters.written_batches.add(1);
+        counters.stored_bytes.add(tally.sent_bytes);
+        counters.write.record(now.mono.since(began.mono));
+        counters.lost.add(LostReason::Refused, tally.refused_events);
+        counters.marked.add(Mark::Truncated, tally.truncated_events);
+        channel.gauge.leave(events, bytes);
+        // A refused event fails the receipt: it is not where it was to be.
+        let slip = parcel.slip.take().filter(|_| tally.refused_events == 0);
+        slip.filter(reached_written).into_iter().for_each(ReceiptSlip::confirm);
+    }
+}
+
+fn reached_written(slip: &ReceiptSlip) -> bool {
+    slip.wanted() <= Reached::Written
+}
