@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::channel::Parcel;
+use crate::codec::encoders::Encoder;
 use crate::codec::{Codec, Compressor};
 use crate::memory::ReceiptSlip;
 use crate::storage::Container;
@@ -28,10 +30,28 @@ pub(super) struct Contents {
     pub(super) slips: Vec<ReceiptSlip>,
 }
 
-/// A compressed block: appended whole or not at all, and retried as the same bytes.
+/// A finished block: appended whole or not at all, and retried as the same bytes.
 pub(super) struct Block {
-    pub(super) bytes: Vec<u8>,
+    /// Its bytes; or empty, a buffer on its way home, when they are a batch's own.
+    pub(super) buffer: Vec<u8>,
+    /// Plain text that stands in a batch as it is: written from there, without a copy.
+    batch: Option<Parcel>,
     pub(super) contents: Contents,
+}
+
+impl Block {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match &self.batch {
+            Some(parcel) => parcel.batch.contiguous().expect("the press asked"),
+            None => &self.buffer,
+        }
+    }
+
+    /// The empty buffer and what was in the block; a batch goes home.
+    pub(super) fn take_apart(mut self) -> (Vec<u8>, Contents) {
+        self.buffer.clear();
+        (self.buffer, self.contents)
+    }
 }
 
 /// One thread's compressor.
@@ -47,9 +67,26 @@ impl Press {
         Self { container: container_of(codec), encoder_id, compressor }
     }
 
-    /// Compresses `raw` into the empty buffer `bytes`.
-    pub(super) fn press(&mut self, raw: &[u8], mut bytes: Vec<u8>, contents: Contents) -> Block {
-        debug_assert!(bytes.is_empty());
+    /// A batch that is a block as it is: compressed into the empty buffer, or left where it stands.
+    pub(super) fn press_batch(
+        &mut self,
+        parcel: Parcel,
+        as_is: &dyn Encoder,
+        buffer: Vec<u8>,
+        contents: Contents,
+    ) -> Block {
+        let raw = as_is.as_is(&parcel.batch);
+        let raw = raw.expect("the assembler asked the same of the same batch");
+        let stands = parcel.batch.contiguous().is_some_and(|bytes| std::ptr::eq(bytes, raw));
+        if self.container == Container::Plain && stands {
+            return Block { buffer, batch: Some(parcel), contents };
+        }
+        self.press(raw, buffer, contents)
+    }
+
+    /// Compresses `raw` into the empty buffer.
+    pub(super) fn press(&mut self, raw: &[u8], mut buffer: Vec<u8>, contents: Contents) -> Block {
+        debug_assert!(buffer.is_empty());
         let facts = BlockFacts {
             container: self.container,
             encoder: self.encoder_id,
@@ -59,9 +96,9 @@ impl Press {
         };
         let compressor = &mut self.compressor;
         // A library that cannot compress into a buffer of its own bound is broken: our failure.
-        seal_block(&mut bytes, &facts, raw, |raw, out| compressor.compress(raw, out))
+        seal_block(&mut buffer, &facts, raw, |raw, out| compressor.compress(raw, out))
             .unwrap_or_else(|error| panic!("a block could not be compressed: {error}"));
-        Block { bytes, contents }
+        Block { buffer, batch: None, contents }
     }
 
     /// The most bytes a block of `raw_bytes` can have.

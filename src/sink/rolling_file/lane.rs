@@ -25,7 +25,7 @@ pub(super) enum State {
     Closed,
     /// Asked of the clerk.
     Opening,
-    Open(Open),
+    Open(Box<Open>),
     /// Its sync failed; the clerk saves what it can. The segment is here between two attempts.
     Rescuing {
         unsynced: Unsynced,

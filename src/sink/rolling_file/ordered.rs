@@ -88,15 +88,13 @@ impl Ordered {
 
     fn make(&mut self, job: Job, buffer: Vec<u8>) -> (u64, Block) {
         let Job { ticket, body, contents } = job;
-        let block = match &body {
+        let block = match body {
             Body::Whole(parcel) => {
-                let bytes = self.encoder.as_is(&parcel.batch);
-                let bytes = bytes.expect("the assembler asked the same of the same batch");
-                self.press.press(bytes, buffer, contents)
+                self.press.press_batch(parcel, self.encoder.as_ref(), buffer, contents)
             }
             Body::Part { batch, from, to } => {
-                let part = (*to - *from) as usize;
-                for event in batch.events().skip(*from as usize).take(part) {
+                let part = (to - from) as usize;
+                for event in batch.events().skip(from as usize).take(part) {
                     self.encoder.encode_event(&event, &mut self.raw);
                 }
                 self.press.press(&self.raw, buffer, contents)

@@ -192,7 +192,7 @@ impl Writer {
                 }
                 State::Open(open) if open.held.is_some() => return,
                 State::Open(open)
-                    if policy.full(open.segment.bytes, front.bytes.len())
+                    if policy.full(open.segment.bytes, front.bytes().len())
                         || policy.aged(open.opened_at, now) =>
                 {
                     // A failed sync is told once: the answer must find its segment here.
@@ -218,8 +218,8 @@ impl Writer {
         let State::Open(open) = &mut lane.state else { return false };
         let Some(mut block) = lane.parked.pop_front() else { return false };
         let segment = &mut open.segment;
-        stamp(container, &mut block.bytes, segment.id, segment.entries.len() as u64);
-        if let Err(error) = write_all_at(segment.file.as_ref(), segment.bytes, &block.bytes) {
+        stamp(container, &mut block.buffer, segment.id, segment.entries.len() as u64);
+        if let Err(error) = write_all_at(segment.file.as_ref(), segment.bytes, block.bytes()) {
             // What was written of it lies behind the length; cutting it is a courtesy to readers.
             let _ = segment.file.truncate(segment.bytes);
             lane.parked.push_front(block);
@@ -233,7 +233,7 @@ impl Writer {
             exempt(|| segment.entries.reserve(1));
         }
         segment.entries.push(entry);
-        segment.bytes += block.bytes.len() as u64;
+        segment.bytes += block.bytes().len() as u64;
         lane.appended_at = now.mono;
         let took = self.ties.clock.now().mono.since(before);
         self.ties.counters.write.record(took);
@@ -248,16 +248,16 @@ impl Writer {
 
     /// Counts an appended block and sends its buffer home.
     fn book(&mut self, id: usize, block: Block) {
-        let Block { mut bytes, mut contents } = block;
+        let stored_bytes = block.bytes().len() as u64;
+        let (buffer, mut contents) = block.take_apart();
         let counters = &self.ties.counters;
         let events = u64::from(contents.events);
         counters.written_events.add(events);
         counters.written_bytes.add(contents.event_bytes);
         counters.written_batches.add(1);
-        counters.stored_bytes.add(bytes.len() as u64);
+        counters.stored_bytes.add(stored_bytes);
         self.ties.channel.counters().gauge.leave(events, contents.event_bytes);
-        bytes.clear();
-        self.ties.buffers.offer(bytes);
+        self.ties.buffers.offer(buffer);
         let State::Open(open) = &mut self.lane(id).state else { return };
         open.fresh.events += events;
         for slip in contents.slips.drain(..) {
@@ -462,9 +462,9 @@ impl Writer {
 
 fn entry_of(container: Container, offset: u64, block: &Block) -> BlockEntry {
     if container != Container::Plain {
-        return BlockEntry::of_block(offset, &block.bytes).expect("the press made its header");
+        return BlockEntry::of_block(offset, block.bytes()).expect("the press made its header");
     }
-    let bytes = u32::try_from(block.bytes.len()).expect("a block is under 4 GiB");
+    let bytes = u32::try_from(block.bytes().len()).expect("a block is under 4 GiB");
     BlockEntry {
         offset,
         time_min: block.contents.time_min,
@@ -473,7 +473,7 @@ fn entry_of(container: Container, offset: u64, block: &Block) -> BlockEntry {
         stored_bytes: bytes,
         raw_bytes: bytes,
         event_count: block.contents.events,
-        crc_raw: crc32c(&block.bytes),
+        crc_raw: crc32c(block.bytes()),
         encoder: 0,
     }
 }

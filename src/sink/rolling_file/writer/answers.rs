@@ -48,7 +48,7 @@ impl Writer {
 
     fn opened(&mut self, id: usize, segment: Segment, now: Now) {
         let lane = self.lane(id);
-        lane.state = State::Open(Open::new(segment, now.mono));
+        lane.state = State::Open(Box::new(Open::new(segment, now.mono)));
         lane.appended_at = now.mono;
         self.recover(id, now);
         self.flush(id, now);
@@ -138,7 +138,7 @@ impl Writer {
         match result {
             Ok(rescue) => {
                 tracing::warn!("{}", rescue.note);
-                let mut open = Open::new(rescue.segment, now.mono);
+                let mut open = Box::new(Open::new(rescue.segment, now.mono));
                 self.lose(&mut unsynced, rescue.lost_events);
                 open.fresh = unsynced;
                 self.lane(id).state = State::Open(open);
