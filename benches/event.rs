@@ -12,7 +12,7 @@ const LINE_BYTES: usize = 190;
 
 fn fill(page: &mut Page, lines: &[u8]) {
     page.clear(1);
-    let origin = page.push_origin(Origin { peer: None, listener: 0 }).expect("an empty page");
+    let origin = page.push_origin(Origin::new(None, 0)).expect("an empty page");
     let head = EventHead { at: Wall(1), origin, pri: None, marks: Marks::default() };
     for line in lines.chunks_exact(LINE_BYTES + 1) {
         if page.append_event(&line[..LINE_BYTES], head).is_err() {

@@ -19,6 +19,7 @@ use crate::admin;
 use crate::config::Config;
 use crate::load::{self, Extent, Framing, Manifest, Rate, Target, Transport, Verdict};
 use crate::runtime::thread;
+use crate::source::Bound;
 use crate::syslog::compose::{Format, SIZE_BYTES_DEFAULT, Shape};
 use crate::telemetry::Ledger;
 use crate::telemetry::snapshot::SinkTotals;
@@ -134,11 +135,12 @@ fn start(config: &Path, control: &Control) -> Result<Agent, String> {
 }
 
 fn blast_plan(args: &DemoArgs, ready: &Ready) -> Result<load::Plan, String> {
-    let target = |transport: &str, address| {
-        Target::parse(&format!("{transport}://{address}")).map_err(|error| error.to_string())
+    let target = |at: &Bound| {
+        let text = format!("{}://{}", at.transport, at.place);
+        Target::parse(&text).map_err(|error| error.to_string())
     };
     let targets: Result<Vec<Target>, String> =
-        ready.listeners.iter().map(|(_, at)| target(at.transport, at.address)).collect();
+        ready.listeners.iter().map(|(_, at)| target(at)).collect();
     let run = load::blast::fresh_run();
     Ok(load::Plan {
         targets: targets?,

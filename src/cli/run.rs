@@ -11,6 +11,7 @@ use super::{Failure, output};
 use crate::admin;
 use crate::config::Config;
 use crate::runtime::thread::spawn;
+use crate::sys::notify::Manager;
 use crate::telemetry::{log, report};
 use crate::topology::{Agent, Control, Machine, Outcome, Parts, Plan, plan};
 
@@ -42,7 +43,7 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
         output::complain(&format!("flumen run: signals cannot be followed: {error}\n"));
         return Failure::Failed.into();
     }
-    let agent = match Agent::start(&plan, &control, admin::endpoint::open) {
+    let mut agent = match Agent::start(&plan, &control, admin::endpoint::open) {
         Ok(agent) => agent,
         Err(errors) => {
             errors.iter().for_each(|error| output::complain(&format!("flumen run: {error}\n")));
@@ -50,6 +51,7 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
         }
     };
     tracing::info!(target: log::ALWAYS, "{}", agent.ready());
+    agent.report_to(Manager::here());
     end(&agent.join())
 }
 

@@ -189,7 +189,7 @@ mod tests {
         let mut page = Page::new(crate::limits::BATCH_BYTES_MIN);
         page.keep_fields(Shape::Whole);
         let peer = Some("[::ffff:10.0.0.7]:514".parse().unwrap());
-        let origin = page.push_origin(Origin { peer, listener: 0 }).unwrap();
+        let origin = page.push_origin(Origin::new(peer, 0)).unwrap();
         let head = EventHead { at: Wall(0), origin, pri: None, marks: Marks::NONE };
         page.append_event(text.as_bytes(), head).unwrap();
         page.read_fresh(|_| Reading {

@@ -522,7 +522,7 @@ mod tests {
             };
             loop {
                 let listener = (count % 3) as u16;
-                let Ok(origin) = page.push_origin(Origin { peer: None, listener }) else { break };
+                let Ok(origin) = page.push_origin(Origin::new(None, listener)) else { break };
                 let text = [b'0' + (count % 10) as u8];
                 if page.append_event(&text, head(count, origin)).is_err() {
                     break;
@@ -572,7 +572,7 @@ mod tests {
             let mut page = Page::new(limits::BATCH_BYTES_MAX);
             for (index, (bytes, listener)) in events.iter().enumerate() {
                 let origin = page
-                    .push_origin(Origin { peer: None, listener: *listener })
+                    .push_origin(Origin::new(None, *listener))
                     .expect("1 MiB holds 200 events of 200 bytes");
                 page.append_event(bytes, head(index as i64, origin)).expect("room");
             }

@@ -12,10 +12,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::sys::credentials::Credentials;
+
 /// PRI of an event nobody asked for, or that has none.
 pub(super) const PRI_NONE: u8 = 255;
 
 const KIND_MASK: u8 = 0b1100_0000;
+/// A Unix socket's peer, among the families of addresses.
+const FAMILY_PROCESS: u8 = 1;
 pub(super) const KIND_EVENT: u8 = 0;
 pub(super) const KIND_ORIGIN: u8 = 0b0100_0000;
 pub(super) const KIND_FIELDS: u8 = 0b1000_0000;
@@ -46,6 +50,8 @@ pub struct Origin {
     pub peer: Option<SocketAddr>,
     /// Which of the source's listeners took it.
     pub listener: u16,
+    /// The sending process, as the kernel names it; of Unix sockets only, which have no address.
+    pub credentials: Option<Credentials>,
 }
 
 /// An origin's place in one filling of one page (see `Page::serial`).
@@ -53,9 +59,14 @@ pub struct Origin {
 pub struct OriginIndex(pub(super) u16);
 
 impl Origin {
-    pub const LOCAL: Self = Self { peer: None, listener: 0 };
+    pub const LOCAL: Self = Self { peer: None, listener: 0, credentials: None };
 
-    /// Bytes: 0-15 address, 16-17 port, 18-19 listener, 20 family (0 none, 4, 6), 21-24 scope id.
+    pub const fn new(peer: Option<SocketAddr>, listener: u16) -> Self {
+        Self { peer, listener, credentials: None }
+    }
+
+    /// Bytes: 0-15 address, 16-17 port, 18-19 listener, 20 family (0 none, 4, 6, or 1: a process,
+    /// whose ids are 0-3 pid, 4-7 uid, 8-11 gid), 21-24 scope id.
     pub(super) fn to_slots(self) -> [Slot; 2] {
         let mut bytes = [0u8; 30];
         if let Some(peer) = self.peer {
@@ -68,6 +79,11 @@ impl Origin {
             }
             bytes[16..18].copy_from_slice(&peer.port().to_le_bytes());
             bytes[20] = if peer.is_ipv4() { 4 } else { 6 };
+        } else if let Some(Credentials { pid, uid, gid }) = self.credentials {
+            for (id, place) in [pid, uid, gid].into_iter().zip(bytes.chunks_mut(4)) {
+                place.copy_from_slice(&id.to_le_bytes());
+            }
+            bytes[20] = FAMILY_PROCESS;
         }
         bytes[18..20].copy_from_slice(&self.listener.to_le_bytes());
         let half = |part: &[u8]| {
@@ -88,6 +104,13 @@ impl Origin {
         let listener = u16::from_le_bytes([bytes[18], bytes[19]]);
         let mut address = [0u8; 16];
         address.copy_from_slice(&bytes[..16]);
+        let id = |at: usize| {
+            let mut id = [0; 4];
+            id.copy_from_slice(&bytes[at..at + 4]);
+            u32::from_le_bytes(id)
+        };
+        let process = bytes[20] == FAMILY_PROCESS;
+        let credentials = process.then(|| Credentials { pid: id(0), uid: id(4), gid: id(8) });
         let peer = match bytes[20] {
             4 => {
                 let v4 = Ipv4Addr::new(address[0], address[1], address[2], address[3]);
@@ -100,7 +123,7 @@ impl Origin {
             }
             _ => None,
         };
-        Self { peer, listener }
+        Self { peer, listener, credentials }
     }
 }
 
@@ -111,11 +134,14 @@ mod tests {
     #[test]
     fn an_origin_comes_back_as_it_was() {
         for peer in ["127.0.0.1:514", "[fe80::1%7]:65535", "[::1]:1"] {
-            let origin = Origin { peer: Some(peer.parse().expect("address")), listener: 513 };
+            let origin = Origin::new(Some(peer.parse().expect("address")), 513);
             let [front, back] = origin.to_slots();
             assert_eq!(Origin::from_slots(front, back), origin);
         }
-        let [front, back] = Origin::LOCAL.to_slots();
-        assert_eq!(Origin::from_slots(front, back), Origin::LOCAL);
+        let credentials = Some(Credentials { pid: 4_000_000, uid: u32::MAX, gid: 7 });
+        for origin in [Origin::LOCAL, Origin { credentials, ..Origin::new(None, 9) }] {
+            let [front, back] = origin.to_slots();
+            assert_eq!(Origin::from_slots(front, back), origin);
+        }
     }
 }

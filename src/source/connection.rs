@@ -423,7 +423,7 @@ mod tests {
             into[..text.len()].copy_from_slice(text);
             Ok(text.len())
         };
-        let origin = Origin { peer: Some("[::1]:5".parse().unwrap()), listener: 3 };
+        let origin = Origin::new(Some("[::1]:5".parse().unwrap()), 3);
         assert!(matches!(stream.visit(&mut desk, origin, 9999, &mut read), Visit::Drained));
         assert_eq!(stream.carried(), 6);
         let Visit::Failed(error) = stream.visit(&mut desk, origin, 9999, &mut read) else {

@@ -13,19 +13,17 @@
 //! drop for each merged packet: then it is a lower bound.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::UdpSocket;
-use socket2::{SockFilter, SockRef};
-
 use super::framing::Rules;
+use super::port::Port;
 use super::text::{holds_control, parse_pri, trim};
 use crate::event::{EventHead, Full, Marks, Origin, OriginIndex, Page};
 use crate::limits;
-use crate::sys::udp_receive::{self, ReceiveRing, SLOT_BYTES};
+use crate::sys::udp_receive::{ReceiveRing, SLOT_BYTES};
 use crate::telemetry::{LostReason, SourceCounters};
 use crate::time::{Mono, Now};
 
@@ -79,7 +77,7 @@ pub struct Datagrams {
 }
 
 pub struct Receiver {
-    socket: UdpSocket,
+    socket: Port,
     listener: u16,
     /// The kernel's counter as we saw it last; it wraps.
     drops: u32,
@@ -88,11 +86,13 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    pub fn new(socket: UdpSocket, listener: u16) -> Self {
-        Self { socket, listener, drops: 0, drained_at: None }
+    pub fn new(socket: Port, listener: u16) -> Self {
+        // What was dropped before it was ours is not our loss.
+        let before = if socket.is_kept() { socket.drops() } else { Ok(0) };
+        Self { socket, listener, drops: before.unwrap_or(0), drained_at: None }
     }
 
-    pub fn socket_mut(&mut self) -> &mut UdpSocket {
+    pub fn socket_mut(&mut self) -> &mut Port {
         &mut self.socket
     }
 }
@@ -177,7 +177,8 @@ impl Datagrams {
         let listener = self.sockets[socket].listener;
         while slot < self.ring.count() {
             let filled = self.ring.slot(slot);
-            let origin = Origin { peer: filled.peer, listener };
+            let origin =
+                Origin { credentials: filled.credentials, ..Origin::new(filled.peer, listener) };
             let marks = if filled.truncated { Marks::TRUNCATED } else { Marks::NONE };
             let mut unloaded = || {
                 for text in filled.datagrams().skip(done) {
@@ -231,7 +232,7 @@ impl Datagrams {
 
     fn read_drops(&mut self) {
         for receiver in &mut self.sockets {
-            let Ok(drops) = udp_receive::drops(receiver.socket.as_fd()) else { continue };
+            let Ok(drops) = receiver.socket.drops() else { continue };
             let fresh = drops.wrapping_sub(receiver.drops);
             receiver.drops = drops;
             if fresh > 0 {
@@ -242,10 +243,8 @@ impl Datagrams {
 
     /// Lets nothing more in; what is queued is still read.
     pub fn stop(&mut self, now: Now) {
-        // "Return 0 bytes of the packet": drop it.
-        let refuse = [SockFilter::new(libc::BPF_RET as u16, 0, 0, 0)];
         for receiver in &mut self.sockets {
-            if let Err(error) = SockRef::from(&receiver.socket).attach_filter(&refuse) {
+            if let Err(error) = receiver.socket.refuse() {
                 tracing::warn!("a socket could not be shut before it is drained: {error}");
             }
         }
@@ -259,15 +258,18 @@ impl Datagrams {
         if self.sockets.is_empty() {
             return true;
         }
-        // Seen empty when it is quiet: no wake will come for what a race let in.
-        let empty = |receiver: &Receiver| receiver.drained_at.is_some_and(|at| at >= quiet_at);
+        // Seen empty when it is quiet: no wake will come for what a race let in. What lies in one
+        // that others keep is theirs.
+        let empty = |receiver: &Receiver| {
+            receiver.socket.is_kept() || receiver.drained_at.is_some_and(|at| at >= quiet_at)
+        };
         if self.is_waiting() || !self.sockets.iter().all(empty) {
             return false;
         }
         if !self.deaf {
             self.deaf = true;
             for receiver in &self.sockets {
-                if let Err(error) = deafen(&receiver.socket) {
+                if let Err(error) = receiver.socket.deafen() {
                     tracing::warn!("the last drops of a socket may go uncounted: {error}");
                 }
             }
@@ -288,18 +290,6 @@ impl Drop for Datagrams {
     fn drop(&mut self) {
         self.read_drops();
     }
-}
-
-/// Connects a socket to itself: a datagram of anybody else no longer finds it.
-fn deafen(socket: &UdpSocket) -> io::Result<()> {
-    let mut own = socket.local_addr()?;
-    if own.ip().is_unspecified() {
-        own.set_ip(match own {
-            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    socket.connect(own)
 }
 
 /// The smallest page that takes the longest datagram whole, however many pieces it is split into:
@@ -367,7 +357,7 @@ impl Origins {
 
 fn hash(origin: Origin) -> usize {
     let address = match origin.peer.map(|peer: SocketAddr| (peer.ip(), peer.port())) {
-        None => 0,
+        None => origin.credentials.map_or(0, |process| u64::from(process.pid)),
         Some((IpAddr::V4(ip), port)) => u64::from(u32::from(ip)) << 16 | u64::from(port),
         Some((IpAddr::V6(ip), port)) => {
             let bits = u128::from(ip);
@@ -382,7 +372,9 @@ fn hash(origin: Origin) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::udp_receive;
     use crate::time::Wall;
+    use mio::net::UdpSocket;
 
     const RULES: Rules = Rules { counted: false, event_bytes_max: 64 << 10, want_pri: true };
 
@@ -406,7 +398,7 @@ mod tests {
         let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         sender.connect(receiver.local_addr().unwrap()).unwrap();
         let counters = Arc::<SourceCounters>::default();
-        let receiver = Receiver::new(UdpSocket::from_std(receiver), 2);
+        let receiver = Receiver::new(Port::udp(UdpSocket::from_std(receiver), false), 2);
         let ring = ReceiveRing::new(slots, slot_bytes);
         let datagrams = Datagrams::with_ring(vec![receiver], ring, counters.clone());
         Bench { sender, datagrams, counters }
@@ -437,7 +429,7 @@ mod tests {
         assert_eq!(texts(&page), [&b"<13>a"[..], b"b", b"", b"c", b"d\n", b"<191>\te"]);
         let peer = bench.sender.local_addr().unwrap();
         for event in page.events() {
-            assert_eq!(event.origin, Origin { peer: Some(peer), listener: 2 });
+            assert_eq!(event.origin, Origin::new(Some(peer), 2));
             assert_eq!(event.marks.contains(Marks::CONTROL), event.bytes == b"d\n");
         }
         assert_eq!(page.events().map(|event| event.pri).nth(5), Some(Some(191)));
@@ -537,28 +529,5 @@ mod tests {
         assert!(bench.datagrams.finish() && bench.datagrams.finish());
         assert_eq!(page.event_count(), 50);
         assert_eq!(bench.counters.lost[LostReason::Kernel].get(), 100);
-    }
-
-    #[test]
-    fn a_deaf_socket_hears_nobody_whatever_it_was_bound_to() {
-        for (bound, sender) in
-            [("0.0.0.0:0", "127.0.0.1:0"), ("[::]:0", "127.0.0.1:0"), ("[::1]:0", "[::1]:0")]
-        {
-            // A machine without IPv6 has nothing to prove there.
-            let Ok(receiver) = std::net::UdpSocket::bind(bound) else { continue };
-            let sender = std::net::UdpSocket::bind(sender).unwrap();
-            let to = (sender.local_addr().unwrap().ip(), receiver.local_addr().unwrap().port());
-            sender.connect(to).unwrap();
-            receiver.set_nonblocking(true).unwrap();
-            let receiver = UdpSocket::from_std(receiver);
-            sender.send(b"heard").unwrap();
-            deafen(&receiver).unwrap();
-            sender.send(b"not heard").unwrap();
-            assert!(sender.send(b"").is_err(), "{bound}: the sender is told");
-            let mut into = [0; 16];
-            assert_eq!(receiver.recv(&mut into).unwrap(), 5, "{bound}");
-            assert!(receiver.recv(&mut into).is_err(), "{bound}");
-            assert_eq!(udp_receive::drops(receiver.as_fd()).unwrap(), 0);
-        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Listener ──accept──▶ Link ──read──▶ Protocol (lines, …) ──▶ page
-//!      tcp                tcp
+//!      tcp, unix          tcp, unix
 //! ```
 //! A link without a wrapping is read straight into the page: the reactor pays one predictable
 //! branch a read(2), nothing an event. A link that must also write (a handshake, answers) says so
@@ -15,13 +15,18 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
+
+use crate::sys::credentials::{self, Credentials};
+use crate::sys::socket_file::SocketFile;
 
 /// Where connections come in.
 #[derive(Debug)]
 pub enum Listener {
     Tcp(TcpListener),
+    /// With its file, unless the socket was passed on to us.
+    Unix(UnixListener, Option<SocketFile>),
 }
 
 impl Listener {
@@ -32,12 +37,14 @@ impl Listener {
                 let (socket, peer) = listener.accept()?;
                 Ok((Link::Tcp(socket), Some(canonical(peer))))
             }
+            Self::Unix(listener, _) => Ok((Link::Unix(listener.accept()?.0), None)),
         }
     }
 
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
             Self::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
+            Self::Unix(listener, _) => registry.register(listener, token, Interest::READABLE),
         }
     }
 }
@@ -46,6 +53,7 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener, _) => listener.as_fd(),
         }
     }
 }
@@ -54,6 +62,7 @@ impl AsFd for Listener {
 #[derive(Debug)]
 pub enum Link {
     Tcp(TcpStream),
+    Unix(UnixStream),
 }
 
 impl Link {
@@ -61,6 +70,7 @@ impl Link {
     pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => socket.read(into),
+            Self::Unix(socket) => socket.read(into),
         }
     }
 
@@ -69,6 +79,8 @@ impl Link {
     pub fn is_emptied(&self, count: usize, room: usize) -> bool {
         match self {
             Self::Tcp(_) => count < room,
+            // A read also ends where descriptors were passed with the bytes.
+            Self::Unix(_) => false,
         }
     }
 
@@ -77,13 +89,14 @@ impl Link {
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => socket.write(bytes),
+            Self::Unix(socket) => socket.write(bytes),
         }
     }
 
     /// Sends what the link itself has to say and could not yet, before it is read.
     pub fn push(&mut self) -> io::Result<()> {
         match self {
-            Self::Tcp(_) => Ok(()),
+            Self::Tcp(_) | Self::Unix(_) => Ok(()),
         }
     }
 
@@ -91,6 +104,7 @@ impl Link {
     pub fn waiting_bytes(&self) -> usize {
         let there = match self {
             Self::Tcp(socket) => rustix::io::ioctl_fionread(socket),
+            Self::Unix(socket) => rustix::io::ioctl_fionread(socket),
         };
         usize::try_from(there.unwrap_or(0)).unwrap_or(usize::MAX)
     }
@@ -104,19 +118,29 @@ impl Link {
         };
         match self {
             Self::Tcp(socket) => registry.register(socket, token, interest),
+            Self::Unix(socket) => registry.register(socket, token, interest),
         }
     }
 
     pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => registry.deregister(socket),
+            Self::Unix(socket) => registry.deregister(socket),
         }
     }
 
     /// Whether the link itself has something to say to the peer.
     fn writes(&self) -> bool {
         match self {
-            Self::Tcp(_) => false,
+            Self::Tcp(_) | Self::Unix(_) => false,
+        }
+    }
+
+    /// The process at the other end, as the kernel knows it.
+    pub fn credentials(&self) -> Option<Credentials> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(socket) => credentials::of_peer(socket.as_fd()).ok(),
         }
     }
 }

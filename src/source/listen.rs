@@ -8,13 +8,19 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+use super::local;
+use super::place::Place;
 use super::protocol::Speech;
 use super::{Bound, BuildError};
 use crate::config::{Section, Spanned};
+use crate::sys::passed;
+use crate::sys::socket_file::{Access, SocketFile};
 
 /// Connections the kernel completes before we accept them; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -26,6 +32,7 @@ pub struct Transport {
     /// The scheme: `tcp`.
     pub name: &'static str,
     pub flow: Flow,
+    pub at: Where,
 }
 
 /// How a transport's bytes arrive.
@@ -35,14 +42,53 @@ pub enum Flow {
     Datagrams,
     /// By connections, each a `source::link` that speaks this.
     Streams(Speech),
+    /// As the socket that is passed on to us has it; its connections speak this.
+    Either(Speech),
+}
+
+/// What stands behind a scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Where {
+    Address,
+    Path,
+    Name,
 }
 
 impl Transport {
-    pub const UDP: Self = Self { name: "udp", flow: Flow::Datagrams };
-    pub const TCP: Self = Self { name: "tcp", flow: Flow::Streams(Speech::Lines) };
+    pub const UDP: Self = Self { name: "udp", flow: Flow::Datagrams, at: Where::Address };
+    pub const TCP: Self =
+        Self { name: "tcp", flow: Flow::Streams(Speech::Lines), at: Where::Address };
+    pub const UNIX: Self =
+        Self { name: "unix", flow: Flow::Streams(Speech::Lines), at: Where::Path };
+    pub const UNIXGRAM: Self = Self { name: "unixgram", flow: Flow::Datagrams, at: Where::Path };
+    /// Sockets that systemd has opened.
+    pub const PASSED: Self =
+        Self { name: "fd", flow: Flow::Either(Speech::Lines), at: Where::Name };
+
+    /// What its connections speak.
+    pub fn speech(self) -> Speech {
+        match self.flow {
+            Flow::Streams(speech) | Flow::Either(speech) => speech,
+            Flow::Datagrams => Speech::Lines,
+        }
+    }
 
     pub fn is_stream(self) -> bool {
         matches!(self.flow, Flow::Streams(_))
+    }
+
+    /// Connections may come in by it.
+    pub fn has_streams(self) -> bool {
+        self.flow != Flow::Datagrams
+    }
+
+    pub fn has_datagrams(self) -> bool {
+        !self.is_stream()
+    }
+
+    /// Senders are held up while it is not read, and nothing is lost.
+    pub fn is_patient(self) -> bool {
+        self.is_stream() || self.at == Where::Path
     }
 }
 
@@ -50,12 +96,12 @@ impl Transport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     pub transport: Transport,
-    pub address: SocketAddr,
+    pub place: Place,
 }
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.transport.name, self.address)
+        write!(f, "{}://{}", self.transport.name, self.place)
     }
 }
 
@@ -63,17 +109,21 @@ impl fmt::Display for Listen {
 pub struct BoundSocket {
     pub socket: Socket,
     pub listener: u16,
+    /// A passed-on socket's transport and place are its own.
     pub listen: Listen,
+    /// Of a Unix socket that we have bound.
+    pub file: Option<SocketFile>,
+    /// It was passed on to us, and somebody else keeps it.
+    pub kept: bool,
 }
 
-/// Reads `listen`: `udp://` and `tcp://` URLs of which `allowed` says which may stand here.
+/// Reads `listen`: URLs of which `allowed` says which may stand here.
 /// Names are resolved here, once.
 pub fn plan(section: &Section, allowed: &[Transport]) -> Vec<Listen> {
     let mut listens: Vec<Listen> = Vec::new();
     for text in section.texts("listen") {
         let Some(listen) = read(section, &text, allowed) else { continue };
-        let fixed = listen.address.port() != 0;
-        if fixed && listens.contains(&listen) {
+        if listen.place.is_fixed() && listens.contains(&listen) {
             section.fail_at(&text.span, format!("{listen} stands here twice"), "leave one out");
         } else {
             listens.push(listen);
@@ -100,7 +150,46 @@ fn read(section: &Section, text: &Spanned<String>, allowed: &[Transport]) -> Opt
         section.fail_at(&text.span, what, format!("it takes {}", names.join(" and ")));
         return None;
     };
-    let address = match rest.parse::<SocketAddr>() {
+    let place = match transport.at {
+        Where::Address => address(rest).map(Place::Internet),
+        Where::Path => path(rest).map(Place::Path),
+        Where::Name if rest.is_empty() => {
+            Err("it has no name (FileDescriptorName= of the socket unit)".to_owned())
+        }
+        Where::Name => Ok(Place::Passed(rest.to_owned())),
+    };
+    match place {
+        Ok(place) => Some(Listen { transport: *transport, place }),
+        Err(why) => {
+            let what = format!("cannot listen on \"{}\": {why}", text.value);
+            let remedy = match transport.at {
+                Where::Address => {
+                    format!("{}; an IPv6 address stands in brackets: \"[::]:5514\"", example())
+                }
+                Where::Path => format!("write \"{scheme}:///dev/log\""),
+                Where::Name => format!("write \"{scheme}://syslog\""),
+            };
+            section.fail_at(&text.span, what, remedy);
+            None
+        }
+    }
+}
+
+/// The longest path of a socket: `sun_path` has 108 bytes, the last is 0.
+const PATH_BYTES_MAX: usize = 107;
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    match text.len() {
+        _ if !text.starts_with('/') => Err("the path does not begin at the root".to_owned()),
+        length if length > PATH_BYTES_MAX => {
+            Err(format!("a socket's path has {PATH_BYTES_MAX} bytes at most, this has {length}"))
+        }
+        _ => Ok(PathBuf::from(text)),
+    }
+}
+
+fn address(rest: &str) -> Result<SocketAddr, String> {
+    match rest.parse::<SocketAddr>() {
         Ok(address) => Ok(address),
         Err(_) if rest.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) => {
             Err("it has no port from 0 to 65535".to_owned())
@@ -109,59 +198,107 @@ fn read(section: &Section, text: &Spanned<String>, allowed: &[Transport]) -> Opt
             Ok(mut found) => found.next().ok_or_else(|| "the name has no address".to_owned()),
             Err(error) => Err(error.to_string()),
         },
-    };
-    match address {
-        Ok(address) => Some(Listen { transport: *transport, address }),
-        Err(why) => {
-            let what = format!("cannot listen on \"{}\": {why}", text.value);
-            let ipv6 = "an IPv6 address stands in brackets: \"[::]:5514\"";
-            section.fail_at(&text.span, what, format!("{}; {ipv6}", example()));
-            None
-        }
     }
 }
 
-/// Binds every entry once for each thread. Result: one list for each thread, in their order.
+/// Binds every entry once for each thread; a path or what is passed on only for the first. Result:
+/// one list for each thread, in their order.
 pub fn bind(
     name: &str,
     listens: &[Listen],
     threads: usize,
+    access: Access,
 ) -> Result<Vec<Vec<BoundSocket>>, BuildError> {
     let mut all: Vec<Vec<BoundSocket>> = (0..threads).map(|_| Vec::new()).collect();
     for (index, listen) in listens.iter().enumerate() {
-        let mut listen = listen.clone();
         let listener = u16::try_from(index).expect("a list of addresses is short");
-        for (thread, sockets) in all.iter_mut().enumerate() {
-            let socket = bind_one(&listen, listens, thread > 0)
-                .map_err(|error| refused(name, &listen, &error))?;
-            let shared = |error: io::Error| refused(name, &listen, &error);
-            if threads > 1 {
-                socket.set_reuse_port(true).map_err(shared)?;
+        let failed = |error: io::Error| refused(name, listen, &error);
+        match &listen.place {
+            Place::Internet(address) => {
+                let mut address = *address;
+                for (thread, sockets) in all.iter_mut().enumerate() {
+                    let transport = listen.transport;
+                    let shared = (threads > 1, thread > 0);
+                    let socket = bind_one(transport, address, listens, shared).map_err(failed)?;
+                    // Port 0 has become a number, and the other threads want the same one.
+                    let bound = socket.local_addr().map_err(failed)?.as_socket();
+                    address = bound.expect("a bound internet socket has an internet address");
+                    let listen = Listen { transport, place: address.into() };
+                    sockets.push(BoundSocket { socket, listener, listen, file: None, kept: false });
+                }
             }
-            // Port 0 has become a number, and the other threads want the same one.
-            let bound = socket.local_addr().map_err(shared)?.as_socket();
-            listen.address = bound.expect("a bound internet socket has an internet address");
-            sockets.push(BoundSocket { socket, listener, listen: listen.clone() });
+            Place::Path(path) => {
+                let kind = if listen.transport.is_stream() { Type::STREAM } else { Type::DGRAM };
+                let (socket, file) = local::bind(path, kind, access).map_err(failed)?;
+                let (listen, file) = (listen.clone(), Some(file));
+                all[0].push(BoundSocket { socket, listener, listen, file, kept: false });
+            }
+            Place::Passed(socket) => {
+                let found = passed::named(socket).map_err(failed)?;
+                if found.is_empty() {
+                    return Err(failed(io::ErrorKind::NotFound.into()));
+                }
+                for socket in found {
+                    all[0].push(take(socket, listener, listen).map_err(failed)?);
+                }
+            }
         }
     }
     Ok(all)
 }
 
-fn bind_one(listen: &Listen, listens: &[Listen], share: bool) -> io::Result<Socket> {
-    let domain = Domain::for_address(listen.address);
-    let socket = match listen.transport.flow {
-        Flow::Datagrams => Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?,
-        Flow::Streams(_) => Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?,
+/// A socket that was passed on: what it is, it says itself.
+fn take(socket: OwnedFd, listener: u16, listen: &Listen) -> io::Result<BoundSocket> {
+    let socket = Socket::from(socket);
+    socket.set_nonblocking(true)?;
+    let own = socket.local_addr()?;
+    let place = match (own.as_socket(), own.as_pathname()) {
+        (Some(address), _) => Place::Internet(address),
+        (None, Some(path)) => Place::Path(path.to_owned()),
+        (None, None) => listen.place.clone(),
     };
-    if listen.transport.is_stream() {
+    let unix = socket.domain()? == Domain::UNIX;
+    let transport = match socket.r#type()? {
+        Type::STREAM if !socket.is_listener()? => {
+            let why = "it is a connection and does not listen (Accept=no in the socket unit)";
+            return Err(io::Error::other(why));
+        }
+        Type::STREAM if unix => Transport::UNIX,
+        Type::STREAM => Transport::TCP,
+        Type::DGRAM if unix => Transport::UNIXGRAM,
+        Type::DGRAM => Transport::UDP,
+        other => return Err(io::Error::other(format!("it is of an unknown kind, {other:?}"))),
+    };
+    if transport == Transport::UNIXGRAM {
+        socket.set_passcred(true)?;
+    }
+    let listen = Listen { transport, place };
+    Ok(BoundSocket { socket, listener, listen, file: None, kept: true })
+}
+
+/// `shared`: whether other threads will share the port, and whether one has it already.
+fn bind_one(
+    transport: Transport,
+    address: SocketAddr,
+    listens: &[Listen],
+    (shared, share): (bool, bool),
+) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket = if transport.is_stream() {
+        Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?
+    } else {
+        Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?
+    };
+    if transport.is_stream() {
         // Old connections in TIME_WAIT do not hinder a restart.
         socket.set_reuse_address(true)?;
     }
-    if listen.address.is_ipv6() {
+    if address.is_ipv6() {
         // `[::]` takes IPv4 too, as people expect on Linux, unless it stands beside it.
         let beside = listens.iter().any(|other| {
-            let same = other.transport.is_stream() == listen.transport.is_stream();
-            same && other.address.is_ipv4() && other.address.port() == listen.address.port()
+            let same = other.transport.is_stream() == transport.is_stream();
+            let four = other.place.internet().filter(SocketAddr::is_ipv4);
+            same && four.is_some_and(|four| four.port() == address.port())
         });
         socket.set_only_v6(beside)?;
     }
@@ -169,7 +306,10 @@ fn bind_one(listen: &Listen, listens: &[Listen], share: bool) -> io::Result<Sock
         socket.set_reuse_port(true)?;
     }
     socket.set_nonblocking(true)?;
-    socket.bind(&listen.address.into())?;
+    socket.bind(&address.into())?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
     Ok(socket)
 }
 
@@ -179,8 +319,12 @@ pub fn open(
     bound: &BoundSocket,
     keepalive: Option<Duration>,
 ) -> Result<(), BuildError> {
+    // Who passed a socket on has opened it.
+    if bound.kept {
+        return Ok(());
+    }
     let opened = || {
-        if let Some(idle) = keepalive {
+        if let Some(idle) = keepalive.filter(|_| bound.listen.place.internet().is_some()) {
             let probe = (idle / 4).clamp(Duration::from_secs(1), Duration::from_secs(75));
             let keepalive = TcpKeepalive::new().with_time(idle).with_interval(probe);
             bound.socket.set_tcp_keepalive(&keepalive.with_retries(4))?;
@@ -194,17 +338,40 @@ pub fn open(
 pub fn bound_addresses(sockets: &[BoundSocket]) -> Vec<Bound> {
     let bound = |socket: &BoundSocket| Bound {
         transport: socket.listen.transport.name,
-        address: socket.listen.address,
+        place: socket.listen.place.clone(),
     };
     sockets.iter().map(bound).collect()
 }
 
 /// What went wrong, with the remedy that fits.
 pub fn refused(name: &str, listen: &Listen, error: &io::Error) -> BuildError {
-    let port = listen.address.port();
-    let remedy = match error.kind() {
+    let what = format!("sources.{name} cannot listen on {listen}: {error}");
+    let remedy = match &listen.place {
+        Place::Internet(address) => remedy_at(listen.transport, address.port(), error),
+        Place::Path(path) => match error.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "somebody listens there (`ss -lxp src {}` names it): stop that, or take its \
+                 socket with \"fd://NAME\" (socket activation)",
+                path.display()
+            ),
+            io::ErrorKind::NotFound => "make its folder (systemd: RuntimeDirectory=)".to_owned(),
+            io::ErrorKind::PermissionDenied => {
+                "its folder must be ours to write, and a chosen owner needs CAP_CHOWN".to_owned()
+            }
+            _ => "name a path at which nothing but a socket stands".to_owned(),
+        },
+        Place::Passed(name) => format!(
+            "start it by a socket unit with FileDescriptorName={name} (systemd-socket-activate \
+             --fdname={name} to try it)"
+        ),
+    };
+    BuildError { what, remedy }
+}
+
+fn remedy_at(transport: Transport, port: u16, error: &io::Error) -> String {
+    match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let list = if listen.transport.is_stream() { "-ltnp" } else { "-lunp" };
+            let list = if transport.is_stream() { "-ltnp" } else { "-lunp" };
             format!(
                 "stop who has the port (`ss {list} 'sport = :{port}'` names it), or take another"
             )
@@ -218,8 +385,7 @@ pub fn refused(name: &str, listen: &Listen, error: &io::Error) -> BuildError {
             "no interface of this machine has the address (`ip address` lists them)".to_owned()
         }
         _ => "see `flumen doctor`".to_owned(),
-    };
-    BuildError { what: format!("sources.{name} cannot listen on {listen}: {error}"), remedy }
+    }
 }
 
 /// Raises the limit of open files as far as is allowed, and says what it is now.
@@ -244,7 +410,11 @@ mod tests {
     const BOTH: &[Transport] = &[Transport::UDP, Transport::TCP];
 
     fn local(transport: Transport) -> Listen {
-        Listen { transport, address: "127.0.0.1:0".parse().unwrap() }
+        Listen { transport, place: Place::Internet("127.0.0.1:0".parse().unwrap()) }
+    }
+
+    fn bind_all(listens: &[Listen], threads: usize) -> Result<Vec<Vec<BoundSocket>>, BuildError> {
+        bind("net", listens, threads, Access::default())
     }
 
     #[test]
@@ -259,6 +429,17 @@ mod tests {
         let lines = section.diagnostics().lines();
         assert_eq!(lines.len(), 6, "{lines:#?}");
 
+        let long = "x".repeat(PATH_BYTES_MAX);
+        let body = format!(
+            "listen = ['unix:///dev/log', 'unixgram:///dev/log', 'unix://log', 'unix:///{long}', \
+             'fd://', 'fd://a', 'fd://a']"
+        );
+        let section = Section::parse(&body, DOCS);
+        let all = [Transport::UNIX, Transport::UNIXGRAM, Transport::PASSED];
+        let shown: Vec<String> = plan(&section, &all).iter().map(Listen::to_string).collect();
+        assert_eq!(shown, ["unix:///dev/log", "unixgram:///dev/log", "fd://a"]);
+        assert_eq!(section.diagnostics().lines().len(), 4);
+
         let empty = Section::parse("listen = []", DOCS);
         assert!(plan(&empty, BOTH).is_empty() && empty.diagnostics().has_errors());
     }
@@ -266,15 +447,15 @@ mod tests {
     #[test]
     fn threads_share_a_port_and_nobody_else_gets_it() {
         for transport in BOTH {
-            let threads = bind("net", &[local(*transport)], 3).unwrap();
+            let threads = bind_all(&[local(*transport)], 3).unwrap();
             let taken = threads[0][0].listen.clone();
-            assert!(taken.address.port() != 0);
+            assert!(taken.place.is_fixed());
             assert!(threads.iter().all(|sockets| sockets[0].listen == taken));
             for sockets in threads.iter().filter(|_| transport.is_stream()) {
                 open("net", &sockets[0], Some(Duration::from_secs(300))).unwrap();
             }
             for threads in [1, 2] {
-                let result = bind("net", std::slice::from_ref(&taken), threads)
+                let result = bind_all(std::slice::from_ref(&taken), threads)
                     .and_then(|all| open("net", &all[0][0], None));
                 let Err(error) = result else { panic!("{taken} was given twice") };
                 assert!(error.what.contains(&taken.to_string()), "{error}");
@@ -285,13 +466,14 @@ mod tests {
 
     #[test]
     fn both_families_may_stand_side_by_side() {
-        let v4 = Listen { transport: Transport::UDP, address: "0.0.0.0:0".parse().unwrap() };
-        let mut v4 = bind("net", &[v4], 1).unwrap().remove(0).remove(0).listen;
-        let v6 = SocketAddr::new("::".parse().unwrap(), v4.address.port());
-        let v6 = Listen { transport: Transport::UDP, address: v6 };
-        assert_eq!(bind("net", &[v4.clone(), v6], 1).unwrap()[0].len(), 2);
-        v4.address = "203.0.113.1:0".parse().unwrap();
-        let Err(error) = bind("net", &[v4], 1) else { panic!("that is nobody's address") };
+        let place = Place::Internet("0.0.0.0:0".parse().unwrap());
+        let v4 = Listen { transport: Transport::UDP, place };
+        let mut v4 = bind_all(&[v4], 1).unwrap().remove(0).remove(0).listen;
+        let v6 = SocketAddr::new("::".parse().unwrap(), v4.place.internet().unwrap().port());
+        let v6 = Listen { transport: Transport::UDP, place: v6.into() };
+        assert_eq!(bind_all(&[v4.clone(), v6], 1).unwrap()[0].len(), 2);
+        v4.place = Place::Internet("203.0.113.1:0".parse().unwrap());
+        let Err(error) = bind_all(&[v4], 1) else { panic!("that is nobody's address") };
         assert!(error.remedy.contains("ip address"), "{error}");
     }
 }

@@ -16,9 +16,12 @@ mod journal;
 mod kmsg;
 pub mod link;
 pub mod listen;
+pub mod local;
 mod nap;
 pub mod network;
 pub mod parsing;
+pub mod place;
+pub mod port;
 pub mod position;
 pub mod protocol;
 pub mod reach;
@@ -32,9 +35,9 @@ pub mod text;
 mod udp;
 pub mod zones;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use self::place::Place;
 use self::zones::Zones;
 use crate::config::{OptionDoc, Section};
 use crate::event::Page;
@@ -94,7 +97,7 @@ pub struct Built {
 pub struct Bound {
     /// `udp` or `tcp`.
     pub transport: &'static str,
-    pub address: SocketAddr,
+    pub place: Place,
 }
 
 #[derive(Debug, thiserror::Error)]

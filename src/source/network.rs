@@ -7,7 +7,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::{TcpListener, UdpSocket};
+use mio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
+use socket2::Socket;
 use std::os::fd::AsFd;
 
 use super::carry::Carries;
@@ -16,13 +17,15 @@ use super::datagrams::{self, Datagrams, Receiver};
 use super::framing::Rules;
 use super::gate::{Gate, Places};
 use super::link::Listener;
-use super::listen::{self, BoundSocket, Flow, Listen, Transport};
+use super::listen::{self, BoundSocket, Listen, Transport};
+use super::port::Port;
 use super::reactor::{Parts, Reactor};
 use super::zones::Zones;
 use super::{BuildError, Built, Source, SourceContext, SourcePlan};
 use crate::config::{OptionDoc, Section};
 use crate::limits;
 use crate::memory::MemoryLine;
+use crate::sys::socket_file::{Access, SocketFile};
 use crate::sys::udp_receive;
 
 /// An idle connection: its own record, and its place in poll and ready list, rounded up.
@@ -93,6 +96,8 @@ pub struct Network {
     pub zones: Option<Zones>,
     pub udp: UdpOptions,
     pub tcp: TcpOptions,
+    /// Who may write to Unix sockets.
+    pub access: Access,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -152,15 +157,16 @@ impl Network {
             zones: None,
             udp,
             tcp,
+            access: Access::default(),
         }
     }
 
     fn has_streams(&self) -> bool {
-        self.listens.iter().any(|listen| listen.transport.is_stream())
+        self.listens.iter().any(|listen| listen.transport.has_streams())
     }
 
     fn has_datagrams(&self) -> bool {
-        self.listens.iter().any(|listen| !listen.transport.is_stream())
+        self.listens.iter().any(|listen| listen.transport.has_datagrams())
     }
 
     fn carry_budget(&self) -> usize {
@@ -185,19 +191,23 @@ impl Network {
         for bound in sockets {
             let (listener, listen) = (bound.listener, bound.listen);
             let refused = |error: io::Error| listen::refused(&context.name, &listen, &error);
-            match listen.transport.flow {
-                Flow::Datagrams => {
-                    let socket = UdpSocket::from_std(bound.socket.into());
-                    self.prepare(context, &listen, &socket, thread).map_err(refused)?;
-                    receivers.push(Receiver::new(socket, listener));
-                }
-                Flow::Streams(speech) => {
-                    let watch = || context.incidents.watch(&format!("source {}", context.name));
-                    let socket = Listener::Tcp(TcpListener::from_std(bound.socket.into()));
-                    let watches = [watch(), watch()];
-                    let gate = Gate::new(socket, listener, speech, Arc::clone(places), watches);
-                    gates.push(gate.map_err(refused)?);
-                }
+            if listen.transport == Transport::UNIXGRAM {
+                let socket = UnixDatagram::from_std(bound.socket.into());
+                receivers.push(Receiver::new(Port::unix(socket, bound.file), listener));
+            } else if !listen.transport.is_stream() {
+                let socket = UdpSocket::from_std(bound.socket.into());
+                self.prepare(context, &listen, &socket, thread).map_err(refused)?;
+                receivers.push(Receiver::new(Port::udp(socket, bound.kept), listener));
+            } else {
+                let watch = || context.incidents.watch(&format!("source {}", context.name));
+                let gate = Gate::new(
+                    listener_of(bound.socket, &listen, bound.file),
+                    listener,
+                    listen.transport.speech(),
+                    Arc::clone(places),
+                    [watch(), watch()],
+                );
+                gates.push(gate.map_err(refused)?);
             }
         }
         let parts = Parts {
@@ -286,7 +296,7 @@ impl SourcePlan for Network {
     }
 
     fn is_patient(&self) -> bool {
-        !self.has_datagrams()
+        self.listens.iter().all(|listen| listen.transport.is_patient())
     }
 
     fn build(&self, context: &SourceContext) -> Result<Built, BuildError> {
@@ -300,7 +310,7 @@ impl SourcePlan for Network {
                  instead of {wanted} (connections_max): raise LimitNOFILE (systemd) or `ulimit -n`"
             );
         }
-        let all = listen::bind(&context.name, &self.listens, self.threads)?;
+        let all = listen::bind(&context.name, &self.listens, self.threads, self.access)?;
         for bound in all.iter().flatten().filter(|bound| bound.listen.transport.is_stream()) {
             listen::open(&context.name, bound, self.tcp.keepalive)?;
         }
@@ -311,6 +321,14 @@ impl SourcePlan for Network {
             .map(|(thread, sockets)| self.worker(context, thread, sockets, &places))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Built { sources, bound: bound.unwrap_or_default() })
+    }
+}
+
+fn listener_of(socket: Socket, listen: &Listen, file: Option<SocketFile>) -> Listener {
+    if listen.transport == Transport::UNIX {
+        Listener::Unix(UnixListener::from_std(socket.into()), file)
+    } else {
+        Listener::Tcp(TcpListener::from_std(socket.into()))
     }
 }
 

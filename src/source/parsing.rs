@@ -179,7 +179,7 @@ mod tests {
 
     fn push(page: &mut Page, peer: &str, text: &str, pri: Option<u8>, marks: Marks) {
         let peer = Some(peer.parse().unwrap());
-        let origin = page.push_origin(Origin { peer, listener: 0 }).unwrap();
+        let origin = page.push_origin(Origin::new(peer, 0)).unwrap();
         page.append_event(text.as_bytes(), EventHead { at: AT, origin, pri, marks }).unwrap();
     }
 

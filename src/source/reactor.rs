@@ -123,7 +123,7 @@ impl Reactor {
             token += 1;
         }
         for receiver in datagrams.sockets() {
-            poll.registry().register(receiver.socket_mut(), Token(token), Interest::READABLE)?;
+            receiver.socket_mut().register(poll.registry(), Token(token))?;
             token += 1;
         }
         Ok(Self {
@@ -308,7 +308,8 @@ impl Reactor {
                     return After::Rest;
                 }
                 Entry::Came(link, peer) => {
-                    let origin = Origin { peer, listener: gate.listener_id };
+                    let credentials = link.credentials();
+                    let origin = Origin { credentials, ..Origin::new(peer, gate.listener_id) };
                     let speech = gate.speech;
                     self.add(link, speech, origin, now);
                 }

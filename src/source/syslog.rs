@@ -1,8 +1,9 @@
-//! `syslog`: any mix of UDP and TCP listeners; on TCP octet-counted frames (RFC 6587 3.4.1) and
-//! lines are told apart frame by frame. What the messages say is read when a sink wants it.
+//! `syslog`: any mix of UDP, TCP and Unix sockets; on streams octet-counted frames (RFC 6587 3.4.1)
+//! and lines are told apart frame by frame. What the messages say is read when a sink wants it.
 
 use super::SourceKind;
 use super::listen::Transport;
+use super::local;
 use super::network::{self, Network, TcpOptions, UdpOptions};
 use super::zones::{self, Zones};
 use crate::config::OptionDoc;
@@ -10,14 +11,18 @@ use crate::config::OptionDoc;
 pub(super) const KIND: SourceKind = SourceKind {
     name: "syslog",
     aliases: &["syslogtcp", "syslogudp", "multiport_syslogtcp"],
-    summary: "syslog over any mix of udp:// and tcp:// listeners, counted frames and lines",
+    summary: "syslog over any mix of transports, in counted frames and lines",
     options: OPTIONS,
     plan: |section| {
         let (udp, tcp) = (UdpOptions::plan(section), TcpOptions::plan(section));
-        let network = Network::plan(section, &[Transport::UDP, Transport::TCP], true, udp, tcp);
-        Box::new(Network { zones: Some(Zones::plan(section)), ..network })
+        let network = Network::plan(section, TRANSPORTS, true, udp, tcp);
+        let access = local::plan(section);
+        Box::new(Network { zones: Some(Zones::plan(section)), access, ..network })
     },
 };
+
+const TRANSPORTS: &[Transport] =
+    &[Transport::UDP, Transport::TCP, Transport::UNIX, Transport::UNIXGRAM, Transport::PASSED];
 
 const OPTIONS: &[OptionDoc] = &[
     network::LISTEN,
@@ -28,6 +33,9 @@ const OPTIONS: &[OptionDoc] = &[
     network::CONNECTIONS_MAX,
     network::IDLE_TIMEOUT,
     network::KEEPALIVE,
+    local::SOCKET_MODE,
+    local::SOCKET_USER,
+    local::SOCKET_GROUP,
     zones::ZONE,
     zones::ZONES,
 ];

@@ -1,9 +1,13 @@
 //! The few system calls that std, mio, rustix and socket2 lack. One file each, all of them small,
 //! each with a safe face.
 
+pub mod credentials;
 pub mod mapping;
+pub mod notify;
 pub mod ofd_lock;
+pub mod passed;
 pub mod readable;
+pub mod socket_file;
 pub mod udp_receive;
 pub mod udp_send;
 pub mod written_back;

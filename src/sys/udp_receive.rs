@@ -18,6 +18,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
+use super::credentials::Credentials;
+
 /// One byte more than any datagram, so that a cut one is seen as cut.
 pub const SLOT_BYTES: usize = 64 * 1024 + 1;
 
@@ -25,7 +27,8 @@ pub const SLOT_BYTES: usize = 64 * 1024 + 1;
 /// two all slots share the same few cache sets and evict one another: 5 lines apart they do not.
 const STAGGER_BYTES: usize = 5 * 64;
 
-/// Room for the one control message we ask for (`UDP_GRO`, an int), and as much again to spare.
+/// Room for the one control message we ask for (`UDP_GRO`, an int, or a Unix socket's
+/// `SCM_CREDENTIALS`, three), and as much again to spare.
 const CONTROL_BYTES: usize = 64;
 
 /// One received datagram, or with GRO a run of equal ones.
@@ -33,6 +36,8 @@ const CONTROL_BYTES: usize = 64;
 pub struct Slot<'a> {
     pub bytes: &'a [u8],
     pub peer: Option<SocketAddr>,
+    /// Who sent it, if the socket asks for that.
+    pub credentials: Option<Credentials>,
     /// The datagram was longer than the slot; `bytes` is its beginning.
     pub truncated: bool,
     /// GRO: `bytes` holds several datagrams of this length, the last may be shorter.
@@ -59,6 +64,7 @@ struct Control([u8; CONTROL_BYTES]);
 struct Filled {
     length: usize,
     peer: Option<SocketAddr>,
+    credentials: Option<Credentials>,
     truncated: bool,
     stride: Option<usize>,
 }
@@ -154,6 +160,7 @@ impl ReceiveRing {
         Slot {
             bytes: &self.buffers[start..start + filled.length],
             peer: filled.peer,
+            credentials: filled.credentials,
             truncated: filled.truncated,
             stride: filled.stride,
         }
@@ -183,15 +190,23 @@ impl ReceiveRing {
     fn read_header(&self, index: usize) -> Filled {
         let message = &self.headers[index];
         let header = &message.msg_hdr;
-        let mut stride = None;
+        let (mut stride, mut credentials) = (None, None);
         // SAFETY: the kernel filled `header` and its control buffer in the call just made; the
         // macros stay inside msg_controllen, which the kernel set to what it wrote.
         unsafe {
             let mut control = libc::CMSG_FIRSTHDR(header);
             while !control.is_null() {
-                if (*control).cmsg_level == libc::SOL_UDP && (*control).cmsg_type == libc::UDP_GRO {
-                    let value = ptr::read_unaligned(libc::CMSG_DATA(control).cast::<libc::c_int>());
-                    stride = usize::try_from(value).ok().filter(|value| *value > 0);
+                let data = libc::CMSG_DATA(control);
+                match ((*control).cmsg_level, (*control).cmsg_type) {
+                    (libc::SOL_UDP, libc::UDP_GRO) => {
+                        let value = ptr::read_unaligned(data.cast::<libc::c_int>());
+                        stride = usize::try_from(value).ok().filter(|value| *value > 0);
+                    }
+                    (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => {
+                        let value = ptr::read_unaligned(data.cast::<libc::ucred>());
+                        credentials = Some(Credentials::of(value));
+                    }
+                    _ => {}
                 }
                 control = libc::CMSG_NXTHDR(header, control);
             }
@@ -199,6 +214,7 @@ impl ReceiveRing {
         Filled {
             length: (message.msg_len as usize).min(self.slot_bytes),
             peer: peer(&self.names[index], header.msg_namelen as usize),
+            credentials,
             truncated: header.msg_flags & libc::MSG_TRUNC != 0,
             stride,
         }

@@ -23,6 +23,7 @@ use crate::runtime::{Progress, Worker};
 use crate::sink::Orders;
 use crate::source::Bound;
 use crate::storage::OsDisk;
+use crate::sys::notify::Manager;
 use crate::telemetry::{Ledger, Phase, Snapshot, SourceCounters};
 use crate::time::{Mono, Now};
 
@@ -31,6 +32,7 @@ pub struct Agent {
     control: Control,
     pub(super) crew: Crew,
     drain: Duration,
+    manager: Option<Manager>,
 }
 
 /// Everybody who works, and what they work with.
@@ -128,7 +130,8 @@ impl Agent {
             assembly.sources,
             control,
         );
-        let agent = Self { ready, control: control.clone(), crew, drain: plan.drain };
+        let agent =
+            Self { ready, control: control.clone(), crew, drain: plan.drain, manager: None };
         if let Err(error) = started {
             // Some threads run already: they are dropped before the error is told.
             agent.control.stop_now();
@@ -161,9 +164,23 @@ impl Agent {
         self.control.stop();
     }
 
+    /// Tells the service manager, if there is one, that the agent is ready, from time to time that
+    /// it lives, and when it stops.
+    pub fn report_to(&mut self, manager: Option<Manager>) {
+        self.manager = manager;
+        if let Some(manager) = &self.manager {
+            manager.tell("READY=1");
+        }
+    }
+
     /// Watches over the agent until it has ended.
     pub fn join(mut self) -> Outcome {
         let reason = self.watch();
+        if let Some(manager) = &self.manager {
+            // Nobody gives signs of life while it drains; the manager is told how long that may be.
+            let longest = self.drain.saturating_add(DRAIN_MARGIN).as_micros();
+            manager.tell(&format!("STOPPING=1\nWATCHDOG_USEC={longest}\nWATCHDOG=1"));
+        }
         match reason {
             Reason::Asked => tracing::info!("stopping: delivering what was accepted"),
             Reason::SourcesEnded => tracing::info!("every source has ended: stopping"),
@@ -196,13 +213,20 @@ impl Agent {
                 self.crew.orders.roll_all();
                 self.crew.sinks.iter().for_each(|(station, _)| station.wake());
             }
-            self.control.pause(LOOK);
+            let watchdog = self.manager.as_ref().and_then(Manager::watchdog);
+            if let (Some(manager), Some(_)) = (&self.manager, watchdog) {
+                manager.tell("WATCHDOG=1");
+            }
+            self.control.pause(watchdog.unwrap_or(LOOK).min(LOOK));
         }
     }
 }
 
 /// Everything that matters is news and ends the pause; this is for what nobody thought of.
 const LOOK: Duration = Duration::from_secs(60);
+
+/// What closing takes beside the drain.
+const DRAIN_MARGIN: Duration = Duration::from_secs(60);
 
 impl Crew {
     fn man(
@@ -338,7 +362,7 @@ impl fmt::Display for Ready {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "agent {} is ready", self.agent)?;
         for (name, bound) in &self.listeners {
-            write!(out, " {name}={}://{}", bound.transport, bound.address)?;
+            write!(out, " {name}={}://{}", bound.transport, bound.place)?;
         }
         match self.admin {
             Some(address) => write!(out, " admin=http://{address}"),

@@ -98,7 +98,7 @@ impl Line {
     }
 
     fn address(&self) -> SocketAddr {
-        self.assembly.bound[0].1.address
+        self.assembly.bound[0].1.place.internet().expect("an address")
     }
 }
 

@@ -16,6 +16,7 @@ mod harness;
 mod hosts;
 mod journal;
 mod life;
+mod local;
 mod logger;
 mod merged;
 mod mistakes;

@@ -69,7 +69,7 @@ impl Feed {
 fn origin(source: usize, connection: usize) -> Origin {
     let address = Ipv4Addr::new(10, 0, source as u8, connection as u8);
     let peer = SocketAddr::new(IpAddr::V4(address), 514);
-    Origin { peer: (connection > 0).then_some(peer), listener: 0 }
+    Origin::new((connection > 0).then_some(peer), 0)
 }
 
 /// Events in varied portions: nothing, one, some, more than fit.

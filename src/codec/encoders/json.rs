@@ -129,7 +129,7 @@ mod tests {
 
     fn encode(bytes: &[u8], at: i64, marks: Marks) -> serde_json::Value {
         let peer = Some("[fe80::1%4294967295]:65535".parse().expect("address"));
-        let origin = Origin { peer, listener: 0 };
+        let origin = Origin::new(peer, 0);
         let event =
             Event { bytes, at: Wall(at), origin, pri: Some(191), marks, parsed: Parsed::NONE };
         let mut out = Vec::new();

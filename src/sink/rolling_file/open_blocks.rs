@@ -356,7 +356,7 @@ mod tests {
         let event = Event {
             bytes: text.as_bytes(),
             at: Wall(0),
-            origin: Origin { peer, listener: 0 },
+            origin: Origin::new(peer, 0),
             pri: None,
             marks: Marks::NONE,
             parsed: Parsed::NONE,

@@ -14,7 +14,7 @@ fn path(template: &Template, at: Wall, peer: Option<&str>, host: &[u8], app: &[u
     let mut page = Page::new(crate::limits::BATCH_BYTES_MIN);
     page.keep_fields(Shape::Whole);
     let peer = peer.map(|peer| std::net::SocketAddr::new(peer.parse().expect("address"), 514));
-    let origin = page.push_origin(Origin { peer, listener: 0 }).expect("room");
+    let origin = page.push_origin(Origin::new(peer, 0)).expect("room");
     let head = EventHead { at, origin, pri: None, marks: Marks::NONE };
     page.append_event(&[host, app].concat(), head).expect("room");
     let span = |start: usize, length: usize| Span { start: start as u16, length: length as u8 };

@@ -105,7 +105,7 @@ impl Stand {
         let mut page = self.valve.open().expect("credit");
         for (peer, text) in events {
             let peer = (!peer.is_empty()).then(|| format!("{peer}:514").parse().expect("peer"));
-            let origin = page.push_origin(Origin { peer, listener: 0 }).expect("room");
+            let origin = page.push_origin(Origin::new(peer, 0)).expect("room");
             let head = EventHead { at: now.wall, origin, pri: None, marks: Marks::NONE };
             page.append_event(text.as_bytes(), head).expect("room");
         }

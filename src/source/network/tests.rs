@@ -46,7 +46,12 @@ fn rig(kind: &str, body: &str) -> Rig {
     Rig {
         pages: built.sources.iter().map(|_| Page::new(1 << 20)).collect(),
         sources: built.sources,
-        addresses: built.bound.iter().map(|bound| bound.address).collect(),
+        addresses: built
+            .bound
+            .iter()
+            .map(|bound| bound.place.internet())
+            .map(Option::unwrap)
+            .collect(),
         counters,
         incidents,
         start: Instant::now(),
