@@ -7,6 +7,7 @@
 //! | `facility` `severity` `pri` | words, and the number |
 //! | `sd:id:key` | the first value of a parameter of structured data |
 //! | `peer` | the sender's address |
+//! | `uid` `gid` `pid` | the sending process, in the kernel's word: of Unix sockets |
 //! | `message` `raw` | the text behind the header, else all of it; the whole event |
 //! | `structured_data` | as sent |
 //! | `time` `received` | the message's, else when it was received; when it was received |
@@ -33,6 +34,9 @@ pub enum Field {
         key: String,
     },
     Peer,
+    Uid,
+    Gid,
+    Pid,
     Message,
     Raw,
     StructuredData,
@@ -41,13 +45,15 @@ pub enum Field {
 }
 
 /// Those without a text of their own behind the name.
-const NAMES: [(&str, Field); 13] = [
+const NAMES: [(&str, Field); 16] = [
     ("app", Field::App),
     ("facility", Field::Facility),
+    ("gid", Field::Gid),
     ("host", Field::Host),
     ("message", Field::Message),
     ("msg_id", Field::MsgId),
     ("peer", Field::Peer),
+    ("pid", Field::Pid),
     ("pri", Field::Pri),
     ("proc_id", Field::ProcId),
     ("raw", Field::Raw),
@@ -55,6 +61,7 @@ const NAMES: [(&str, Field); 13] = [
     ("severity", Field::Severity),
     ("structured_data", Field::StructuredData),
     ("time", Field::Time),
+    ("uid", Field::Uid),
 ];
 
 impl Field {
@@ -86,7 +93,8 @@ impl Field {
             Self::StructuredData => Fields::DATA,
             Self::Message => Fields::MESSAGE,
             Self::Time => Fields::TIME,
-            Self::Peer | Self::Raw | Self::Received => Fields::NONE,
+            Self::Peer | Self::Uid | Self::Gid | Self::Pid => Fields::NONE,
+            Self::Raw | Self::Received => Fields::NONE,
         }
     }
 
@@ -122,6 +130,15 @@ impl Field {
                 out.extend(value.iter().flat_map(|value| value.bytes()));
                 return value.is_some();
             }
+            Self::Uid | Self::Gid | Self::Pid => {
+                let Some(process) = event.origin.credentials else { return false };
+                let id = match self {
+                    Self::Uid => process.uid,
+                    Self::Gid => process.gid,
+                    _ => process.pid,
+                };
+                return write!(out, "{id}").is_ok();
+            }
             Self::Pri => {
                 let Some(pri) = event.pri else { return false };
                 return write!(out, "{pri}").is_ok();
@@ -145,7 +162,7 @@ impl Field {
             // An IPv6 address and its zone, a time.
             Self::Host => event_bytes.max(64),
             Self::Peer | Self::Pri | Self::Facility | Self::Severity => 64,
-            Self::Time | Self::Received => 64,
+            Self::Time | Self::Received | Self::Uid | Self::Gid | Self::Pid => 64,
             _ => event_bytes,
         }
     }
@@ -180,7 +197,7 @@ fn append_address(address: IpAddr, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventHead, Found, Marks, Origin, Page, Reading, Shape, Span};
+    use crate::event::{Credentials, EventHead, Found, Marks, Origin, Page, Reading, Shape, Span};
     use crate::time::Wall;
     use proptest::prelude::*;
 
@@ -237,6 +254,22 @@ mod tests {
             said("host app facility message time", "odd", None),
             "10.0.0.7|-|-|odd|1970-01-01T00:00:00.000000000Z|"
         );
+    }
+
+    #[test]
+    fn a_process_has_the_numbers_that_the_kernel_gave() {
+        let mut page = Page::new(crate::limits::BATCH_BYTES_MIN);
+        let credentials = Some(Credentials { pid: 71, uid: 33, gid: u32::MAX });
+        let origin = page.push_origin(Origin { credentials, ..Origin::LOCAL }).unwrap();
+        let head = EventHead { at: Wall(0), origin, pri: None, marks: Marks::NONE };
+        page.append_event(b"text", head).unwrap();
+        let event = page.events().next().unwrap();
+        for (name, number) in [("pid", "71"), ("uid", "33"), ("gid", "4294967295")] {
+            let mut out = Vec::new();
+            assert!(Field::named(name).unwrap().append(&event, &mut out));
+            assert_eq!(out, number.as_bytes());
+        }
+        assert_eq!(said("uid gid pid", "x", None), "-|-|-|");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod parsed;
 mod records;
 mod slot;
 
+pub use crate::sys::credentials::Credentials;
 pub use mark::{Mark, Marks};
 pub use page::{Event, EventHead, Fresh, Full, Page, Reading};
 pub use parsed::{Form, Found, Parsed, Shape, Span};

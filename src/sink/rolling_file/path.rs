@@ -90,8 +90,18 @@ const FIELD_BYTES_MAX: usize = 128;
 const TIME_BYTES_MAX: usize = 12;
 
 /// Fields that may stand in a path: one of a few words, or the name of somebody.
-const IN_PATHS: &[&str] =
-    &["host", "app", "proc_id", "msg_id", "facility", "severity", "peer", "sd:ID:KEY"];
+const IN_PATHS: &[&str] = &[
+    "host",
+    "app",
+    "proc_id",
+    "msg_id",
+    "facility",
+    "severity",
+    "peer",
+    "uid",
+    "gid",
+    "sd:ID:KEY",
+];
 
 impl Template {
     pub(super) fn parse(text: &str, zone: TimeZone, by: Clock) -> Result<Self, TemplateError> {

@@ -262,7 +262,7 @@ mod tests {
 
     fn write(form: Form, peer: Option<&str>, bytes: &[u8]) -> Vec<u8> {
         let peer = peer.map(|peer| peer.parse().expect("an address"));
-        let origin = Origin { peer, listener: 0 };
+        let origin = Origin::new(peer, 0);
         let (marks, parsed) = (Marks::NONE, Parsed::default());
         let event = Event { bytes, at: AT, origin, pri: None, marks, parsed };
         let mut out = b"before".to_vec();
