@@ -20,10 +20,10 @@ pub struct EventView<'a> {
 /// What the `json` encoder kept of an event besides its text.
 #[derive(Debug, Default, serde::Deserialize)]
 pub struct Fields<'a> {
-    /// RFC 3339.
-    #[serde(borrow, default)]
+    /// RFC 3339, when it was received.
+    #[serde(borrow, default, rename = "event.created", alias = "time")]
     pub time: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, rename = "log.source.address", alias = "peer")]
     pub peer: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     message: Option<Cow<'a, str>>,
@@ -74,6 +74,11 @@ mod tests {
             (Some("2003-10-11T22:14:15Z"), Some("h:1"))
         );
         assert_eq!(&*text, b"a\"b");
+        let line =
+            br#"{"@timestamp":"x","event.created":"y","log.source.address":"z","message":""}"#;
+        let (fields, text) = json(line).fields();
+        assert_eq!((fields.time.as_deref(), fields.peer.as_deref()), (Some("y"), Some("z")));
+        assert_eq!(&*text, b"");
         assert_eq!(&*json(br#"{"message_base64":"/w=="}"#).text(), b"\xff");
         for other in [&b"no json"[..], b"{\"x\":1}", b"[1]"] {
             assert_eq!(&*json(other).text(), other);

@@ -3,23 +3,40 @@
 //! - `raw`: an event's bytes as they came and one newline. Control bytes of datagrams and counted
 //!   frames are written as `#012`-style octal (rsyslog's convention), so that one line is one event
 //!   and nobody can forge one.
-//! - `line`: as `raw`, without the `<PRI>` in front.
-//! - `json`: one object a line: `time`, `peer`, `pri`, `marks`, `message` (or `message_base64`).
+//! - `line`: the traditional line without `<PRI>`, also of RFC 5424.
+//! - `json`: one flat object a line, in the names of the Elastic Common Schema.
+//! - `template`: whatever is asked for, one line an event.
 
 mod json;
+mod line;
 mod raw;
+mod template;
+mod text;
 
 use super::Encoding;
 use crate::event::{Event, Page};
 use crate::limits::usize_of;
+use crate::syslog::parse::Fields;
 
 pub use json::Json;
-pub(super) use json::time;
-pub use raw::{Line, Raw};
+pub use line::Line;
+pub use raw::Raw;
+pub use template::{Template, TemplateError};
+pub(super) use text::time;
 
 pub trait Encoder: Send {
     /// The number in block headers.
     fn encoding(&self) -> Encoding;
+
+    /// What it wants to know of each message.
+    fn wanted(&self) -> Fields {
+        Fields::NONE
+    }
+
+    /// Whether it was told to write fields that only a parsed message has.
+    fn names_fields(&self) -> bool {
+        false
+    }
 
     /// The most bytes one event of `event_bytes` can become.
     fn bound(&self, event_bytes: usize) -> usize;
@@ -55,5 +72,59 @@ pub trait Encoder: Send {
             index += 1;
         }
         index
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::parsed::start_of;
+    use crate::event::{EventHead, Form, Found, Marks, Origin, Parsed, Reading, Shape, Span};
+    use crate::syslog::parse::{Arrival, Expect, Format, Zone, parse};
+    use crate::time::Wall;
+
+    const AT: Wall = Wall(1);
+
+    fn origin() -> Origin {
+        let peer = Some("[fe80::1%4294967295]:65535".parse().expect("address"));
+        Origin { peer, listener: 0 }
+    }
+
+    /// An event that nobody has parsed.
+    pub(super) fn event(bytes: &[u8], marks: Marks) -> Event<'_> {
+        Event { bytes, at: AT, origin: origin(), pri: None, marks, parsed: Parsed::NONE }
+    }
+
+    /// An event as a source leaves it that was asked for everything.
+    pub(super) fn with_event<T>(bytes: &[u8], marks: Marks, read: impl Fn(&Event<'_>) -> T) -> T {
+        let message = parse(bytes, Expect::Auto, Fields::ALL);
+        let span = |field| Span::of(field, bytes).expect("short");
+        let mut arrival = Arrival::new(AT, Zone::utc());
+        let data = message.data.raw;
+        let found = Found {
+            form: match message.format {
+                Format::Rfc3164 => Form::Rfc3164,
+                Format::Rfc5424 => Form::Rfc5424,
+                Format::Unparsed => Form::Unparsed,
+            },
+            nameless: message.data.is_nameless(),
+            time: message.time.map(|time| arrival.resolve(&time).wall()),
+            host: span(message.hostname),
+            app: span(message.app_name),
+            proc_id: span(message.proc_id),
+            msg_id: span(message.msg_id),
+            data: match data {
+                [] => (0, 0),
+                _ => (start_of(data, bytes) as u16, data.len() as u16),
+            },
+            message: message.message.map(|text| start_of(text, bytes) as u32),
+        };
+        let mut page = Page::new(crate::limits::BATCH_BYTES_MIN);
+        page.keep_fields(Shape::Whole);
+        let origin = page.push_origin(origin()).expect("room");
+        page.append_event(bytes, EventHead { at: AT, origin, pri: None, marks }).expect("room");
+        let unparsed = message.reason.is_some();
+        page.read_fresh(|_| Reading { found, pri: message.pri, unparsed });
+        read(&page.events().next().expect("one"))
     }
 }

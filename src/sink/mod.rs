@@ -4,6 +4,7 @@
 //! a thread, which poll the channel themselves: taking a batch and its place in the order happen
 //! together, so only the part knows how.
 
+pub mod encoding;
 pub mod null;
 pub mod rolling_file;
 pub mod runner;

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use super::encoding::{self, SharedEncoder};
 use super::runner::{BatchSink, SinkRunner};
 use super::{BuildError, Built, SinkContext, SinkKind, SinkPlan};
-use crate::codec::encoders::{Encoder, Json, Line, Raw};
 use crate::config::{OptionDoc, Section};
 use crate::event::Page;
 use crate::memory::MemoryLine;
@@ -21,32 +21,17 @@ pub const KIND: SinkKind = SinkKind {
     plan,
 };
 
-const OPTIONS: &[OptionDoc] = &[
-    OptionDoc { name: "encoder", default: Some("raw"), doc: "raw, line or json" },
-    OptionDoc {
-        name: "control",
-        default: Some("escape"),
-        doc: "control bytes of datagrams and counted frames: escape (#012) or keep",
-    },
-];
+const OPTIONS: &[OptionDoc] = &[encoding::ENCODER, encoding::CONTROL];
 
 /// The text is written when so much is gathered.
 const WRITE_BYTES: usize = 64 << 10;
 
-#[derive(Clone, Copy)]
-enum Choice {
-    Raw,
-    Line,
-    Json,
-}
-
 struct Plan {
-    choice: Choice,
-    keep_control: bool,
+    encoder: SharedEncoder,
 }
 
 struct Stdout {
-    encoder: Box<dyn Encoder>,
+    encoder: SharedEncoder,
     text: Vec<u8>,
     /// Bytes of `text` that are out.
     written: usize,
@@ -56,21 +41,7 @@ struct Stdout {
 }
 
 fn plan(section: &Section) -> Box<dyn SinkPlan> {
-    let choices = [("raw", Choice::Raw), ("line", Choice::Line), ("json", Choice::Json)];
-    let choice = section.choice("encoder", &choices);
-    let keep_control = section.choice("control", &[("escape", false), ("keep", true)]);
-    Box::new(Plan { choice, keep_control })
-}
-
-impl Plan {
-    fn encoder(&self) -> Box<dyn Encoder> {
-        let keep_control = self.keep_control;
-        match self.choice {
-            Choice::Raw => Box::new(Raw { keep_control }),
-            Choice::Line => Box::new(Line { keep_control }),
-            Choice::Json => Box::new(Json),
-        }
-    }
+    Box::new(Plan { encoder: encoding::plan(section) })
 }
 
 impl SinkPlan for Plan {
@@ -79,7 +50,7 @@ impl SinkPlan for Plan {
     }
 
     fn memory(&self, name: &str, event_bytes_max: usize) -> Vec<MemoryLine> {
-        let bytes = WRITE_BYTES + self.encoder().bound(event_bytes_max);
+        let bytes = WRITE_BYTES + self.encoder.bound(event_bytes_max);
         vec![MemoryLine::new(format!("sinks.{name}"), "text to write", bytes as u64)]
     }
 
@@ -92,7 +63,11 @@ impl SinkPlan for Plan {
     }
 
     fn wanted(&self) -> Fields {
-        if matches!(self.choice, Choice::Json) { Fields::PRI } else { Fields::NONE }
+        self.encoder.wanted()
+    }
+
+    fn names_fields(&self) -> bool {
+        self.encoder.names_fields()
     }
 
     fn place(&self) -> Option<String> {
@@ -100,7 +75,7 @@ impl SinkPlan for Plan {
     }
 
     fn build(&self, context: &SinkContext) -> Result<Built, BuildError> {
-        let encoder = self.encoder();
+        let encoder = SharedEncoder::clone(&self.encoder);
         let text = Vec::with_capacity(WRITE_BYTES + encoder.bound(context.event_bytes_max));
         let sink = Stdout { encoder, text, written: 0, taken: 0, stored: 0 };
         let workers = vec![Box::new(SinkRunner::new(context, 0, sink)) as _];

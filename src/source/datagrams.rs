@@ -45,7 +45,7 @@ const ORIGINS: usize = 256;
 
 /// What a piece of a datagram takes of a page beside its bytes at most: a newline, its slot, and
 /// those of its fields.
-const PIECE_BYTES: usize = 64;
+const PIECE_BYTES: usize = 1 + 3 * 16;
 /// The sender's address, two slots.
 const ORIGIN_BYTES: usize = 32;
 

@@ -133,6 +133,7 @@ fn a_batch_into_a_file_allocates_nothing() {
         "codec = 'lz4'",
         "codec = 'none'",
         "codec = 'none'\nencoder = 'line'",
+        "codec = 'none'\nencoder = { template = '%{host} %{sd:meta:sequenceId} %{message}' }",
     ];
     for case in cases {
         let dir = tempfile::tempdir().expect("a folder");

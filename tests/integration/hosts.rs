@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
+use std::process::Command;
 
 /// Plain files by this path below `{dir}/logs`.
 fn start(path: &str, more: &str) -> Agent {
@@ -133,4 +134,46 @@ fn a_path_by_the_time_of_the_message() {
     let expected =
         [("2003-10-11.log", format!("{old}\n{again}\n")), ("2003-10-12.log", format!("{zoned}\n"))];
     assert_eq!(found, expected.map(|(name, text)| (name.to_owned(), text)).into());
+}
+
+/// What `json` and a template write of real messages, and that `cat` reads it.
+#[test]
+fn encoders_write_what_messages_say() {
+    let message = "<165>1 2003-10-11T22:14:15.003Z web01 su 9 ID47 [a@1 b=\"c\"] hello";
+    let text = SYSLOG_TO_FILE.replace("block   =", "encoder = \"json\"\nblock   =");
+    let agent = Agent::start(&text);
+    send(&agent, &[message, "odd"]);
+    agent.wait_for(2);
+    let ended = agent.stop().well();
+    let objects: Vec<serde_json::Value> =
+        ended.lines("out.log.zst").iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(objects[0]["@timestamp"], "2003-10-11T22:14:15.003000000Z");
+    assert_eq!(objects[0]["host.name"], "web01");
+    assert_eq!(objects[0]["log.syslog.structured_data"]["a@1"]["b"], "c");
+    assert_eq!((&objects[0]["message"], &objects[1]["message"]), (&"hello".into(), &"odd".into()));
+    assert_eq!(objects[1]["tags"][0], "unparsed");
+    let cat = Command::new(env!("CARGO_BIN_EXE_flumen"))
+        .args(["cat", "--json"])
+        .arg(ended.dir.path().join("out.log.zst"))
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(cat.stdout).unwrap();
+    for (shown, object) in shown.lines().zip(&objects) {
+        let shown: serde_json::Value = serde_json::from_str(shown).unwrap();
+        assert_eq!(shown["message"], object["message"]);
+        assert_eq!(
+            (&shown["time"], &shown["time_of"]),
+            (&object["event.created"], &"event".into())
+        );
+        assert_eq!(shown["peer"], object["log.source.address"]);
+    }
+    assert_eq!(shown.lines().count(), 2);
+
+    let template = "encoder = { template = '%{host} %{app}[%{proc_id}] %{message}' }";
+    let agent = start("out.log", template);
+    send(&agent, &[message, "odd\nline"]);
+    agent.wait_for(2);
+    let ended = agent.stop().well();
+    let found = files(&ended.dir.path().join("logs"));
+    assert_eq!(found["out.log"], "web01 su[9] hello\n127.0.0.1 -[-] odd#012line\n");
 }

@@ -1,22 +1,45 @@
-//! `json`: one object a line.
+//! `json`: one flat object a line, in the names of the Elastic Common Schema.
+//!
+//! ```text
+//! {"@timestamp":"2003-10-11T22:14:15.003000000Z","ecs.version":"8.11.0",
+//!  "event.created":"…","log.source.address":"10.0.0.7:514","host.name":"web01",
+//!  "log.syslog.priority":165,"log.syslog.facility.code":20,"log.syslog.facility.name":"local4",
+//!  "log.syslog.severity.code":5,"log.syslog.severity.name":"notice",
+//!  "log.syslog.appname":"su","log.syslog.procid":"7","log.syslog.msgid":"ID47",
+//!  "log.syslog.structured_data":{"a@1":{"b":"c"}},"tags":["split"],"message":"text"}
+//! ```
+//! `@timestamp` is the message's own time, else the time it was received, which is always
+//! `event.created`. Absent fields are left out. What could not be parsed, or was not, is whole in
+//! `message`. A value that is not UTF-8 stands under its name with `_base64` behind it, so every
+//! byte survives; of structured data that is all of it, as sent. As in `flumen parse`, a repeated
+//! parameter is an array and elements of one id are one object. Very much structured data stands,
+//! as sent, in `log.syslog.structured_data_text`.
 
 use std::io::Write;
 
 use super::Encoder;
+use super::text::{base64, escape, time};
 use crate::codec::Encoding;
-use crate::event::Event;
+use crate::event::{Event, Form};
+use crate::syslog::names;
+use crate::syslog::parse::{Data, Element, Fields, Value};
 
-/// `{"time":"…","peer":"…","pri":13,"marks":["split"],"message":"…"}`: absent fields are left out;
-/// a message that is not UTF-8 has `message_base64` instead.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
-/// Punctuation, names, time, the longest peer and all marks.
-const FRAME_BYTES_MAX: usize = 256;
+/// Punctuation, names, times, the longest peer and all marks.
+const FRAME_BYTES_MAX: usize = 1024;
+
+/// Elements and parameters that are compared each with each, to find those of one name.
+const PARAMS_MAX: usize = 64;
 
 impl Encoder for Json {
     fn encoding(&self) -> Encoding {
         Encoding::Json
+    }
+
+    fn wanted(&self) -> Fields {
+        Fields::ALL
     }
 
     fn bound(&self, event_bytes: usize) -> usize {
@@ -24,154 +47,238 @@ impl Encoder for Json {
     }
 
     fn bound_event(&self, event: &Event<'_>) -> usize {
-        let controls = event.bytes.iter().filter(|byte| **byte < 0x20).count();
-        let quotes = event.bytes.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count();
-        let base64 = event.bytes.len() / 3 * 4 + 4;
-        FRAME_BYTES_MAX + base64.max(event.bytes.len() + 5 * controls + quotes)
+        let bytes = event.bytes;
+        let controls = bytes.iter().filter(|byte| **byte < 0x20).count();
+        let quotes = bytes.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+        let base64 = bytes.len() / 3;
+        // `[x]` becomes `"x":{},`, and ` a=""` becomes `"a":"",`.
+        let data = 3 * event.parsed.data().len();
+        FRAME_BYTES_MAX + bytes.len() + 5 * controls + quotes + base64 + data
     }
 
     fn encode_event(&self, event: &Event<'_>, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"time\":\"");
+        let parsed = &event.parsed;
+        out.extend_from_slice(b"{\"@timestamp\":\"");
+        time(parsed.time().unwrap_or(event.at).0, out);
+        out.extend_from_slice(b"\",\"ecs.version\":\"8.11.0\",\"event.created\":\"");
         time(event.at.0, out);
         out.push(b'"');
         if let Some(peer) = event.origin.peer {
-            let _ = write!(out, ",\"peer\":\"{peer}\"");
+            let _ = write!(out, ",\"log.source.address\":\"{peer}\"");
         }
+        string("host.name", parsed.host(), out);
         if let Some(pri) = event.pri {
-            let _ = write!(out, ",\"pri\":{pri}");
+            let (facility, severity) = (names::facility(pri), names::severity(pri));
+            let _ = write!(
+                out,
+                ",\"log.syslog.priority\":{pri},\"log.syslog.facility.code\":{},\
+                 \"log.syslog.facility.name\":\"{facility}\",\"log.syslog.severity.code\":{},\
+                 \"log.syslog.severity.name\":\"{severity}\"",
+                pri >> 3,
+                pri & 7
+            );
         }
-        let mut marks = event.marks.counted();
-        if let Some(first) = marks.next() {
-            let _ = write!(out, ",\"marks\":[\"{}\"", first.name());
-            for mark in marks {
-                let _ = write!(out, ",\"{}\"", mark.name());
+        string("log.syslog.appname", parsed.app(), out);
+        string("log.syslog.procid", parsed.proc_id(), out);
+        string("log.syslog.msgid", parsed.msg_id(), out);
+        structured_data(Data::checked(parsed.data(), parsed.data_name()), out);
+        tags(event, out);
+        match parsed.form() {
+            Form::Rfc3164 | Form::Rfc5424 => {
+                string("message", Some(parsed.message().unwrap_or_default()), out);
             }
-            out.push(b']');
+            Form::Unparsed | Form::Unknown => string("message", Some(event.bytes), out),
         }
-        match std::str::from_utf8(event.bytes) {
-            Ok(text) => {
-                out.extend_from_slice(b",\"message\":\"");
-                escape(text.as_bytes(), out);
-            }
-            Err(_) => {
-                out.extend_from_slice(b",\"message_base64\":\"");
-                base64(event.bytes, out);
-            }
-        }
-        out.extend_from_slice(b"\"}\n");
+        out.extend_from_slice(b"}\n");
     }
 }
 
-/// RFC 3339 in UTC with nanoseconds; civil date by Hinnant's algorithm, no allocation.
-pub(in crate::codec) fn time(nanos: i64, out: &mut Vec<u8>) {
-    let seconds = nanos.div_euclid(1_000_000_000);
-    let fraction = nanos.rem_euclid(1_000_000_000);
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let _ = write!(
-        out,
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:09}Z"
-    );
+/// `,"name":"value"`, or `,"name_base64":"…"`; nothing for nothing.
+fn string(name: &str, value: Option<&[u8]>, out: &mut Vec<u8>) {
+    let Some(value) = value else { return };
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    if std::str::from_utf8(value).is_ok() {
+        out.extend_from_slice(b"\":\"");
+        escape(value, out);
+    } else {
+        out.extend_from_slice(b"_base64\":\"");
+        base64(value, out);
+    }
+    out.push(b'"');
 }
 
-/// JSON string escapes (RFC 8259 section 7); runs without any are copied whole.
-fn escape(text: &[u8], out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
-        out.extend_from_slice(&rest[..at]);
-        match rest[at] {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            byte => {
-                out.extend_from_slice(b"\\u00");
-                out.push(HEX[usize::from(byte >> 4)]);
-                out.push(HEX[usize::from(byte & 15)]);
+fn tags(event: &Event<'_>, out: &mut Vec<u8>) {
+    let mut marks = event.marks.counted();
+    if let Some(first) = marks.next() {
+        let _ = write!(out, ",\"tags\":[\"{}\"", first.name());
+        for mark in marks {
+            let _ = write!(out, ",\"{}\"", mark.name());
+        }
+        out.push(b']');
+    }
+}
+
+fn structured_data(data: Data<'_>, out: &mut Vec<u8>) {
+    const NAME: &str = "log.syslog.structured_data";
+    let named = data.elements().flat_map(|element| element.params().chain([(element.id, NOTHING)]));
+    if data.is_empty() {
+        return;
+    }
+    if std::str::from_utf8(data.raw).is_err() {
+        return string(NAME, Some(data.raw), out);
+    }
+    if named.take(PARAMS_MAX + 1).count() > PARAMS_MAX {
+        return string("log.syslog.structured_data_text", Some(data.raw), out);
+    }
+    let _ = write!(out, ",\"{NAME}\":{{");
+    for (index, element) in data.elements().enumerate() {
+        let same = |other: &Element<'_>| other.id == element.id;
+        if data.elements().take(index).any(|before| same(&before)) {
+            continue;
+        }
+        key(element.id, index == 0, out);
+        out.push(b'{');
+        let params = || data.elements().filter(same).flat_map(|element| element.params());
+        for (index, (name, _)) in params().enumerate() {
+            if params().take(index).any(|(before, _)| before == name) {
+                continue;
             }
+            key(name, index == 0, out);
+            values(params().filter(|(other, _)| *other == name).map(|(_, value)| value), out);
         }
-        rest = &rest[at + 1..];
+        out.push(b'}');
     }
-    out.extend_from_slice(rest);
+    out.push(b'}');
 }
 
-/// RFC 4648 section 4, with padding.
-fn base64(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for group in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for position in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * position)) as usize & 63];
-            out.push(if position <= group.len() { digit } else { b'=' });
-        }
+/// Stands for an element among the parameters when they are counted.
+const NOTHING: Value<'static> = Value { raw: b"" };
+
+/// `"name":`, with a comma in front unless it is the first.
+fn key(name: &[u8], first: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(if first { b"\"" } else { b",\"" });
+    escape(name, out);
+    out.extend_from_slice(b"\":");
+}
+
+/// One value, or an array of several.
+fn values<'a>(mut values: impl Iterator<Item = Value<'a>>, out: &mut Vec<u8>) {
+    let from = out.len();
+    let mut several = false;
+    if let Some(first) = values.next() {
+        value(first, out);
     }
+    for next in values {
+        if !std::mem::replace(&mut several, true) {
+            out.insert(from, b'[');
+        }
+        out.push(b',');
+        value(next, out);
+    }
+    if several {
+        out.push(b']');
+    }
+}
+
+fn value(value: Value<'_>, out: &mut Vec<u8>) {
+    out.push(b'"');
+    // Byte by byte, as its own escapes are taken off; UTF-8 stays whole.
+    value.bytes().for_each(|byte| escape(&[byte], out));
+    out.push(b'"');
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Marks, Origin, Parsed};
+    use crate::codec::encoders::tests::{event, with_event};
+    use crate::event::Marks;
     use crate::time::Wall;
     use proptest::prelude::*;
 
-    fn encode(bytes: &[u8], at: i64, marks: Marks) -> serde_json::Value {
-        let peer = Some("[fe80::1%4294967295]:65535".parse().expect("address"));
-        let origin = Origin::new(peer, 0);
-        let event =
-            Event { bytes, at: Wall(at), origin, pri: Some(191), marks, parsed: Parsed::NONE };
+    fn encode(event: &Event<'_>) -> serde_json::Value {
         let mut out = Vec::new();
-        Json.encode_event(&event, &mut out);
-        assert!(out.len() <= Json.bound(bytes.len()));
+        Json.encode_event(event, &mut out);
+        assert!(out.len() <= Json.bound(event.bytes.len()), "{}", out.len());
+        assert!(out.len() <= Json.bound_event(event), "{}", out.len());
         assert_eq!(out.pop(), Some(b'\n'));
         assert!(!out.contains(&b'\n'));
         serde_json::from_slice(&out).expect("JSON")
     }
 
     #[test]
-    fn every_field_stands_where_the_contract_says() {
-        let marks = Marks::TRUNCATED.with(Marks::SPLIT).with(Marks::UNPARSED);
-        let value = encode("grüß \"x\"\\\u{1}".as_bytes(), 1_065_910_455_003_000_001, marks);
-        assert_eq!(value["time"], "2003-10-11T22:14:15.003000001Z");
-        assert_eq!(value["peer"], "[fe80::1%4294967295]:65535");
-        assert_eq!(value["pri"], 191);
-        assert_eq!(value["marks"][1], "split");
-        assert_eq!(value["message"], "grüß \"x\"\\\u{1}");
+    fn every_field_stands_under_its_name() {
+        let text = "<165>1 2003-10-11T22:14:15.003Z web01 su 7 ID47 [a@1 b=\"c\\\"\" b=\"d\"]\
+                    [e@1][a@1 f=\"g\"] grüß \"x\"";
+        let found = with_event(text.as_bytes(), Marks::SPLIT, encode);
+        let expected = serde_json::json!({
+            "@timestamp": "2003-10-11T22:14:15.003000000Z",
+            "ecs.version": "8.11.0",
+            "event.created": "1970-01-01T00:00:00.000000001Z",
+            "log.source.address": "[fe80::1%4294967295]:65535",
+            "host.name": "web01",
+            "log.syslog.priority": 165,
+            "log.syslog.facility.code": 20,
+            "log.syslog.facility.name": "local4",
+            "log.syslog.severity.code": 5,
+            "log.syslog.severity.name": "notice",
+            "log.syslog.appname": "su",
+            "log.syslog.procid": "7",
+            "log.syslog.msgid": "ID47",
+            "log.syslog.structured_data": {
+                "a@1": { "b": ["c\"", "d"], "f": "g" },
+                "e@1": {},
+            },
+            "tags": ["split"],
+            "message": "grüß \"x\"",
+        });
+        assert_eq!(found, expected);
     }
 
     #[test]
-    fn what_is_not_utf8_is_base64() {
-        for (bytes, text) in [(&b"\xff"[..], "/w=="), (b"\xff\xfe", "//4="), (b"\xff\0a", "/wBh")] {
-            let value = encode(bytes, 0, Marks::NONE);
-            assert_eq!(value["message_base64"], text);
-            assert!(value.get("message").is_none());
-        }
+    fn what_was_not_parsed_is_whole() {
+        let marks = Marks::TRUNCATED.with(Marks::SPLIT).with(Marks::UNPARSED);
+        let found = encode(&Event { at: Wall(0), ..event(b"<13>odd\x01", marks) });
+        assert_eq!(found["message"], "<13>odd\u{1}");
+        assert_eq!(found["tags"], serde_json::json!(["truncated", "split", "unparsed"]));
+        assert_eq!(found["@timestamp"], found["event.created"]);
+        assert!(found.get("host.name").is_none());
+    }
+
+    #[test]
+    fn what_is_not_utf8_survives() {
+        let header = b"<13>1 2003-10-11T22:14:15Z h\xff su - - [a b=\"\xff\"] t\xff";
+        let found = with_event(header, Marks::NONE, encode);
+        assert_eq!(found["host.name_base64"], "aP8=");
+        assert_eq!(found["log.syslog.structured_data_base64"], "W2EgYj0i/yJd");
+        assert_eq!(
+            (&found["message_base64"], &found["log.syslog.appname"]),
+            (&"dP8=".into(), &"su".into())
+        );
+        let found = encode(&event(b"\xff\xfe", Marks::NONE));
+        assert_eq!(found["message_base64"], "//4=");
+        assert!(found.get("message").is_none());
+    }
+
+    #[test]
+    fn very_much_structured_data_stays_text() {
+        let many: String = (0..=PARAMS_MAX).map(|n| format!("[x{n}]")).collect();
+        let text = format!("<13>1 2003-10-11T22:14:15Z h su - - {many} t");
+        let found = with_event(text.as_bytes(), Marks::NONE, encode);
+        assert_eq!(found["log.syslog.structured_data_text"], many);
+        assert!(found.get("log.syslog.structured_data").is_none());
     }
 
     proptest! {
+        /// Any bytes behind a header make one object, within its bounds.
         #[test]
-        fn any_text_and_time_come_back(
-            text in ".*",
-            at in -62_135_596_800_000_000_000i128..1 << 62,
+        fn any_message_is_an_object(
+            data in prop::collection::vec(prop::sample::select(&b"[] ab=\"\\\x01]\xff"[..]), 0..60),
+            text in prop::collection::vec(any::<u8>(), 0..60),
         ) {
-            let at = i64::try_from(at.max(i128::from(i64::MIN))).expect("clamped");
-            let value = encode(text.as_bytes(), at, Marks::NONE);
-            prop_assert_eq!(value["message"].as_str(), Some(text.as_str()));
-            let time = value["time"].as_str().expect("text");
-            let parsed: jiff::Timestamp = time.parse().expect("RFC 3339");
-            prop_assert_eq!(parsed.as_nanosecond(), i128::from(at));
+            let header = b"<13>1 2003-10-11T22:14:15Z h su - - ".to_vec();
+            let bytes = [header, data, b" ".to_vec(), text].concat();
+            with_event(&bytes, Marks::NONE, encode);
         }
     }
 }

@@ -307,11 +307,11 @@ impl SinkPlan for Options {
     }
 
     fn wanted(&self) -> Fields {
-        self.wanted.union(self.template.wanted())
+        self.encoder().wanted().union(self.template.wanted())
     }
 
     fn names_fields(&self) -> bool {
-        self.template.names_fields()
+        self.template.names_fields() || self.encoder().names_fields()
     }
 
     fn can_sync(&self) -> bool {

@@ -9,12 +9,11 @@ use super::path::{Clock, Template};
 use super::roll_policy::RollPolicy;
 use super::writer::Sync;
 use crate::codec::Codec;
-use crate::codec::encoders::{Encoder, Json, Line, Raw};
-use crate::config::{Amount, OptionDoc, Section, TextOrTable};
+use crate::config::{Amount, OptionDoc, Section};
 use crate::limits;
+use crate::sink::encoding::{self, SharedEncoder};
 use crate::sink::{SinkKind, SinkPlan};
 use crate::storage::retention::{DiskFree, Keep};
-use crate::syslog::parse::Fields;
 
 pub const KIND: SinkKind = SinkKind {
     name: "file",
@@ -31,8 +30,8 @@ const fn row(name: &'static str, default: Option<&'static str>, doc: &'static st
 const OPTIONS: &[OptionDoc] = &[
     row("path", None, "file path with escapes such as %Y %m %d %H, %{host} and %{app}"),
     row("threads", Some("1"), "compression threads"),
-    row("encoder", Some("raw"), "raw, line or json"),
-    row("control", Some("escape"), "control bytes of framed events: escape (#012) or keep"),
+    encoding::ENCODER,
+    encoding::CONTROL,
     row("codec", Some("zstd"), "zstd, gzip, lz4 or none"),
     row("level", Some(""), "compression level; the codec's own default"),
     row("zone", Some("local"), "time zone of path escapes, an IANA name or local"),
@@ -47,8 +46,6 @@ const OPTIONS: &[OptionDoc] = &[
     row("block", Some(""), "when a block is finished"),
     row("sync", Some("1s"), "fdatasync at least so often, or block, or never"),
 ];
-
-const TEMPLATE: &[OptionDoc] = &[row("template", Some(""), "text with %{name}")];
 
 const ROLL: &[OptionDoc] = &[
     row("bytes", Some("1GiB"), "stored bytes"),
@@ -73,8 +70,7 @@ pub(super) struct Options {
     pub(super) path_text: String,
     pub(super) template: Arc<Template>,
     pub(super) threads: usize,
-    encoder: Arc<dyn Encoder + std::marker::Sync>,
-    pub(super) wanted: Fields,
+    encoder: SharedEncoder,
     pub(super) codec: Codec,
     pub(super) level: i32,
     pub(super) roll: RollPolicy,
@@ -86,7 +82,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    pub(super) fn encoder(&self) -> Arc<dyn Encoder + std::marker::Sync> {
+    pub(super) fn encoder(&self) -> SharedEncoder {
         Arc::clone(&self.encoder)
     }
 }
@@ -102,7 +98,7 @@ fn plan(section: &Section) -> Options {
         }
         Template::parse("unknown", zone, by).expect("a plain name is a good template")
     });
-    let (encoder, wanted) = encoder(section);
+    let encoder = encoding::plan(section);
     let codec = codec(section);
     let threads = usize::try_from(section.integer("threads", 1..=limits::THREADS_MAX as i64));
     let block = section.subsection("block", BLOCK);
@@ -116,7 +112,6 @@ fn plan(section: &Section) -> Options {
         template: Arc::new(template),
         threads: threads.unwrap_or(1),
         encoder,
-        wanted,
         codec,
         level: level(section, codec),
         roll: roll(section),
@@ -138,28 +133,6 @@ fn zone(section: &Section) -> TimeZone {
         section.fail("zone", format!("no time zone `{name}`"), remedy);
         TimeZone::UTC
     })
-}
-
-fn encoder(section: &Section) -> (Arc<dyn Encoder + std::marker::Sync>, Fields) {
-    let keep_control = section.choice("control", &[("escape", false), ("keep", true)]);
-    let raw = || Arc::new(Raw { keep_control }) as Arc<dyn Encoder + std::marker::Sync>;
-    match section.text_or_table("encoder", TEMPLATE) {
-        TextOrTable::Text(name) => match name.value.as_str() {
-            "raw" => (raw(), Fields::NONE),
-            "line" => (Arc::new(Line { keep_control }), Fields::NONE),
-            "json" => (Arc::new(Json), Fields::PRI),
-            other => {
-                let what = format!("no encoder `{other}`");
-                section.fail("encoder", &what, "write \"raw\", \"line\" or \"json\"");
-                (raw(), Fields::NONE)
-            }
-        },
-        TextOrTable::Table(_) => {
-            let remedy = "write \"raw\", \"line\" or \"json\"";
-            section.fail("encoder", "a template needs parsing, which is not built yet", remedy);
-            (raw(), Fields::NONE)
-        }
-    }
 }
 
 fn codec(section: &Section) -> Codec {
@@ -229,7 +202,7 @@ mod tests {
             ("path = '/l/x'\ntime = 'sent'", "\"sent\" is not known"),
             ("path = '/l/x'\ncodec = 'bzip2'", "no codec `bzip2`"),
             ("path = '/l/x'\nencoder = 'xml'", "no encoder `xml`"),
-            ("path = '/l/x'\nencoder = { template = 'x' }", "a template needs parsing"),
+            ("path = '/l/x'\nencoder = { template = '%{x}' }", "`%{x}` is no field"),
             ("path = '/l/x'\nzone = 'Mars/Base'", "no time zone `Mars/Base`"),
             ("path = '/l/x'\ncodec = 'lz4'\nlevel = 3", "`level` has no effect on lz4"),
         ] {
