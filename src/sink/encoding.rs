@@ -31,7 +31,7 @@ pub fn plan(section: &Section) -> SharedEncoder {
             "json" => Arc::new(Json),
             other => {
                 let all = "write \"raw\", \"line\", \"json\" or { template = \"%{message}\" }";
-                let remedy = match nearest(other, ["raw", "line", "json"].into_iter()) {
+                let remedy = match nearest(other, ["raw", "line", "json"]) {
                     Some(word) => format!("did you mean \"{word}\"?"),
                     None => all.to_owned(),
                 };
