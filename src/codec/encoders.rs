@@ -87,7 +87,7 @@ mod tests {
 
     fn origin() -> Origin {
         let peer = Some("[fe80::1%4294967295]:65535".parse().expect("address"));
-        Origin { peer, listener: 0 }
+        Origin::new(peer, 0)
     }
 
     /// An event that nobody has parsed.
