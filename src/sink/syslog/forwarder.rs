@@ -21,6 +21,7 @@ use crate::runtime::helper::Desk;
 use crate::runtime::{Progress, Worker};
 use crate::telemetry::SinkCounters;
 use crate::time::{Mono, Now};
+use crate::wire::tls::client::Setup;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -37,6 +38,7 @@ pub(super) struct Parts {
     pub(super) links: Vec<Link>,
     pub(super) framer: Framer,
     pub(super) limits: Limits,
+    pub(super) tls: Option<Setup>,
     pub(super) channel: Arc<dyn Channel>,
     pub(super) counters: Arc<SinkCounters>,
 }
@@ -175,6 +177,7 @@ impl Forwarder {
             counters: &parts.counters,
             channel: parts.channel.as_ref(),
             limits: parts.limits,
+            tls: parts.tls.as_ref(),
             covered,
         };
         let done = act(link, &mut kit);

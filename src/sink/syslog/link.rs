@@ -1,8 +1,8 @@
 //! One target: its connection from the first try to the last word, and the batch it is sending.
 //!
 //! ```text
-//!   Rest ─▶ Away ─▶ (Asking) ─▶ Connecting ─▶ Up ─▶ Leaving ─▶ Rest
-//!             ▲──────── failed, backoff ────────┘
+//!   Rest ─▶ Away ─▶ (Asking) ─▶ Connecting ─▶ (Agreeing) ─▶ Up ─▶ Leaving ─▶ Rest
+//!             ▲──────────────── failed, backoff ─────────────┘
 //! ```
 //! Nothing blocks: names are looked up by a helper, connecting and writing say when they would.
 
@@ -18,13 +18,16 @@ use super::backoff::Backoff;
 use super::datagram::{self, DatagramWriter};
 use super::frame::Framer;
 use super::load::Load;
+use super::relp::RelpWriter;
 use super::stream::{self, Conduit, StreamWriter};
 use super::target::{Place, Target};
+use super::tls::TlsConduit;
 use crate::channel::Channel;
 use crate::memory::gate::exempt;
 use crate::runtime::helper::Desk;
 use crate::telemetry::{SinkCounters, Watch};
 use crate::time::{Mono, Now};
+use crate::wire::tls::client::Setup;
 
 /// What a peer may still take to say that it has read everything.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -51,6 +54,8 @@ pub(super) struct Kit<'a> {
     pub(super) counters: &'a SinkCounters,
     pub(super) channel: &'a dyn Channel,
     pub(super) limits: Limits,
+    /// For targets that speak TLS.
+    pub(super) tls: Option<&'a Setup>,
     /// Somebody else can take what this one cannot.
     pub(super) covered: bool,
 }
@@ -86,11 +91,27 @@ pub(super) struct Link {
 
 enum State {
     Rest,
-    Away { until: Mono },
+    Away {
+        until: Mono,
+    },
     Asking,
-    Connecting { socket: TcpStream, since: Mono },
-    Up { wire: Wire, since: Mono },
-    Leaving { conduit: Box<dyn Conduit>, until: Mono },
+    Connecting {
+        socket: TcpStream,
+        since: Mono,
+    },
+    /// On how to talk: TLS, RELP.
+    Agreeing {
+        conduit: Box<dyn Conduit>,
+        since: Mono,
+    },
+    Up {
+        wire: Wire,
+        since: Mono,
+    },
+    Leaving {
+        conduit: Box<dyn Conduit>,
+        until: Mono,
+    },
 }
 
 enum Wire {
@@ -100,6 +121,7 @@ enum Wire {
 
 pub(super) enum Writer {
     Stream(StreamWriter),
+    Relp(RelpWriter),
     Datagrams(DatagramWriter),
 }
 
@@ -157,7 +179,9 @@ impl Link {
         match &self.state {
             State::Rest | State::Asking => Mono::MAX,
             State::Away { until } | State::Leaving { until, .. } => *until,
-            State::Connecting { since, .. } => since.after(limits.connect),
+            State::Connecting { since, .. } | State::Agreeing { since, .. } => {
+                since.after(limits.connect)
+            }
             State::Up { .. } if self.load.is_some() => {
                 self.moved_at.after(limits.write).min(self.later.unwrap_or(Mono::MAX))
             }
@@ -215,10 +239,18 @@ impl Link {
                 let late = now >= since.after(kit.limits.connect);
                 return self.finish_connecting(late, kit);
             }
+            State::Agreeing { since, .. } => {
+                let late = now >= since.after(kit.limits.connect);
+                return self.agree(late, kit);
+            }
             State::Up { .. } if !wanted && self.load.is_none() => self.leave(kit),
             State::Up { .. } => return self.hear(kit),
             State::Leaving { conduit, until } => {
-                let over = *until <= now || !matches!(drain(conduit.as_mut()), Ok(true));
+                let said = match &mut self.writer {
+                    Writer::Relp(writer) => writer.is_over(conduit.as_mut()),
+                    _ => !matches!(drain(conduit.as_mut()), Ok(true)),
+                };
+                let over = said || *until <= now;
                 if over {
                     self.state = State::Rest;
                 }
@@ -241,9 +273,17 @@ impl Link {
         if !self.writable {
             return false;
         }
-        let before = (load.taken, load.tally.sent_bytes);
+        let moved = |load: &Load| (load.taken, load.tally.sent_bytes, load.settled());
+        let before = moved(load);
         let sent = match (&mut self.writer, wire) {
             (Writer::Stream(writer), Wire::Stream(conduit)) => {
+                let sent = writer.write(load, kit.framer, conduit.as_mut());
+                sent.map(|sent| match sent {
+                    stream::Sent::All => datagram::Sent::All,
+                    stream::Sent::Blocked => datagram::Sent::Blocked,
+                })
+            }
+            (Writer::Relp(writer), Wire::Stream(conduit)) => {
                 let sent = writer.write(load, kit.framer, conduit.as_mut());
                 sent.map(|sent| match sent {
                     stream::Sent::All => datagram::Sent::All,
@@ -255,7 +295,7 @@ impl Link {
             }
             _ => unreachable!("a writer and its wire are of one kind"),
         };
-        if before != (load.taken, load.tally.sent_bytes) {
+        if before != moved(load) {
             self.moved_at = now.mono;
         }
         self.later = None;
@@ -284,9 +324,12 @@ impl Link {
     /// Says goodbye: nothing more will be sent.
     pub(super) fn leave(&mut self, kit: &Kit<'_>) {
         let state = std::mem::replace(&mut self.state, State::Rest);
-        if let State::Up { wire: Wire::Stream(mut conduit), .. } = state
-            && conduit.finish().is_ok()
-        {
+        let State::Up { wire: Wire::Stream(mut conduit), .. } = state else { return };
+        let said = match &mut self.writer {
+            Writer::Relp(writer) => writer.close(conduit.as_mut()),
+            _ => conduit.finish(),
+        };
+        if said.is_ok() {
             self.state = State::Leaving { conduit, until: kit.now.mono.after(LAST_WORD) };
         }
     }
@@ -343,13 +386,55 @@ impl Link {
             self.fail(&error, kit);
             return true;
         }
-        let State::Connecting { socket, .. } = std::mem::replace(&mut self.state, State::Rest)
+        let State::Connecting { socket, since } = std::mem::replace(&mut self.state, State::Rest)
         else {
             return false;
         };
         tune(&socket);
-        let wire = exempt(|| Wire::Stream(Box::new(socket) as Box<dyn Conduit>));
-        self.state = State::Up { wire, since: kit.now.mono };
+        let host = self.target.host();
+        let conduit = exempt(|| -> io::Result<Box<dyn Conduit>> {
+            match kit.tls.filter(|_| self.target.is_secure()) {
+                Some(setup) => Ok(Box::new(TlsConduit::new(socket, setup, &host)?)),
+                None => Ok(Box::new(socket)),
+            }
+        });
+        match conduit {
+            Ok(conduit) => self.state = State::Agreeing { conduit, since },
+            Err(error) => {
+                self.fail(&error, kit);
+                return true;
+            }
+        }
+        if let Writer::Relp(writer) = &mut self.writer {
+            writer.connected();
+        }
+        self.agree(late, kit);
+        true
+    }
+
+    /// TLS and RELP have things to say before the first event.
+    fn agree(&mut self, late: bool, kit: &Kit<'_>) -> bool {
+        let State::Agreeing { conduit, .. } = &mut self.state else { return false };
+        let agreed = exempt(|| match (conduit.advance(), &mut self.writer) {
+            (Ok(true), Writer::Relp(writer)) => writer.advance(conduit.as_mut()),
+            (agreed, _) => agreed,
+        });
+        match agreed {
+            Ok(true) => {}
+            Ok(false) if !late => return false,
+            Ok(false) => {
+                let what = "it does not agree on how to talk: is it the right port?";
+                self.fail(&io::Error::new(ErrorKind::TimedOut, what), kit);
+                return true;
+            }
+            Err(error) => {
+                self.fail(&error, kit);
+                return true;
+            }
+        }
+        let state = std::mem::replace(&mut self.state, State::Rest);
+        let State::Agreeing { conduit, .. } = state else { return false };
+        self.state = State::Up { wire: Wire::Stream(conduit), since: kit.now.mono };
         self.writable = true;
         self.works(kit.now);
         true
@@ -363,10 +448,18 @@ impl Link {
             let what = "it takes nothing any more (write_timeout)";
             Err(io::Error::new(ErrorKind::TimedOut, what))
         } else if std::mem::take(&mut self.readable) {
-            drain(conduit.as_mut()).and_then(|open| match open {
-                true => Ok(()),
-                false => Err(io::Error::other("it has closed the connection")),
-            })
+            match &mut self.writer {
+                Writer::Relp(_) if self.load.is_some() => {
+                    // Answers make room in the window.
+                    self.writable = true;
+                    Ok(())
+                }
+                Writer::Relp(writer) => writer.rest(conduit.as_mut()),
+                _ => drain(conduit.as_mut()).and_then(|open| match open {
+                    true => Ok(()),
+                    false => Err(io::Error::other("it has closed the connection")),
+                }),
+            }
         } else {
             Ok(())
         };
@@ -393,7 +486,7 @@ impl Link {
         }
         self.failed = true;
         // What came as a datagram or did not is known; what of a stream arrived is not.
-        if let (Writer::Stream(_), Some(load)) = (&self.writer, &mut self.load) {
+        if let (Writer::Stream(_) | Writer::Relp(_), Some(load)) = (&self.writer, &mut self.load) {
             load.start_again();
         }
         let told = exempt(|| error.to_string());

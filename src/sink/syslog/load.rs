@@ -14,6 +14,9 @@ pub(super) struct Load {
     /// Events that are with the peer's kernel, or in our own buffer on their way there.
     pub(super) taken: u32,
     pub(super) tally: Tally,
+    /// Of those, what will not be sent again whatever happens: the peer has said so.
+    settled: u32,
+    settled_tally: Tally,
 }
 
 /// What happened to a batch's events so far.
@@ -38,17 +41,39 @@ impl Tally {
 impl Load {
     pub(super) fn new(parcel: Parcel, now: Now, counters: &SinkCounters) -> Self {
         counters.channel_wait.record(now.mono.since(parcel.offered_at));
-        Self { parcel, began: now, taken: 0, tally: Tally::default() }
+        let (taken, settled) = (0, 0);
+        let (tally, settled_tally) = (Tally::default(), Tally::default());
+        Self { parcel, began: now, taken, tally, settled, settled_tally }
     }
 
     pub(super) fn page(&self) -> &Page {
         &self.parcel.batch
     }
 
-    /// Everything, to whoever is next: the connection broke, and what of it arrived nobody knows.
+    /// All that is not settled, to whoever is next: the connection broke, and what of it arrived
+    /// nobody knows.
     pub(super) fn start_again(&mut self) {
-        self.taken = 0;
-        self.tally = Tally::default();
+        self.taken = self.settled;
+        self.tally = self.settled_tally;
+    }
+
+    /// The peer has the next event, or has said that it does not want it.
+    pub(super) fn settle(&mut self, wanted: bool) {
+        if !wanted {
+            let event = self.parcel.batch.events().nth(self.settled as usize);
+            event.iter().for_each(|event| self.settled_tally.refuse(event));
+        }
+        self.settled += 1;
+    }
+
+    pub(super) fn settled(&self) -> u32 {
+        self.settled
+    }
+
+    /// Every event is settled: that is how they count.
+    pub(super) fn conclude(&mut self) {
+        let sent_bytes = self.tally.sent_bytes;
+        self.tally = Tally { sent_bytes, ..self.settled_tally };
     }
 
     /// It is sent: counted, its page goes home.

@@ -1,11 +1,13 @@
-//! The `syslog` sink: events to the next hop, over TCP or UDP.
+//! The `syslog` sink: events to the next hop, over TCP, UDP, TLS or RELP.
 //!
 //! ```text
 //!   channel ──batch──▶ forwarder ──▶ link tcp://a   StreamWriter   frames, bounded buffer
+//!                          │    ──▶ link relp://c  RelpWriter      window, acknowledged
 //!                          │    ──▶ link udp://b   DatagramWriter  64 a call, from the page
 //!                          └─ names ─▶ helper
 //! ```
-//! Promises: an event counts as written when the kernel has taken it; a batch that was cut by a
+//! Promises: an event counts as written when the kernel has taken it, over RELP when the peer has
+//! acknowledged it; a batch that was cut by a
 //! failing connection is sent again, whole, to whoever works next; nothing blocks; while no target
 //! works nothing is taken from the channel. TCP says nothing of what the peer has read: see the
 //! manual, "Sending on".
@@ -16,9 +18,11 @@ mod forwarder;
 mod frame;
 mod link;
 mod load;
+mod relp;
 mod rewrite;
 mod stream;
 mod target;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -34,9 +38,11 @@ use self::datagram::DatagramWriter;
 use self::forwarder::{Forwarder, Mode, Parts};
 use self::frame::{Framer, Framing};
 use self::link::{Answer, Limits, Link, Question, Writer};
+use self::relp::RelpWriter;
 use self::rewrite::{Form, Rewriter};
 use self::stream::{StreamWriter, TEXT_BYTES};
 use self::target::{Place, Target};
+use self::tls::TlsOptions;
 use super::{BuildError, Built, SinkContext, SinkKind, SinkPlan};
 use crate::config::{OptionDoc, Section};
 use crate::limits;
@@ -49,7 +55,7 @@ use crate::syslog::parse::Zone;
 pub const KIND: SinkKind = SinkKind {
     name: "syslog",
     aliases: &[],
-    summary: "events to the next hop, over tcp:// or udp://",
+    summary: "events to the next hop, over tcp://, udp://, tls:// or relp://",
     options: OPTIONS,
     plan: |section| Box::new(plan(section)),
 };
@@ -58,7 +64,7 @@ const OPTIONS: &[OptionDoc] = &[
     OptionDoc {
         name: "targets",
         default: None,
-        doc: "where to: \"tcp://host:port\", \"udp://host:port\"; one, or several in order",
+        doc: "where to: tcp://host:port, or udp, tls, relp, relps; one, or several in order",
     },
     OptionDoc {
         name: "targets_mode",
@@ -68,7 +74,13 @@ const OPTIONS: &[OptionDoc] = &[
     OptionDoc {
         name: "framing",
         default: Some("newline"),
-        doc: "on tcp://, newline: a line feed behind each message; octet: its length in front",
+        doc: "on tcp and tls, newline: a line feed behind each message; octet: its length before",
+    },
+    tls::TLS,
+    OptionDoc {
+        name: "window",
+        default: Some("1000"),
+        doc: "on relp://, how many messages may wait for their answer",
     },
     OptionDoc {
         name: "format",
@@ -112,6 +124,8 @@ struct Options {
     zone: String,
     datagram_bytes_max: usize,
     limits: Limits,
+    tls: Option<TlsOptions>,
+    window: u32,
     backoff_max: Duration,
     threads: usize,
 }
@@ -141,6 +155,8 @@ fn plan(section: &Section) -> Options {
         connect: section.duration_in("connect_timeout", times.clone()),
         write: if write.is_zero() { Duration::MAX } else { write },
     };
+    let secure = targets.iter().any(Target::is_secure);
+    let window = section.integer("window", 1..=1_000_000);
     let threads = section.integer("threads", 1..=limits::THREADS_MAX as i64);
     Options {
         targets,
@@ -150,6 +166,8 @@ fn plan(section: &Section) -> Options {
         zone,
         datagram_bytes_max: usize::try_from(datagram).unwrap_or(MESSAGE_BYTES_MAX),
         limits,
+        tls: TlsOptions::plan(section, secure),
+        window: u32::try_from(window).unwrap_or(1),
         backoff_max: section.duration_in("backoff_max", times),
         threads: usize::try_from(threads).unwrap_or(1),
     }
@@ -186,6 +204,8 @@ impl Options {
         let text_bytes = self.text_bytes(&target, context.event_bytes_max);
         let writer = if target.is_datagram() {
             Writer::Datagrams(DatagramWriter::new(self.datagram_bytes_max, text_bytes))
+        } else if target.is_relp() {
+            Writer::Relp(RelpWriter::new(self.window, text_bytes))
         } else {
             Writer::Stream(StreamWriter::new(text_bytes))
         };
@@ -203,7 +223,8 @@ impl SinkPlan for Options {
         let text = |target| self.text_bytes(target, event_bytes_max);
         let texts: usize = self.targets.iter().map(text).sum();
         let scratch = self.form.map_or(0, |_| rewrite::bound(event_bytes_max));
-        let bytes = self.threads * (texts + scratch);
+        let secure = self.targets.iter().filter(|target| target.is_secure()).count();
+        let bytes = self.threads * (texts + scratch + secure * tls::CONDUIT_BYTES);
         let (targets, threads) = (self.targets.len(), self.threads);
         let what = format!("text to send, {targets} targets × {threads} threads");
         vec![MemoryLine::new(format!("sinks.{name}"), what, bytes as u64)]
@@ -219,6 +240,11 @@ impl SinkPlan for Options {
 
     fn build(&self, context: &SinkContext) -> Result<Built, BuildError> {
         let mut built = Built { workers: Vec::new(), helpers: Vec::new(), notes: Vec::new() };
+        let tls = self.tls.as_ref().map(|tls| tls.setup(&context.disk)).transpose();
+        let tls = tls.map_err(|(what, remedy)| {
+            let what = format!("sinks.{} cannot speak TLS: {what}", context.name);
+            BuildError { what, remedy }
+        })?;
         for thread in 0..self.threads {
             let desk = self.desk(context, thread, &mut built);
             let links = 0..self.targets.len();
@@ -228,6 +254,7 @@ impl SinkPlan for Options {
                 links: links.map(|index| self.link(context, index, seed())).collect(),
                 framer: self.framer(context.event_bytes_max),
                 limits: self.limits,
+                tls: tls.clone(),
                 channel: Arc::clone(&context.channel),
                 counters: Arc::clone(&context.counters[thread]),
             };

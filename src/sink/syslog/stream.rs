@@ -21,6 +21,11 @@ pub(super) const TEXT_BYTES: usize = 64 << 10;
 
 /// Bytes to and from a peer, never blocking.
 pub(super) trait Conduit: Send {
+    /// Goes on agreeing with the peer on how to talk; true once that is done.
+    fn advance(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
     /// What was written is with the kernel.

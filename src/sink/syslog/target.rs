@@ -1,4 +1,4 @@
-//! Where to send: `tcp://host:port`, `udp://host:port`.
+//! Where to send: `tcp://host:port`, and the same with `udp`, `tls`, `relp` and `relps`.
 //!
 //! An address is used as it is; a name is looked up before each connection, by a helper, so that
 //! a peer that moves is found again.
@@ -12,12 +12,22 @@ use crate::config::{Section, Spanned};
 pub(super) enum Transport {
     Tcp,
     Udp,
+    Tls,
+    Relp,
+    /// RELP over TLS.
+    Relps,
 }
 
-const TRANSPORTS: &[(&str, Transport)] = &[("tcp", Transport::Tcp), ("udp", Transport::Udp)];
+const TRANSPORTS: &[(&str, Transport)] = &[
+    ("tcp", Transport::Tcp),
+    ("udp", Transport::Udp),
+    ("tls", Transport::Tls),
+    ("relp", Transport::Relp),
+    ("relps", Transport::Relps),
+];
 
 /// Schemes that are planned: refused by name, so that nobody looks for a typing error.
-const LATER: &[&str] = &["tls", "relp", "relps", "unix", "unixgram"];
+const LATER: &[&str] = &["dtls", "unix", "unixgram"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
@@ -43,6 +53,24 @@ impl fmt::Display for Target {
 impl Target {
     pub(super) fn is_datagram(&self) -> bool {
         self.transport == Transport::Udp
+    }
+
+    pub(super) fn is_relp(&self) -> bool {
+        matches!(self.transport, Transport::Relp | Transport::Relps)
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        matches!(self.transport, Transport::Tls | Transport::Relps)
+    }
+
+    /// The host as a certificate names it.
+    pub(super) fn host(&self) -> String {
+        match &self.place {
+            Place::Address(address) => address.ip().to_string(),
+            Place::Name(name) => {
+                name.rsplit_once(':').map_or(name.as_str(), |(host, _)| host).to_owned()
+            }
+        }
     }
 }
 
@@ -72,7 +100,7 @@ fn read(section: &Section, text: &Spanned<String>) -> Option<Target> {
     };
     let known = || {
         let schemes = TRANSPORTS.iter().map(|(name, _)| format!("{name}://"));
-        schemes.collect::<Vec<_>>().join(" and ")
+        schemes.collect::<Vec<_>>().join(", ")
     };
     let Some((scheme, place)) = text.split_once("://") else {
         let what = format!("\"{}\" does not say how to send there", text.value);
@@ -145,8 +173,14 @@ mod tests {
     fn mistakes_are_told_with_a_remedy() {
         for (text, what) in [
             ("'127.0.0.1:514'", "does not say how to send there"),
-            ("'http://h:1'", "\"http://\" is not known here (it takes tcp:// and udp://)"),
-            ("'relps://h:1'", "\"relps://\" is not built yet (it takes tcp:// and udp://)"),
+            (
+                "'http://h:1'",
+                "is not known here (it takes tcp://, udp://, tls://, relp://, relps://)",
+            ),
+            (
+                "'dtls://h:1'",
+                "\"dtls://\" is not built yet (it takes tcp://, udp://, tls://, relp://, relps://)",
+            ),
             ("'tcp://h'", "has no port from 1 to 65535 (write \"tcp://192.0.2.1:514\")"),
             ("'tcp://h:0'", "has no port"),
             ("'tcp://h:70000'", "has no port"),

@@ -1,5 +1,6 @@
 //! Peers that take little, break anywhere, or are not there.
 
+mod acknowledged;
 mod forwarding;
 
 use std::io::{self, ErrorKind};

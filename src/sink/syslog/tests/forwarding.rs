@@ -9,15 +9,15 @@ use crate::runtime::clock::{Clock, SystemClock};
 
 const SOON: Duration = Duration::from_secs(20);
 
-struct Sink {
-    line: Line,
+pub(super) struct Sink {
+    pub(super) line: Line,
     worker: Box<dyn Worker>,
     helpers: Vec<Box<dyn Worker>>,
     clock: SystemClock,
 }
 
 impl Sink {
-    fn new(body: &str) -> Self {
+    pub(super) fn new(body: &str) -> Self {
         let section = Section::parse(body, OPTIONS);
         let plan = plan(&section);
         assert!(!section.diagnostics().has_errors(), "{}", section.diagnostics().render(false));
@@ -29,7 +29,7 @@ impl Sink {
 
     /// Works until the condition holds.
     #[track_caller]
-    fn until(&mut self, what: &str, mut condition: impl FnMut(&Line) -> bool) {
+    pub(super) fn until(&mut self, what: &str, mut condition: impl FnMut(&Line) -> bool) {
         let end = self.clock.now().mono.after(SOON);
         while !condition(&self.line) {
             self.step();
@@ -37,7 +37,7 @@ impl Sink {
         }
     }
 
-    fn step(&mut self) -> Progress {
+    pub(super) fn step(&mut self) -> Progress {
         let now = self.clock.now();
         self.helpers.iter_mut().for_each(|helper| while helper.work(now) == Progress::Worked {});
         let progress = self.worker.work(now);
@@ -48,8 +48,22 @@ impl Sink {
         progress
     }
 
+    /// Closes while the peer does what it has to, until that says it is done.
     #[track_caller]
-    fn close(mut self) -> Line {
+    pub(super) fn worker_closes(mut self, mut peer: impl FnMut() -> bool) {
+        let end = self.clock.now().mono.after(SOON);
+        self.worker.close(self.clock.now());
+        let mut done = false;
+        while self.step() != Progress::Done {
+            done |= peer();
+            assert!(self.clock.now().mono < end, "it does not end");
+        }
+        assert!(done, "it ended before its peer had");
+        self.line.adds_up();
+    }
+
+    #[track_caller]
+    pub(super) fn close(mut self) -> Line {
         let end = self.clock.now().mono.after(SOON);
         self.worker.close(self.clock.now());
         while self.step() != Progress::Done {
@@ -61,24 +75,24 @@ impl Sink {
 }
 
 /// A listener that takes what there is without waiting.
-struct Peer {
-    listener: TcpListener,
-    connections: Vec<TcpStream>,
+pub(super) struct Peer {
+    pub(super) listener: TcpListener,
+    pub(super) connections: Vec<TcpStream>,
     got: Vec<u8>,
 }
 
 impl Peer {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.set_nonblocking(true).expect("a socket");
         Self { listener, connections: Vec::new(), got: Vec::new() }
     }
 
-    fn target(&self) -> String {
+    pub(super) fn target(&self) -> String {
         format!("tcp://{}", self.listener.local_addr().expect("bound"))
     }
 
-    fn accept(&mut self) {
+    pub(super) fn accept(&mut self) {
         while let Ok((socket, _)) = self.listener.accept() {
             socket.set_nonblocking(true).expect("a socket");
             self.connections.push(socket);
@@ -101,7 +115,7 @@ impl Peer {
     }
 }
 
-fn written(line: &Line) -> u64 {
+pub(super) fn written(line: &Line) -> u64 {
     line.ledger.snapshot().sinks[0].written_events
 }
 

@@ -1,0 +1,233 @@
+//! `tls://` and `relps://`: whom the sink believes, who it is, and connections whose bytes are TLS.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::path::Path;
+use std::sync::Arc;
+
+use mio::net::TcpStream;
+
+use super::stream::Conduit;
+use crate::config::{OptionDoc, Section};
+use crate::storage::Disk;
+use crate::wire::tls::client::{Options, Setup, Trust};
+use crate::wire::tls::peers::{Peer, Peers};
+use crate::wire::tls::session::{SCRATCH_BYTES, SESSION_BYTES_MAX, Session};
+use crate::wire::tls::{About, Identity, SetupError, Versions, anchors, system_anchors};
+
+pub(super) const TLS: OptionDoc = OptionDoc {
+    name: "tls",
+    default: Some(""),
+    doc: "whom tls:// and relps:// targets are believed by, and our own certificate",
+};
+
+const fn row(name: &'static str, default: &'static str, doc: &'static str) -> OptionDoc {
+    OptionDoc { name, default: Some(default), doc }
+}
+
+const DOCS: &[OptionDoc] = &[
+    row("ca", "", "PEM file: the authorities that vouch for targets; this machine's by default"),
+    row("peers", "", "names a certificate may have instead of the host's, or sha256: fingerprints"),
+    row("certificate", "", "PEM file: our certificate, for targets that ask"),
+    row("key", "", "PEM file: its private key"),
+    row("versions", "1.2, 1.3", "which versions of TLS may be spoken"),
+];
+
+/// Longer is no file of certificates: all of a distribution's authorities have 220 KiB.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// What a connection holds.
+pub(super) const CONDUIT_BYTES: usize = SCRATCH_BYTES + SESSION_BYTES_MAX;
+
+#[derive(Clone)]
+pub(super) struct TlsOptions {
+    ca: Option<String>,
+    peers: Peers,
+    identity: Option<(String, String)>,
+    versions: Versions,
+}
+
+impl TlsOptions {
+    pub(super) fn plan(section: &Section, secure: bool) -> Option<Self> {
+        let tls = section.subsection(TLS.name, DOCS);
+        let ca = tls.optional_text("ca");
+        let peers = peers(&tls);
+        let identity = (tls.optional_text("certificate"), tls.optional_text("key"));
+        if identity.0.is_some() != identity.1.is_some() {
+            let missing = if identity.0.is_some() { "key" } else { "certificate" };
+            let what = "a certificate and its key belong together";
+            tls.fail_here(what, format!("add `{missing} = \"….pem\"`"));
+        }
+        let versions = versions(&tls);
+        if !secure {
+            if section.explicit(TLS.name) {
+                let remedy = "write \"tls://host:6514\" in `targets`, or leave it out";
+                section.warn(TLS.name, "`tls` has no effect: no target speaks TLS", remedy);
+            }
+            return None;
+        }
+        Some(Self { ca, peers, identity: identity.0.zip(identity.1), versions })
+    }
+
+    /// Reads the files; what is wrong, and what to do.
+    pub(super) fn setup(&self, disk: &Arc<dyn Disk>) -> Result<Setup, (String, String)> {
+        let told = |name: &str, error: SetupError| {
+            let name = if name.is_empty() { String::new() } else { format!("{name} ") };
+            (format!("{name}{}", error.what), error.remedy)
+        };
+        let listed = self.peers.has_fingerprints() && !self.peers.has_names();
+        let trust = match &self.ca {
+            Some(name) => {
+                Trust::Anchors(anchors(&read(disk, name)?).map_err(|error| told(name, error))?)
+            }
+            None if listed => Trust::Listed,
+            None => Trust::Anchors(system_anchors().map_err(|error| told("", error))?),
+        };
+        let identity = match &self.identity {
+            None => None,
+            Some((certificate, key)) => {
+                let pem = (read(disk, certificate)?, read(disk, key)?);
+                let identity = Identity::from_pem(&pem.0, &pem.1).map_err(|error| {
+                    told(if error.about == About::Key { key } else { certificate }, error)
+                })?;
+                Some(identity)
+            }
+        };
+        let (peers, versions) = (self.peers.clone(), self.versions);
+        Setup::new(Options { trust, peers, identity, versions }).map_err(|error| told("", error))
+    }
+}
+
+fn peers(tls: &Section) -> Peers {
+    let mut peers = Vec::new();
+    for text in tls.texts("peers") {
+        match Peer::parse(&text.value) {
+            Ok(peer) => peers.push(peer),
+            Err(why) => {
+                let what = format!("\"{}\" names no peer: {why}", text.value.escape_debug());
+                let remedy = "write \"host.example.com\", \"*.example.com\" or \"sha256:AB:CD:…\"";
+                tls.fail_at(&text.span, what, remedy);
+            }
+        }
+    }
+    Peers::new(peers)
+}
+
+fn versions(tls: &Section) -> Versions {
+    let (mut has_12, mut has_13) = (false, false);
+    for text in tls.texts("versions") {
+        match text.value.as_str() {
+            "1.2" => has_12 = true,
+            "1.3" => has_13 = true,
+            other => {
+                let what = format!("TLS \"{}\" is not spoken", other.escape_debug());
+                tls.fail_at(&text.span, what, "write \"1.2\", \"1.3\" or both");
+            }
+        }
+    }
+    match (has_12, has_13) {
+        (true, false) => Versions::Only12,
+        (false, true) => Versions::Only13,
+        _ => Versions::Both,
+    }
+}
+
+fn read(disk: &Arc<dyn Disk>, name: &str) -> Result<Vec<u8>, (String, String)> {
+    let read = || -> io::Result<Vec<u8>> {
+        let file = disk.open_read(Path::new(name))?;
+        let bytes = file.bytes()?;
+        if bytes > FILE_BYTES_MAX {
+            return Err(io::Error::other("it is too large to be a file of certificates"));
+        }
+        let mut contents = vec![0; usize::try_from(bytes).unwrap_or(0)];
+        let mut filled = 0;
+        while filled < contents.len() {
+            match file.read_at(filled as u64, &mut contents[filled..])? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        contents.truncate(filled);
+        Ok(contents)
+    };
+    read().map_err(|error| (format!("{name}: {error}"), "write where the PEM file is".to_owned()))
+}
+
+/// A connection whose bytes are TLS.
+pub(super) struct TlsConduit {
+    socket: Watched,
+    session: Session,
+    scratch: Vec<u8>,
+}
+
+/// A session does not tell when its socket takes nothing more: we must know, or we would count as
+/// written what has gone nowhere.
+struct Watched {
+    socket: TcpStream,
+    broken: Option<io::Error>,
+}
+
+impl Read for Watched {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        Read::read(&mut self.socket, into)
+    }
+}
+
+impl Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(&mut self.socket, bytes).inspect_err(|error| {
+            if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
+                self.broken = Some(error.kind().into());
+            }
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl TlsConduit {
+    pub(super) fn new(socket: TcpStream, setup: &Setup, host: &str) -> io::Result<Self> {
+        let session = setup.session(host).map_err(io::Error::other)?;
+        let socket = Watched { socket, broken: None };
+        Ok(Self { socket, session, scratch: vec![0; SCRATCH_BYTES] })
+    }
+
+    /// Sends what waits; an error when it can no longer be sent.
+    fn push(&mut self) -> io::Result<()> {
+        self.session.push(&mut self.socket);
+        match self.socket.broken.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Conduit for TlsConduit {
+    fn advance(&mut self) -> io::Result<bool> {
+        self.session.advance(&mut self.socket, &mut self.scratch)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.session.write(&mut self.socket, bytes)?;
+        match self.socket.broken.take() {
+            Some(error) => Err(error),
+            None => Ok(count),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.push()?;
+        if self.session.is_pushed() { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.session.read(&mut self.socket, &mut self.scratch, bytes)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.session.close(&mut self.socket);
+        if self.session.is_pushed() { self.socket.socket.shutdown(Shutdown::Write) } else { Ok(()) }
+    }
+}
