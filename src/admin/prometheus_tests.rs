@@ -150,6 +150,7 @@ fn every_name_of_the_contract_is_there() {
         "flumen_lost_events_total",
         "flumen_marked_events_total",
         "flumen_unparsed_events_total",
+        "flumen_refused_connections_total",
         "flumen_channel_put_events_total",
         "flumen_channel_recovered_events_total",
         "flumen_written_events_total",

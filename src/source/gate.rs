@@ -71,7 +71,8 @@ pub struct Gate {
     pub listener_id: u16,
     /// What its connections speak.
     pub speech: Speech,
-    places: Arc<Places>,
+    /// Each connection takes one.
+    pub places: Arc<Places>,
     /// A descriptor to give up when there are no more.
     reserve: Option<OwnedFd>,
     full: Watch,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Listener ──accept──▶ Link ──read──▶ Protocol (lines, …) ──▶ page
-//!      tcp, unix          tcp, unix
+//!      tcp, tls, unix     tcp, tls, unix
 //! ```
 //! A link without a wrapping is read straight into the page: the reactor pays one predictable
 //! branch a read(2), nothing an event. A link that must also write (a handshake, answers) says so
@@ -18,15 +18,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
+use super::tls::{TlsLink, TlsListener};
 use crate::sys::credentials::{self, Credentials};
 use crate::sys::socket_file::SocketFile;
 
 /// Where connections come in.
-#[derive(Debug)]
 pub enum Listener {
     Tcp(TcpListener),
     /// With its file, unless the socket was passed on to us.
     Unix(UnixListener, Option<SocketFile>),
+    Tls(TlsListener),
 }
 
 impl Listener {
@@ -38,6 +39,10 @@ impl Listener {
                 Ok((Link::Tcp(socket), Some(canonical(peer))))
             }
             Self::Unix(listener, _) => Ok((Link::Unix(listener.accept()?.0), None)),
+            Self::Tls(listener) => {
+                let (link, peer) = listener.accept()?;
+                Ok((Link::Tls(Box::new(link)), Some(canonical(peer))))
+            }
         }
     }
 
@@ -45,6 +50,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
             Self::Unix(listener, _) => registry.register(listener, token, Interest::READABLE),
+            Self::Tls(tls) => registry.register(&mut tls.socket, token, Interest::READABLE),
         }
     }
 }
@@ -54,15 +60,16 @@ impl AsFd for Listener {
         match self {
             Self::Tcp(listener) => listener.as_fd(),
             Self::Unix(listener, _) => listener.as_fd(),
+            Self::Tls(tls) => tls.socket.as_fd(),
         }
     }
 }
 
 /// A byte stream from one peer.
-#[derive(Debug)]
 pub enum Link {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsLink>),
 }
 
 impl Link {
@@ -71,6 +78,7 @@ impl Link {
         match self {
             Self::Tcp(socket) => socket.read(into),
             Self::Unix(socket) => socket.read(into),
+            Self::Tls(tls) => tls.read(into),
         }
     }
 
@@ -81,6 +89,7 @@ impl Link {
             Self::Tcp(_) => count < room,
             // A read also ends where descriptors were passed with the bytes.
             Self::Unix(_) => false,
+            Self::Tls(tls) => tls.session.is_emptied(),
         }
     }
 
@@ -90,6 +99,7 @@ impl Link {
         match self {
             Self::Tcp(socket) => socket.write(bytes),
             Self::Unix(socket) => socket.write(bytes),
+            Self::Tls(tls) => tls.write(bytes),
         }
     }
 
@@ -97,16 +107,23 @@ impl Link {
     pub fn push(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(_) | Self::Unix(_) => Ok(()),
+            Self::Tls(tls) => {
+                tls.push();
+                Ok(())
+            }
         }
     }
 
     /// Bytes that have arrived and were not read: what a stop still reads.
     pub fn waiting_bytes(&self) -> usize {
-        let there = match self {
-            Self::Tcp(socket) => rustix::io::ioctl_fionread(socket),
-            Self::Unix(socket) => rustix::io::ioctl_fionread(socket),
+        let (there, held) = match self {
+            Self::Tcp(socket) => (rustix::io::ioctl_fionread(socket), 0),
+            Self::Unix(socket) => (rustix::io::ioctl_fionread(socket), 0),
+            Self::Tls(tls) => {
+                (rustix::io::ioctl_fionread(&tls.socket), tls.session.waiting_bytes())
+            }
         };
-        usize::try_from(there.unwrap_or(0)).unwrap_or(usize::MAX)
+        usize::try_from(there.unwrap_or(0)).unwrap_or(usize::MAX).saturating_add(held)
     }
 
     /// `answers`: the protocol above writes too.
@@ -119,13 +136,19 @@ impl Link {
         match self {
             Self::Tcp(socket) => registry.register(socket, token, interest),
             Self::Unix(socket) => registry.register(socket, token, interest),
+            Self::Tls(tls) => registry.register(&mut tls.socket, token, interest),
         }
     }
 
+    /// Ends it for good, with a goodbye where there is one.
     pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => registry.deregister(socket),
             Self::Unix(socket) => registry.deregister(socket),
+            Self::Tls(tls) => {
+                tls.close();
+                registry.deregister(&mut tls.socket)
+            }
         }
     }
 
@@ -133,13 +156,30 @@ impl Link {
     fn writes(&self) -> bool {
         match self {
             Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(_) => true,
+        }
+    }
+
+    /// Whether text may come: nothing is to be agreed upon first.
+    pub fn is_settled(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => true,
+            Self::Tls(tls) => tls.session.is_open(),
+        }
+    }
+
+    /// It ended, and its peer should have said so and did not: its last bytes may be missing.
+    pub fn is_truncated(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(tls) => tls.session.is_truncated(),
         }
     }
 
     /// The process at the other end, as the kernel knows it.
     pub fn credentials(&self) -> Option<Credentials> {
         match self {
-            Self::Tcp(_) => None,
+            Self::Tcp(_) | Self::Tls(_) => None,
             Self::Unix(socket) => credentials::of_peer(socket.as_fd()).ok(),
         }
     }

@@ -33,6 +33,8 @@ pub struct Transport {
     pub name: &'static str,
     pub flow: Flow,
     pub at: Where,
+    /// Its bytes are TLS.
+    pub secure: bool,
 }
 
 /// How a transport's bytes arrive.
@@ -55,15 +57,15 @@ pub enum Where {
 }
 
 impl Transport {
-    pub const UDP: Self = Self { name: "udp", flow: Flow::Datagrams, at: Where::Address };
-    pub const TCP: Self =
-        Self { name: "tcp", flow: Flow::Streams(Speech::Lines), at: Where::Address };
-    pub const UNIX: Self =
-        Self { name: "unix", flow: Flow::Streams(Speech::Lines), at: Where::Path };
-    pub const UNIXGRAM: Self = Self { name: "unixgram", flow: Flow::Datagrams, at: Where::Path };
+    pub const UDP: Self =
+        Self { name: "udp", flow: Flow::Datagrams, at: Where::Address, secure: false };
+    pub const TCP: Self = Self { name: "tcp", flow: Flow::Streams(Speech::Lines), ..Self::UDP };
+    pub const TLS: Self = Self { name: "tls", secure: true, ..Self::TCP };
+    pub const UNIX: Self = Self { name: "unix", at: Where::Path, ..Self::TCP };
+    pub const UNIXGRAM: Self = Self { name: "unixgram", at: Where::Path, ..Self::UDP };
     /// Sockets that systemd has opened.
     pub const PASSED: Self =
-        Self { name: "fd", flow: Flow::Either(Speech::Lines), at: Where::Name };
+        Self { name: "fd", flow: Flow::Either(Speech::Lines), at: Where::Name, secure: false };
 
     /// What its connections speak.
     pub fn speech(self) -> Speech {

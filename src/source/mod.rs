@@ -6,13 +6,16 @@
 
 pub mod carry;
 pub mod child;
+pub mod complaints;
 pub mod connection;
 pub mod datagrams;
 pub mod framing;
 pub mod gate;
 mod generator;
+pub mod handshakes;
 pub mod input;
 mod journal;
+pub mod keys;
 mod kmsg;
 pub mod link;
 pub mod listen;
@@ -32,6 +35,7 @@ mod stdin;
 mod syslog;
 mod tcp;
 pub mod text;
+pub mod tls;
 mod udp;
 pub mod zones;
 

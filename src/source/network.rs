@@ -16,10 +16,13 @@ use super::connection;
 use super::datagrams::{self, Datagrams, Receiver};
 use super::framing::Rules;
 use super::gate::{Gate, Places};
+use super::handshakes::Handshakes;
+use super::keys::Keys;
 use super::link::Listener;
 use super::listen::{self, BoundSocket, Listen, Transport};
 use super::port::Port;
 use super::reactor::{Parts, Reactor};
+use super::tls::{TlsListener, TlsOptions, Worker};
 use super::zones::Zones;
 use super::{BuildError, Built, Source, SourceContext, SourcePlan};
 use crate::config::{OptionDoc, Section};
@@ -27,6 +30,7 @@ use crate::limits;
 use crate::memory::MemoryLine;
 use crate::sys::socket_file::{Access, SocketFile};
 use crate::sys::udp_receive;
+use crate::wire::tls::session::SESSION_BYTES_MAX;
 
 /// An idle connection: its own record, and its place in poll and ready list, rounded up.
 const CONNECTION_BYTES: u64 = 256;
@@ -98,6 +102,8 @@ pub struct Network {
     pub tcp: TcpOptions,
     /// Who may write to Unix sockets.
     pub access: Access,
+    /// For `tls://` listeners.
+    pub tls: Option<TlsOptions>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +164,14 @@ impl Network {
             udp,
             tcp,
             access: Access::default(),
+            tls: None,
         }
+    }
+
+    /// With the rows of TLS, for sources that take it.
+    pub fn with_tls(mut self, section: &Section) -> Self {
+        self.tls = TlsOptions::plan(section, &self.listens);
+        self
     }
 
     fn has_streams(&self) -> bool {
@@ -183,9 +196,11 @@ impl Network {
         context: &SourceContext,
         thread: usize,
         sockets: Vec<BoundSocket>,
-        places: &Arc<Places>,
+        shared: &Shared,
     ) -> Result<Box<dyn Source>, BuildError> {
         let counters = Arc::clone(&context.counters[thread]);
+        let watch = || context.incidents.watch(&format!("source {}", context.name));
+        let secure = shared.keys.as_ref().map(|keys| Worker::new(Arc::clone(keys)));
         let mut gates = Vec::new();
         let mut receivers = Vec::new();
         for bound in sockets {
@@ -199,9 +214,10 @@ impl Network {
                 self.prepare(context, &listen, &socket, thread).map_err(refused)?;
                 receivers.push(Receiver::new(Port::udp(socket, bound.kept), listener));
             } else {
-                let watch = || context.incidents.watch(&format!("source {}", context.name));
+                let places =
+                    if listen.transport.secure { &shared.secure_places } else { &shared.places };
                 let gate = Gate::new(
-                    listener_of(bound.socket, &listen, bound.file),
+                    listener_of(bound.socket, &listen, bound.file, secure.as_ref()),
                     listener,
                     listen.transport.speech(),
                     Arc::clone(places),
@@ -219,8 +235,11 @@ impl Network {
                 event_bytes_max: self.event_bytes_max,
                 want_pri: context.want_pri,
             },
-            places: Arc::clone(places),
             idle_timeout: self.tcp.idle_timeout,
+            handshakes: Handshakes::new(
+                self.tls.as_ref().map(|tls| tls.handshake_timeout),
+                watch(),
+            ),
             counters,
         };
         let reactor = Reactor::new(parts).map_err(|error| BuildError {
@@ -276,6 +295,14 @@ impl SourcePlan for Network {
             let what = format!("{connections} connections");
             lines.push(MemoryLine::new(&part, what, connections * CONNECTION_BYTES));
         }
+        if let Some(tls) = &self.tls {
+            let what = format!("buffer of TLS × {threads} threads");
+            lines.push(MemoryLine::new(&part, what, Worker::BYTES as u64 * threads));
+            let connections = tls.connections_max as u64;
+            let what = format!("{connections} TLS connections");
+            let each = CONNECTION_BYTES + SESSION_BYTES_MAX as u64;
+            lines.push(MemoryLine::new(&part, what, connections * each));
+        }
         lines
     }
 
@@ -301,6 +328,12 @@ impl SourcePlan for Network {
 
     fn build(&self, context: &SourceContext) -> Result<Built, BuildError> {
         assert!(self.page_bytes_min() <= context.page_bytes, "the plan sizes the pages");
+        // Before anything is bound: whoever connects finds a certificate.
+        let keys = self.tls.as_ref().map(|tls| {
+            let watch = context.incidents.watch(&format!("source {}", context.name));
+            Keys::load(&format!("sources.{}", context.name), tls.files.clone(), watch)
+        });
+        let keys = keys.transpose()?;
         let files = listen::raise_file_limit();
         let (wanted, places) = (self.tcp.connections_max, places_with(files));
         if self.has_streams() && places < wanted {
@@ -315,21 +348,42 @@ impl SourcePlan for Network {
             listen::open(&context.name, bound, self.tcp.keepalive)?;
         }
         let bound = all.first().map(|sockets| listen::bound_addresses(sockets));
-        let places = Places::new(places.min(wanted));
+        let secure = self.tls.as_ref().map_or(0, |tls| tls.connections_max);
+        let (secure_places, places) =
+            (Places::new(places.min(secure)), Places::new(places.min(wanted)));
+        let shared = Shared { places, secure_places, keys };
         let workers = all.into_iter().enumerate();
         let sources = workers
-            .map(|(thread, sockets)| self.worker(context, thread, sockets, &places))
+            .map(|(thread, sockets)| self.worker(context, thread, sockets, &shared))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Built { sources, bound: bound.unwrap_or_default() })
     }
 }
 
-fn listener_of(socket: Socket, listen: &Listen, file: Option<SocketFile>) -> Listener {
+fn listener_of(
+    socket: Socket,
+    listen: &Listen,
+    file: Option<SocketFile>,
+    secure: Option<&Worker>,
+) -> Listener {
     if listen.transport == Transport::UNIX {
-        Listener::Unix(UnixListener::from_std(socket.into()), file)
-    } else {
-        Listener::Tcp(TcpListener::from_std(socket.into()))
+        return Listener::Unix(UnixListener::from_std(socket.into()), file);
     }
+    let socket = TcpListener::from_std(socket.into());
+    match secure {
+        Some(worker) if listen.transport.secure => {
+            Listener::Tls(TlsListener::new(socket, worker.clone()))
+        }
+        _ => Listener::Tcp(socket),
+    }
+}
+
+/// What the threads of a source share.
+struct Shared {
+    places: Arc<Places>,
+    /// Of TLS connections, which need more memory.
+    secure_places: Arc<Places>,
+    keys: Option<Arc<Keys>>,
 }
 
 /// Connections for which so many open files leave room.

@@ -22,6 +22,7 @@ use super::connection::{Desk, Visit};
 use super::datagrams::{self, Datagrams};
 use super::framing::{Cut, Rules};
 use super::gate::{Entry, Gate, Places};
+use super::handshakes::Handshakes;
 use super::link::Link;
 use super::nap::Naps;
 use super::protocol::{Protocol, Speech};
@@ -49,8 +50,8 @@ pub struct Parts {
     pub datagrams: Datagrams,
     pub carries: Carries,
     pub rules: Rules,
-    pub places: Arc<Places>,
     pub idle_timeout: Option<Duration>,
+    pub handshakes: Handshakes,
     pub counters: Arc<SourceCounters>,
 }
 
@@ -77,14 +78,16 @@ pub struct Reactor {
     sweep: Mono,
     carries: Carries,
     rules: Rules,
-    places: Arc<Places>,
     idle_timeout: Option<Duration>,
+    handshakes: Handshakes,
     counters: Arc<SourceCounters>,
     stopping: bool,
 }
 
 struct Connection {
     link: Link,
+    /// Its place is one of these.
+    places: Arc<Places>,
     protocol: Protocol,
     origin: Origin,
     heard: Mono,
@@ -116,7 +119,7 @@ impl Reactor {
         let waker = Arc::new(Bell(Waker::new(doorbell.registry(), DOORBELL)?));
         let bell = doorbell.as_raw_fd();
         poll.registry().register(&mut SourceFd(&bell), DOORBELL, Interest::READABLE)?;
-        let Parts { mut gates, mut datagrams, carries, rules, places, .. } = parts;
+        let Parts { mut gates, mut datagrams, carries, rules, handshakes, .. } = parts;
         let mut token = GATES;
         for gate in &mut gates {
             gate.listener_mut().register(poll.registry(), Token(token))?;
@@ -144,8 +147,8 @@ impl Reactor {
             sweep: Mono(0),
             carries,
             rules,
-            places,
             idle_timeout: parts.idle_timeout,
+            handshakes,
             counters: parts.counters,
             stopping: false,
         })
@@ -194,7 +197,7 @@ impl Reactor {
 
     /// When something is due though nothing arrives.
     fn due(&self) -> Mono {
-        let sweep = if self.idle_timeout.is_some() { self.sweep } else { Mono::MAX };
+        let sweep = if self.patience().is_some() { self.sweep } else { Mono::MAX };
         let datagrams = self.datagrams.drops_due().min(self.datagrams.quiet_at());
         datagrams.min(self.retry).min(sweep)
     }
@@ -246,7 +249,11 @@ impl Reactor {
             Visit::Full => return After::Full,
             Visit::Bound if left != Some(0) => return After::Again,
             Visit::Drained if !self.stopping => return After::Rest,
-            Visit::Failed(_) => self.counters.errors.add(1),
+            Visit::Failed(error) => {
+                self.counters.errors.add(1);
+                self.handshakes.failed(connection.origin, &error, &self.counters, now);
+            }
+            Visit::Ended if connection.link.is_truncated() => self.counters.errors.add(1),
             Visit::Drained | Visit::Bound | Visit::Ended => {}
         }
         let origin = connection.origin;
@@ -276,9 +283,9 @@ impl Reactor {
         let Some(mut connection) = self.connections[index].take() else { return };
         // Closing would do it too, unless somebody holds a copy of the descriptor.
         let _ = connection.link.deregister(self.poll.registry());
+        connection.places.give();
         drop(connection);
         self.vacant.push(index);
-        self.places.give();
         self.gates.iter_mut().flatten().for_each(Gate::replenish);
         if self.retry != Mono::MAX {
             self.retry = Mono(0);
@@ -310,15 +317,15 @@ impl Reactor {
                 Entry::Came(link, peer) => {
                     let credentials = link.credentials();
                     let origin = Origin { credentials, ..Origin::new(peer, gate.listener_id) };
-                    let speech = gate.speech;
-                    self.add(link, speech, origin, now);
+                    let (speech, places) = (gate.speech, Arc::clone(&gate.places));
+                    self.add(link, speech, places, origin, now);
                 }
             }
         }
         After::Again
     }
 
-    fn add(&mut self, link: Link, speech: Speech, origin: Origin, now: Now) {
+    fn add(&mut self, link: Link, speech: Speech, places: Arc<Places>, origin: Origin, now: Now) {
         let index = self.vacant.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.listed.push(false);
@@ -326,8 +333,15 @@ impl Reactor {
         });
         let token = self.base() + index;
         let protocol = speech.begin();
-        let mut connection =
-            Connection { link, protocol, origin, heard: now.mono, ended: false, allowance: None };
+        let mut connection = Connection {
+            link,
+            places,
+            protocol,
+            origin,
+            heard: now.mono,
+            ended: false,
+            allowance: None,
+        };
         let registry = self.poll.registry();
         let registered = connection.link.register(registry, Token(token), speech.answers());
         if let Err(error) = registered {
@@ -335,7 +349,7 @@ impl Reactor {
             tracing::warn!("a connection cannot be watched and is closed: {error}");
             self.counters.errors.add(1);
             self.vacant.push(index);
-            self.places.give();
+            connection.places.give();
             return;
         }
         self.connections[index] = Some(connection);
@@ -356,17 +370,30 @@ impl Reactor {
         }
     }
 
-    /// Closes connections that were silent for too long. False: the page has no room.
+    /// The shortest time that somebody may be silent.
+    fn patience(&self) -> Option<Duration> {
+        self.idle_timeout.into_iter().chain(self.handshakes.timeout()).min()
+    }
+
+    /// Closes connections that were silent, or did not agree, for too long. False: the page has no
+    /// room.
     fn sweep(&mut self, page: &mut Page, now: Now) -> bool {
-        let Some(timeout) = self.idle_timeout else { return true };
-        if now.mono < self.sweep {
+        let Some(patience) = self.patience().filter(|_| now.mono >= self.sweep) else {
             return true;
-        }
+        };
+        self.handshakes.tick(now);
         for index in 0..self.connections.len() {
             let listed = self.listed[self.base() + index];
             let Some(connection) = &mut self.connections[index] else { continue };
-            if listed || now.mono.since(connection.heard) < timeout {
+            let silent = now.mono.since(connection.heard);
+            let settled = connection.link.is_settled();
+            let timeout = if settled { self.idle_timeout } else { self.handshakes.timeout() };
+            // Whoever dribbles has no more time to agree than whoever is silent.
+            if (listed && settled) || timeout.is_none_or(|timeout| silent < timeout) {
                 continue;
+            }
+            if !settled {
+                self.handshakes.late(connection.origin, &self.counters, now);
             }
             let (rules, carries) = (&self.rules, &mut self.carries);
             let mut desk = Desk { page, carries, rules, at: now.wall };
@@ -375,7 +402,7 @@ impl Reactor {
             }
             self.close(index);
         }
-        self.sweep = now.mono.after(SWEEP.min(timeout));
+        self.sweep = now.mono.after(SWEEP.min(patience));
         true
     }
 

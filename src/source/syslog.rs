@@ -1,10 +1,12 @@
-//! `syslog`: any mix of UDP, TCP and Unix sockets; on streams octet-counted frames (RFC 6587 3.4.1)
-//! and lines are told apart frame by frame. What the messages say is read when a sink wants it.
+//! `syslog`: any mix of UDP, TCP, TLS and Unix sockets; on streams octet-counted frames (RFC 6587
+//! 3.4.1) and lines are told apart frame by frame. What the messages say is read when a sink wants
+//! it.
 
 use super::SourceKind;
 use super::listen::Transport;
 use super::local;
 use super::network::{self, Network, TcpOptions, UdpOptions};
+use super::tls;
 use super::zones::{self, Zones};
 use crate::config::OptionDoc;
 
@@ -15,14 +17,20 @@ pub(super) const KIND: SourceKind = SourceKind {
     options: OPTIONS,
     plan: |section| {
         let (udp, tcp) = (UdpOptions::plan(section), TcpOptions::plan(section));
-        let network = Network::plan(section, TRANSPORTS, true, udp, tcp);
+        let network = Network::plan(section, TRANSPORTS, true, udp, tcp).with_tls(section);
         let access = local::plan(section);
         Box::new(Network { zones: Some(Zones::plan(section)), access, ..network })
     },
 };
 
-const TRANSPORTS: &[Transport] =
-    &[Transport::UDP, Transport::TCP, Transport::UNIX, Transport::UNIXGRAM, Transport::PASSED];
+const TRANSPORTS: &[Transport] = &[
+    Transport::UDP,
+    Transport::TCP,
+    Transport::TLS,
+    Transport::UNIX,
+    Transport::UNIXGRAM,
+    Transport::PASSED,
+];
 
 const OPTIONS: &[OptionDoc] = &[
     network::LISTEN,
@@ -33,6 +41,7 @@ const OPTIONS: &[OptionDoc] = &[
     network::CONNECTIONS_MAX,
     network::IDLE_TIMEOUT,
     network::KEEPALIVE,
+    tls::TLS,
     local::SOCKET_MODE,
     local::SOCKET_USER,
     local::SOCKET_GROUP,

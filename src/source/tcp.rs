@@ -1,18 +1,21 @@
-//! `tcp`: lines over TCP, each an event; nothing is taken for a counted frame.
+//! `tcp`: lines over TCP or TLS, each an event; nothing is taken for a counted frame.
 
 use super::SourceKind;
 use super::listen::Transport;
 use super::network::{self, Network, TcpOptions, UdpOptions};
+use super::tls;
 use crate::config::OptionDoc;
 
 pub(super) const KIND: SourceKind = SourceKind {
     name: "tcp",
     aliases: &["netcat"],
-    summary: "lines over TCP, ended by LF, CR LF or NUL",
+    summary: "lines over TCP or TLS, ended by LF, CR LF or NUL",
     options: OPTIONS,
     plan: |section| {
         let tcp = TcpOptions::plan(section);
-        Box::new(Network::plan(section, &[Transport::TCP], false, UdpOptions::NONE, tcp))
+        let allowed = &[Transport::TCP, Transport::TLS];
+        let network = Network::plan(section, allowed, false, UdpOptions::NONE, tcp);
+        Box::new(network.with_tls(section))
     },
 };
 
@@ -23,6 +26,7 @@ const OPTIONS: &[OptionDoc] = &[
     network::CONNECTIONS_MAX,
     network::IDLE_TIMEOUT,
     network::KEEPALIVE,
+    tls::TLS,
 ];
 
 #[cfg(test)]

@@ -188,6 +188,8 @@ pub struct SourceCounters {
     pub unparsed: UnparsedCounters,
     /// Reads that failed (a reset connection, a broken file), each once.
     pub errors: Counter,
+    /// Connections closed because their handshake failed; what they would have sent, nobody knows.
+    pub refused_connections: Counter,
     pub open_connections: Level,
     /// Read, in the thread's own page, and not offered yet: no part of any equation, and what a
     /// stop at the deadline counts as received and lost.

@@ -247,6 +247,7 @@ impl SourceEntry {
             totals.marked.add(worker.marked.values());
             totals.unparsed.add(worker.unparsed.values());
             totals.errors += worker.errors.get();
+            totals.refused_connections += worker.refused_connections.get();
             totals.open_connections += worker.open_connections.get();
             totals.received_events += worker.received_events.get();
             totals.received_bytes += worker.received_bytes.get();

@@ -143,6 +143,7 @@ fn source_json(part: &SourceTotals) -> Value {
         "marked_events": labelled(part.marked.each().map(|(mark, count)| (mark.name(), count))),
         "unparsed_events": labelled(part.unparsed.each().map(|(why, count)| (why.name(), count))),
         "errors": part.errors,
+        "refused_connections": part.refused_connections,
         "open_connections": part.open_connections,
     })
 }

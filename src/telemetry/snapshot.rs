@@ -102,6 +102,7 @@ pub struct SourceTotals {
     pub marked: MarkTotals,
     pub unparsed: UnparsedTotals,
     pub errors: u64,
+    pub refused_connections: u64,
     pub open_connections: u64,
 }
 

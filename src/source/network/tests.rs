@@ -1,5 +1,8 @@
 //! Sources with real sockets, stepped by hand.
 
+#[cfg(test)]
+mod tls;
+
 use super::*;
 use crate::event::Page;
 use crate::source::{SOURCES, Source};
@@ -26,6 +29,16 @@ struct Rig {
     ahead: Duration,
 }
 
+fn context(counters: Vec<Arc<SourceCounters>>, incidents: Arc<Incidents>) -> SourceContext {
+    SourceContext {
+        name: "net".to_owned(),
+        want_pri: false,
+        page_bytes: 1 << 20,
+        counters,
+        incidents,
+    }
+}
+
 fn rig(kind: &str, body: &str) -> Rig {
     let kind = SOURCES.iter().find(|row| row.name == kind).unwrap();
     let section = Section::parse(body, kind.options);
@@ -34,13 +47,7 @@ fn rig(kind: &str, body: &str) -> Rig {
     assert!(!section.diagnostics().has_errors(), "{:?}", section.diagnostics().lines());
     let counters: Vec<Arc<SourceCounters>> = (0..plan.threads()).map(|_| Arc::default()).collect();
     let incidents = Incidents::new();
-    let context = SourceContext {
-        name: "net".to_owned(),
-        want_pri: false,
-        page_bytes: 1 << 20,
-        counters: counters.clone(),
-        incidents: incidents.clone(),
-    };
+    let context = context(counters.clone(), incidents.clone());
     let built = plan.build(&context).unwrap();
     assert_eq!(built.bound.len(), plan.listeners().len());
     Rig {
