@@ -19,9 +19,10 @@ pub(crate) struct Case {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Load {
     Lines(Stream),
-    /// Datagrams as fast as the kernel takes them.
+    /// Datagrams, as fast as the kernel takes them without a rate a second.
     Flood {
         segments: bool,
+        rate: Option<f64>,
     },
     /// Datagrams at four fifths of the highest rate that the case's limit program holds.
     Paced,
@@ -203,7 +204,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "udp_to_null",
         what: "a flood of datagrams, nothing written",
-        load: Load::Flood { segments: false },
+        load: Load::Flood { segments: false, rate: None },
         sink: "null",
         parties: &[FLUMEN, UDP],
         goals: &[],
@@ -211,17 +212,17 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "udp_gro_to_null",
         what: "a flood of equal datagrams that the kernel merges, nothing written",
-        load: Load::Flood { segments: true },
+        load: Load::Flood { segments: true, rate: None },
         sink: "null",
         parties: &[FLUMEN, UDP_GRO],
         goals: &[alone(Key::Rate, Bound::AtLeast(5e6))],
     },
     Case {
         name: "udp_gro_to_zstd",
-        what: "a flood of equal datagrams that the kernel merges, zstd level 1 files",
-        load: Load::Flood { segments: true },
+        what: "3.3 million equal datagrams a second that the kernel merges, zstd level 1 files",
+        load: Load::Flood { segments: true, rate: Some(3.3e6) },
         sink: "zstd",
-        parties: &[FLUMEN, UDP_GRO],
+        parties: &[party("flumen", Program::Flumen).sink_threads(2), UDP_GRO],
         goals: &[alone(Key::Rate, Bound::AtLeast(3e6))],
     },
     Case {

@@ -51,10 +51,10 @@ pub(crate) fn run(bench: &mut Bench, case: &Case, party: &Party) -> io::Result<F
         Load::Lines(stream) => {
             lines(bench, case, party, dir.path(), party.stream.unwrap_or(stream))
         }
-        Load::Flood { segments } => {
+        Load::Flood { segments, rate } => {
             // Merged ones are over in no time.
             let events = bench.events * if segments { 5 } else { 1 };
-            Ok(datagrams(bench, case, party, dir.path(), Flow { segments, rate: None, events })?.0)
+            Ok(datagrams(bench, case, party, dir.path(), Flow { segments, rate, events })?.0)
         }
         Load::Paced => {
             let rate = highest_rate(bench, case)? * 0.8;
@@ -75,7 +75,7 @@ pub(crate) fn place<'a>(bench: &'a Bench, case: &'a Case, dir: &'a Path) -> io::
     let transport = case.transport();
     let (name, source) = match (transport, case.load) {
         (Transport::Tcp, _) => ("tcp", "connections_max = 10100"),
-        (Transport::Udp, Load::Flood { segments: true }) => {
+        (Transport::Udp, Load::Flood { segments: true, .. }) => {
             ("udp", "receive_buffer = \"4MiB\"\ngro = true")
         }
         (Transport::Udp, _) => ("udp", "receive_buffer = \"4MiB\""),

@@ -18,6 +18,8 @@ pub(crate) struct Party {
     pub(crate) stream: Option<Stream>,
     /// Connections that are open and silent.
     pub(crate) idle: usize,
+    /// Compressing threads of the agent.
+    pub(crate) sink_threads: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +49,15 @@ pub(crate) struct Place<'a> {
 }
 
 pub(crate) const fn party(name: &'static str, program: Program) -> Party {
-    Party { name, program, share: 1, stream: None, idle: 0 }
+    Party { name, program, share: 1, stream: None, idle: 0, sink_threads: 1 }
 }
 
 impl Party {
+    pub(crate) const fn sink_threads(mut self, threads: u32) -> Self {
+        self.sink_threads = threads;
+        self
+    }
+
     pub(crate) const fn share(mut self, share: u64) -> Self {
         self.share = share;
         self
@@ -85,7 +92,11 @@ impl Party {
         let mut command = match self.program {
             Program::Flumen => {
                 let mut command = Command::new(flumen()?);
-                command.arg("run").arg(write(place, "flumen.toml", &agent(place))?);
+                command.arg("run").arg(write(
+                    place,
+                    "flumen.toml",
+                    &agent(place, self.sink_threads),
+                )?);
                 command
             }
             Program::Limit(input, option) => limit(place, input, option)?,
@@ -129,7 +140,7 @@ impl Party {
     }
 }
 
-fn agent(place: &Place<'_>) -> String {
+fn agent(place: &Place<'_>, sink_threads: u32) -> String {
     let (port, transport) = (place.port, place.transport);
     let out = place.dir.join("out/out.log");
     let memory = crate::cases::MEMORY_MIB;
@@ -139,7 +150,8 @@ fn agent(place: &Place<'_>) -> String {
             let level = if matches!(codec, "zstd" | "gzip") { "level = 1\n" } else { "" };
             let path = out.display();
             format!(
-                "type = \"file\"\npath = \"{path}\"\ncodec = \"{codec}\"\n{level}sync = \"1s\"\n"
+                "type = \"file\"\npath = \"{path}\"\ncodec = \"{codec}\"\n{level}sync = \"1s\"\n\
+                 threads = {sink_threads}\n"
             )
         }
     };
