@@ -4,8 +4,10 @@
 //! A sender that is faster than the sink would fill any channel and keep it full: every event then
 //! waits behind half a gigabyte, and every page has left the caches before it comes round again
 //! (measured: a quarter more CPU an event to plain files). It gains nothing by that, for the sink
-//! sets the pace either way. So above the backlog one batch goes in for two that come out, whoever
-//! brings it. A sink that stands still is another matter: then the channel is there to be filled.
+//! sets the pace either way. So with a backlog in the channel it rests until half of that has left,
+//! and then fills it up again: by the clock, judging by how fast it left the last time, so that
+//! nobody pays for a wake-up a batch. A sink that stands still is another matter: then the channel
+//! is there to be filled.
 //!
 //! UDP senders cannot wait, so a source with a UDP socket holds back never.
 
@@ -17,44 +19,68 @@ use crate::time::{Mono, Now};
 /// A sink that took nothing for so long stands still.
 const STILL: Duration = Duration::from_millis(100);
 
+/// How long a rest is: at least what a timer is good for, at most what a latency may be.
+const REST_MIN: Duration = Duration::from_micros(100);
+const REST_MAX: Duration = Duration::from_millis(20);
+
 /// When a source holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backlog {
-    /// Above so many batches in a channel.
+    /// With so many batches in a channel, until half of them have left.
     pub batches: u32,
-    /// Until so many more have left it: two, times the source threads that share it.
-    pub out_for_one: u64,
+    /// Source threads that share it. Each has its turn when all could have had one, also where the
+    /// others are always the first to fill what has become free.
+    pub threads: u32,
 }
 
 #[derive(Debug)]
 pub(super) struct Restraint {
     backlog: Option<Backlog>,
-    /// `gone` when the last batch went in, when it last changed, and when that was seen.
-    entered: u64,
+    /// `gone` when it last changed, and when that was seen.
     seen: u64,
     moved_at: Mono,
+    resting: Option<Rest>,
+    /// What a batch took to leave, in the last rest.
+    pace: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    since: Mono,
+    /// `gone` when it began.
+    gone: u64,
 }
 
 impl Restraint {
     pub(super) fn new(backlog: Option<Backlog>) -> Self {
-        Self { backlog, entered: 0, seen: 0, moved_at: Mono(0) }
+        Self { backlog, seen: 0, moved_at: Mono(0), resting: None, pace: Duration::ZERO }
     }
 
-    /// Whether the next batch is to wait, and until when if nothing moves.
+    /// Whether the next batch is to wait, and until when.
     pub(super) fn holds(&mut self, now: Now, flow: Flow) -> Option<Mono> {
-        let backlog = self.backlog?;
+        let Backlog { batches, threads } = self.backlog?;
         if flow.gone != self.seen {
             (self.seen, self.moved_at) = (flow.gone, now.mono);
         }
-        let still_at = self.moved_at.after(STILL);
-        let short = flow.backlog < backlog.batches;
-        // Another channel may have become the fullest: then its count is another.
-        let left = flow.gone.abs_diff(self.entered);
-        if short || left >= backlog.out_for_one || now.mono >= still_at {
-            self.entered = flow.gone;
+        if self.resting.is_none() && flow.backlog < batches {
             return None;
         }
-        Some(still_at)
+        let rest = *self.resting.get_or_insert(Rest { since: now.mono, gone: flow.gone });
+        // Another channel may have become the fullest: then its count is another.
+        let left = flow.gone.abs_diff(rest.gone);
+        if left > 0 {
+            let left = u32::try_from(left).unwrap_or(u32::MAX);
+            self.pace = now.mono.since(rest.since) / left;
+        }
+        let half = batches / 2;
+        let turn = u64::from(half.max(1)) * 2 * u64::from(threads);
+        let still_at = self.moved_at.after(STILL);
+        if flow.backlog <= half || left >= turn || now.mono >= still_at {
+            self.resting = None;
+            return None;
+        }
+        let rest = (self.pace * (flow.backlog - half)).clamp(REST_MIN, REST_MAX);
+        Some(now.mono.after(rest).min(still_at))
     }
 }
 
@@ -63,12 +89,10 @@ mod tests {
     use super::*;
     use crate::time::Wall;
 
+    const SHARED: Backlog = Backlog { batches: 4, threads: 1 };
+
     fn at(ms: u64) -> Now {
         Now { mono: Mono(ms * 1_000_000), wall: Wall(0) }
-    }
-
-    fn restraint() -> Restraint {
-        Restraint::new(Some(Backlog { batches: 4, out_for_one: 2 }))
     }
 
     fn flow(backlog: u32, gone: u64) -> Flow {
@@ -77,29 +101,30 @@ mod tests {
 
     #[test]
     fn a_short_backlog_and_no_limit_never_hold() {
-        let mut restraint = restraint();
+        let mut restraint = Restraint::new(Some(SHARED));
         assert_eq!(restraint.holds(at(1000), flow(3, 9)), None);
         let mut never = Restraint::new(None);
         assert_eq!(never.holds(at(1000), flow(1 << 20, 9)), None);
     }
 
     #[test]
-    fn above_it_one_goes_in_for_two_that_come_out() {
-        let mut restraint = restraint();
+    fn it_rests_until_half_has_left_for_as_long_as_that_will_take() {
+        let mut restraint = Restraint::new(Some(SHARED));
         assert_eq!(restraint.holds(at(1000), flow(3, 7)), None);
-        assert_eq!(restraint.holds(at(1000), flow(4, 7)), Some(at(1100).mono));
-        assert_eq!(restraint.holds(at(1001), flow(5, 8)), Some(at(1101).mono));
-        assert_eq!(restraint.holds(at(1002), flow(5, 9)), None);
-        assert_eq!(restraint.holds(at(1002), flow(5, 9)), Some(at(1102).mono));
-        assert_eq!(restraint.holds(at(1003), flow(3, 10)), None);
+        assert_eq!(restraint.holds(at(1000), flow(4, 8)), Some(Mono(1_000_100_000)));
+        // One left in 3 ms, and one more is to leave.
+        assert_eq!(restraint.holds(at(1003), flow(3, 9)), Some(at(1006).mono));
+        assert_eq!(restraint.holds(at(1006), flow(2, 10)), None);
+        assert_eq!(restraint.holds(at(1006), flow(3, 10)), None, "up to the brim");
+        assert_eq!(restraint.holds(at(1006), flow(4, 10)), Some(at(1012).mono));
     }
 
     #[test]
     fn a_sink_that_stands_still_lets_the_channel_fill() {
-        let mut restraint = restraint();
+        let mut restraint = Restraint::new(Some(SHARED));
         assert_eq!(restraint.holds(at(1000), flow(3, 7)), None);
-        assert_eq!(restraint.holds(at(1000), flow(4, 7)), Some(at(1100).mono));
-        assert_eq!(restraint.holds(at(1099), flow(4, 7)), Some(at(1100).mono));
+        assert!(restraint.holds(at(1000), flow(4, 7)).is_some());
+        assert_eq!(restraint.holds(at(1099), flow(4, 7)), Some(Mono(1_099_100_000)));
         for backlog in 4..100 {
             assert_eq!(restraint.holds(at(1100), flow(backlog, 7)), None);
         }
@@ -107,19 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn many_that_share_a_channel_bring_no_more_than_one() {
-        let share = Backlog { batches: 4, out_for_one: 2 * 3 };
-        let mut sources: Vec<_> = (0..3).map(|_| Restraint::new(Some(share))).collect();
-        let (mut entered, mut backlog) = (0, 100_u32);
-        sources.iter_mut().for_each(|source| assert_eq!(source.holds(at(1000), flow(3, 0)), None));
-        for gone in 1..=60 {
-            backlog -= 1;
-            for source in &mut sources {
-                if source.holds(at(1000 + gone), flow(backlog, gone)).is_none() {
-                    (entered, backlog) = (entered + 1, backlog + 1);
-                }
-            }
-        }
-        assert_eq!(entered, 30);
+    fn whoever_is_never_first_has_a_turn_all_the_same() {
+        let shared = Backlog { threads: 2, ..SHARED };
+        let mut restraint = Restraint::new(Some(shared));
+        let held = |gone: u64, restraint: &mut Restraint| {
+            restraint.holds(at(1000 + gone), flow(4, gone)).is_some()
+        };
+        let turns = (1..=80).filter(|gone| !held(*gone, &mut restraint)).count();
+        assert_eq!(turns, 80 / 9, "one for eight that leave, and one to begin a rest");
     }
 }

@@ -164,7 +164,7 @@ impl Draft {
         let batches = limits::u32_of(backlog.max(BACKLOG_PER_THREAD * threads));
         let filling = self.sources.iter().filter_map(|source| source.plan.as_ref());
         let filling: usize = filling.map(|plan| plan.threads()).sum();
-        let backlog = Backlog { batches, out_for_one: 2 * filling as u64 };
+        let backlog = Backlog { batches, threads: limits::u32_of(filling) };
         let mut sources = Vec::new();
         let pairs = self.sources.into_iter().zip(self.links.sources);
         for ((draft, channels), (wanted, mut pace)) in pairs.zip(reach) {

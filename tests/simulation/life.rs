@@ -174,7 +174,7 @@ impl Life {
             let slice = plans.iter().filter_map(|plan| plan.path_slice()).min();
             let slice_ns = slice.map(|slice| i64::try_from(slice.as_nanos()).expect("short"));
             let backlog = shape.connections.is_multiple_of(3);
-            let backlog = backlog.then_some(Backlog { batches: 2, out_for_one: 2 });
+            let backlog = backlog.then_some(Backlog { batches: 2, threads: 1 });
             let eager = shape.connections.is_multiple_of(2);
             let pace = Pace { age, slice_ns, eager, backlog };
             let name = format!("source.{index}");
