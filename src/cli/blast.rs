@@ -1,7 +1,7 @@
 //! `flumen blast`: the load generator.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,10 +10,12 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::output::{complain, finish, tell};
-use crate::load::{Extent, Framing, Outcome, Plan, Rate, Snapshot, Target, blast};
+use crate::load::{Extent, Framing, Outcome, Plan, Rate, Snapshot, Target, Transport, blast};
 use crate::syslog::compose::{
     EQUAL_BYTES_MIN, Format, HOSTS_MAX, SIZE_BYTES_DEFAULT, SIZE_BYTES_MAX, SIZE_BYTES_MIN, Shape,
 };
+use crate::wire::tls::client::{Options, Setup, Trust};
+use crate::wire::tls::{self, About, SetupError};
 
 /// Sends stamped, realistic messages: a load generator whose events can be audited
 #[derive(Debug, clap::Args)]
@@ -26,7 +28,7 @@ use crate::syslog::compose::{
     its stamp is that time. It counts as sent when the kernel has taken it. Ctrl-C stops\n\
     and still writes the manifest. Exits 1 when a connection fails.")]
 pub struct BlastArgs {
-    /// udp://host:port or tcp://host:port, several share the rate evenly
+    /// udp://host:port, tcp://host:port or tls://host:port, several share the rate evenly
     #[arg(required = true, value_name = "TARGET", value_parser = Target::parse)]
     pub targets: Vec<Target>,
     /// Events a second over all targets (10k, 1.5M), or max
@@ -62,6 +64,18 @@ pub struct BlastArgs {
     /// The same seed gives the same messages
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// TLS: who vouches for the receiver, a PEM file; otherwise this machine's authorities
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    pub ca: Option<PathBuf>,
+    /// TLS: takes any certificate of the receiver
+    #[arg(long)]
+    pub insecure: bool,
+    /// TLS: our own certificate, a PEM file, for receivers that ask
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// TLS: its private key, a PEM file
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
     /// Where to write what was sent, as JSON
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
@@ -146,7 +160,35 @@ fn plan(args: &BlastArgs) -> Result<Plan, String> {
         },
         gso: args.gso,
         run: blast::fresh_run(),
+        tls: secure(args)?,
     })
+}
+
+/// The set-up of TLS, when a target wants it.
+fn secure(args: &BlastArgs) -> Result<Option<Setup>, String> {
+    if args.targets.iter().all(|target| target.transport != Transport::Tls) {
+        return Ok(None);
+    }
+    let read =
+        |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+    let about = |path: &Path, error: SetupError| format!("{} {error}", path.display());
+    let trust = match &args.ca {
+        _ if args.insecure => Trust::Anybody,
+        Some(path) => {
+            Trust::Anchors(tls::anchors(&read(path)?).map_err(|error| about(path, error))?)
+        }
+        None => Trust::Anchors(tls::system_anchors().map_err(|error| error.to_string())?),
+    };
+    let identity = match (&args.cert, &args.key) {
+        (Some(cert), Some(key)) => {
+            Some(tls::Identity::from_pem(&read(cert)?, &read(key)?).map_err(|error| {
+                about(if error.about == About::Key { key } else { cert }, error)
+            })?)
+        }
+        _ => None,
+    };
+    let options = Options { trust, identity, ..Options::default() };
+    Setup::new(options).map(Some).map_err(|error| error.to_string())
 }
 
 fn conclude(args: &BlastArgs, outcome: &Outcome) -> io::Result<ExitCode> {
@@ -299,7 +341,7 @@ mod tests {
     #[test]
     fn mistakes_are_told() {
         for (arguments, what) in [
-            ("tls://h:1", "tls:// comes later"),
+            ("relp://h:1", "relp:// comes later"),
             ("127.0.0.1:1", "udp://host:port"),
             ("udp://127.0.0.1:1 --rate fast", "1.5M"),
             ("udp://127.0.0.1:1 --rate 0", "1.5M"),

@@ -157,6 +157,7 @@ fn blast_plan(args: &DemoArgs, ready: &Ready) -> Result<load::Plan, String> {
         framing: Framing::Newline,
         gso: false,
         run,
+        tls: None,
     })
 }
 

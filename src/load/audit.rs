@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use hdrhistogram::Histogram;
 
-use super::{Manifest, Transport};
+use super::Manifest;
 use crate::archive::{self, ArchiveError, Ending};
 use crate::syslog::stamp::{self, Reading, Stamp};
 use crate::time::Wall;
@@ -142,7 +142,7 @@ impl Auditor {
         let mut tracks = vec![Track::default(); streams.unwrap_or(0)];
         for record in &manifest.streams {
             let track = &mut tracks[record.stream as usize];
-            (track.tcp, track.sent) = (record.transport == Transport::Tcp, record.sent);
+            (track.tcp, track.sent) = (record.transport.is_stream(), record.sent);
         }
         let latency = Histogram::new_with_max(LATENCY_NS_MAX, 3).expect("a valid range");
         let verdict = Verdict { sent: manifest.sent(), ..Verdict::default() };
@@ -270,6 +270,7 @@ impl Verdict {
 mod tests {
     use super::*;
     use crate::load::StreamRecord;
+    use crate::load::Transport;
     use crate::load::manifest::VERSION;
     use crate::syslog::compose::{Composer, Shape};
 

@@ -21,6 +21,7 @@ use crate::runtime::thread::{cores, spawn};
 use crate::syslog::compose::{Composer, Shape};
 use crate::syslog::stamp::{SEQUENCE_MAX, STREAMS_MAX};
 use crate::time::{Mono, duration_ns};
+use crate::wire::tls::client::Setup;
 
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -35,6 +36,8 @@ pub struct Plan {
     /// UDP only: the kernel cuts datagrams of `shape.size_bytes`.
     pub gso: bool,
     pub run: u32,
+    /// For tls:// targets.
+    pub tls: Option<Setup>,
 }
 
 /// How a run is getting on.
@@ -177,7 +180,9 @@ fn connect_all(plan: &Plan, stop: &AtomicBool) -> Result<Vec<Lane>, BlastError> 
             break;
         }
         let made = lanes.len();
-        let link = connect(target, gso).map_err(|source| failure(plan, target, made, source))?;
+        let tls = plan.tls.as_ref();
+        let link =
+            connect(target, gso, tls).map_err(|source| failure(plan, target, made, source))?;
         let limit = match plan.extent {
             Extent::Count(count) => share(count, stream, streams),
             Extent::Time(_) | Extent::Endless => SEQUENCE_MAX,
@@ -302,6 +307,7 @@ mod tests {
             framing: Framing::Newline,
             gso: false,
             run: 9,
+            tls: None,
         }
     }
 

@@ -12,11 +12,13 @@ use std::time::Duration;
 use super::chunk::{Chunk, Framing, Taken};
 use super::manifest::StreamRecord;
 use super::schedule::Pace;
+use super::secure::Secure;
 use super::{Target, Transport};
 use crate::sys::udp_send;
 use crate::syslog::compose::Composer;
 use crate::syslog::stamp::Stamp;
 use crate::time::{Mono, Now, Wall, duration_ns};
+use crate::wire::tls::client::Setup;
 
 pub(super) enum Link {
     /// `group` datagrams are handed over as one buffer: more than one with GSO.
@@ -25,6 +27,7 @@ pub(super) enum Link {
         group: usize,
     },
     Tcp(mio::net::TcpStream),
+    Tls(Box<Secure>),
     /// It failed, or is closed.
     Gone,
 }
@@ -92,8 +95,9 @@ const REFUSALS_MAX: usize = 4 * udp_send::MESSAGES_MAX;
 const CONNECT: Duration = Duration::from_secs(5);
 const UDP_QUEUE_BYTES: usize = 4 << 20;
 
-/// Connects, non-blocking from then on. `gso` is the length of every datagram.
-pub(super) fn connect(target: &Target, gso: Option<u16>) -> io::Result<Link> {
+/// Connects, non-blocking from then on. `gso` is the length of every datagram, `tls` is for targets
+/// that speak it.
+pub(super) fn connect(target: &Target, gso: Option<u16>, tls: Option<&Setup>) -> io::Result<Link> {
     match target.transport {
         Transport::Udp => {
             let any: SocketAddr =
@@ -112,6 +116,12 @@ pub(super) fn connect(target: &Target, gso: Option<u16>) -> io::Result<Link> {
                 }
             };
             Ok(Link::Udp { socket, group })
+        }
+        Transport::Tls => {
+            let socket = std::net::TcpStream::connect_timeout(&target.address, CONNECT)?;
+            socket.set_nodelay(true)?;
+            let setup = tls.ok_or_else(|| io::Error::other("no set-up for TLS"))?;
+            Ok(Link::Tls(Box::new(Secure::connect(socket, setup, &target.host, CONNECT)?)))
         }
         Transport::Tcp => {
             let socket = std::net::TcpStream::connect_timeout(&target.address, CONNECT)?;
@@ -143,8 +153,16 @@ impl Lane {
         self.index = index;
     }
 
-    pub(super) fn is_pending(&self) -> bool {
-        self.pending.is_some()
+    pub(super) fn is_pending(&mut self) -> bool {
+        self.pending.is_some() || !self.is_pushed()
+    }
+
+    /// Whether the kernel has all that the link has taken.
+    fn is_pushed(&mut self) -> bool {
+        match &mut self.link {
+            Link::Tls(tls) => tls.is_pushed(),
+            _ => true,
+        }
     }
 
     /// Everything was composed, or can no longer be.
@@ -170,7 +188,7 @@ impl Lane {
             chunk
         });
         let turn = if chunk.is_empty() {
-            Turn::Idle
+            if self.is_pushed() { Turn::Idle } else { Turn::Blocked }
         } else {
             match self.send(now, bench, &mut chunk) {
                 Ok(turn) => turn,
@@ -200,7 +218,9 @@ impl Lane {
         let until = pace.lane_due(pace.due(now.mono), self.index).min(self.limit);
         let (framing, events_max, bytes_max) = match self.link {
             Link::Udp { group, .. } => (None, UDP_CHUNK_EVENTS.max(group), usize::MAX),
-            Link::Tcp(_) | Link::Gone => (Some(bench.framing), usize::MAX, bench.chunk_bytes),
+            Link::Tcp(_) | Link::Tls(_) | Link::Gone => {
+                (Some(bench.framing), usize::MAX, bench.chunk_bytes)
+            }
         };
         while self.next < until && chunk.events() < events_max && chunk.used_bytes() < bytes_max {
             let due = pace.lane_at(self.next, self.index, now.mono);
@@ -216,6 +236,7 @@ impl Lane {
         while !chunk.is_empty() {
             let outcome = match &mut self.link {
                 Link::Tcp(socket) => socket.write(chunk.rest()).map(|n| (n, chunk.take_bytes(n))),
+                Link::Tls(tls) => tls.write(chunk.rest()).map(|n| (n, chunk.take_bytes(n))),
                 Link::Udp { socket, group } => {
                     udp_send::send(socket.as_fd(), chunk.rest(), chunk.ends(*group)).map(|sent| {
                         let before = chunk.rest().len();
@@ -283,17 +304,26 @@ impl Lane {
 
     /// Says that nothing more will come. True: the peer's answer is worth waiting for.
     pub(super) fn finish(&mut self) -> bool {
-        if let Link::Tcp(socket) = &self.link
-            && let Err(error) = socket.shutdown(std::net::Shutdown::Write)
-        {
+        let finished = match &mut self.link {
+            Link::Tcp(socket) => socket.shutdown(std::net::Shutdown::Write),
+            Link::Tls(tls) => tls.finish(),
+            Link::Udp { .. } | Link::Gone => Ok(()),
+        };
+        if let Err(error) = finished {
             self.fail(&error);
         }
-        matches!(self.link, Link::Tcp(_))
+        matches!(self.link, Link::Tcp(_) | Link::Tls(_))
     }
 
     /// Reads away what the peer says; true when it has closed. A reset shows here: bytes that the
     /// kernel took have not all arrived.
     pub(super) fn is_closed(&mut self) -> bool {
+        if let Link::Tls(tls) = &mut self.link {
+            match tls.is_closed() {
+                Ok(closed) => return closed,
+                Err(error) => self.fail(&error),
+            }
+        }
         let Link::Tcp(socket) = &mut self.link else { return true };
         let mut answer = [0; 4096];
         loop {

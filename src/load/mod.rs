@@ -19,6 +19,7 @@ mod chunk;
 mod lane;
 pub mod manifest;
 mod schedule;
+mod secure;
 mod sender;
 mod target;
 

@@ -85,10 +85,13 @@ impl Sender {
         let poll = Poll::new()?;
         for (index, lane) in lanes.iter_mut().enumerate() {
             lane.set_index(index as u64);
-            if let Link::Tcp(socket) = &mut lane.link {
-                let both = Interest::READABLE | Interest::WRITABLE;
-                poll.registry().register(socket, Token(index), both)?;
-            }
+            let socket = match &mut lane.link {
+                Link::Tcp(socket) => socket,
+                Link::Tls(tls) => &mut tls.socket,
+                Link::Udp { .. } | Link::Gone => continue,
+            };
+            let both = Interest::READABLE | Interest::WRITABLE;
+            poll.registry().register(socket, Token(index), both)?;
         }
         Ok(Self {
             ready: VecDeque::with_capacity(lanes.len()),
@@ -239,7 +242,7 @@ impl Sender {
                 self.queue(index);
             }
         }
-        while self.lanes.iter().any(Lane::is_pending) {
+        while self.lanes.iter_mut().any(Lane::is_pending) {
             let now = self.clock.now();
             if self.stop.load(Ordering::Relaxed) {
                 until = until.min(now.mono.after(FLUSH_STOPPED));

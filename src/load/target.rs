@@ -1,4 +1,4 @@
-//! Where to send: `udp://host:port`, `tcp://host:port`.
+//! Where to send: `udp://host:port`, `tcp://host:port`, `tls://host:port`.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -7,28 +7,38 @@ use std::net::{SocketAddr, ToSocketAddrs};
 pub enum Transport {
     Udp,
     Tcp,
+    Tls,
+}
+
+impl Transport {
+    /// A connection: what it takes arrives whole and in order.
+    pub fn is_stream(self) -> bool {
+        self != Self::Udp
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub transport: Transport,
     pub address: SocketAddr,
+    /// The host as it was given: what a server's certificate must be for.
+    pub host: String,
     /// As it was given.
     pub text: String,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    #[error("{0}: a target is udp://host:port or tcp://host:port")]
+    #[error("{0}: a target is udp://host:port, tcp://host:port or tls://host:port")]
     Malformed(String),
-    #[error("{text}: {scheme}:// comes later; there are udp:// and tcp://")]
+    #[error("{text}: {scheme}:// comes later; there are udp://, tcp:// and tls://")]
     Later { text: String, scheme: String },
     #[error("{text}: {why}")]
     Unresolved { text: String, why: String },
 }
 
 /// Schemes that are planned: refused by name, so that nobody looks for a typing error.
-const LATER: [&str; 8] = ["tls", "relp", "avro", "thrift", "http", "https", "unix", "memcached"];
+const LATER: [&str; 7] = ["relp", "avro", "thrift", "http", "https", "unix", "memcached"];
 
 impl Target {
     /// Host names are looked up here, once.
@@ -39,6 +49,7 @@ impl Target {
         let transport = match scheme {
             "udp" => Transport::Udp,
             "tcp" => Transport::Tcp,
+            "tls" => Transport::Tls,
             later if LATER.contains(&later) => {
                 return Err(TargetError::Later { text: owned(), scheme: later.to_owned() });
             }
@@ -52,7 +63,8 @@ impl Target {
         let unresolved = |why: String| TargetError::Unresolved { text: owned(), why };
         let mut found = place.to_socket_addrs().map_err(|error| unresolved(error.to_string()))?;
         let address = found.next().ok_or_else(|| unresolved("no such host".to_owned()))?;
-        Ok(Self { transport, address, text: owned() })
+        let host = place.rsplit_once(':').map_or(place, |(host, _)| host).to_owned();
+        Ok(Self { transport, address, host, text: owned() })
     }
 }
 
@@ -70,7 +82,12 @@ mod tests {
         {
             assert_eq!(Target::parse(bad), Err(TargetError::Malformed(bad.to_owned())), "{bad}");
         }
-        let later = Target::parse("tls://h:6514").unwrap_err().to_string();
-        assert_eq!(later, "tls://h:6514: tls:// comes later; there are udp:// and tcp://");
+        let later = Target::parse("relp://h:6514").unwrap_err().to_string();
+        assert_eq!(
+            later,
+            "relp://h:6514: relp:// comes later; there are udp://, tcp:// and tls://"
+        );
+        let tls = Target::parse("tls://[::1]:6514").unwrap();
+        assert_eq!((tls.transport, tls.host.as_str()), (Transport::Tls, "[::1]"));
     }
 }

@@ -37,7 +37,7 @@ const DOCS: &[OptionDoc] = &[
     row("peers", "", "names or sha256: fingerprints that are welcome; empty: all vouched for"),
     row("versions", "", "\"1.2\" and \"1.3\"; both by default"),
     row("handshake_timeout", "10s", "a sender that has not agreed by then is closed"),
-    row("connections_max", "1000", "open TLS connections; each has 64 KiB in the memory sum"),
+    row("connections_max", "1000", "open TLS connections; each has 48 KiB in the memory sum"),
 ];
 
 /// What `tls://` listeners need, valid once built.

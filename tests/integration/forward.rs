@@ -228,7 +228,7 @@ fn what_cannot_be_sent_before_the_drain_ends_is_counted() {
 
 // ── others ──
 
-fn syslog_ng() -> Option<PathBuf> {
+pub(crate) fn syslog_ng() -> Option<PathBuf> {
     let named = std::env::var_os("FLUMEN_SYSLOG_NG").map(PathBuf::from);
     let path = named.unwrap_or_else(|| PathBuf::from("/usr/sbin/syslog-ng"));
     if path.is_file() { Some(path) } else { missing("syslog-ng") }

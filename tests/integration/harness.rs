@@ -168,6 +168,10 @@ impl Agent {
         self.address(&format!("{source}=tcp"))
     }
 
+    pub(crate) fn tls(&self, source: &str) -> SocketAddr {
+        self.address(&format!("{source}=tls"))
+    }
+
     fn address(&self, listener: &str) -> SocketAddr {
         let found = self.addresses.get(listener);
         *found.unwrap_or_else(|| panic!("no {listener} among {:?}", self.addresses))
@@ -251,7 +255,7 @@ impl Ended {
     }
 }
 
-fn flumen() -> Command {
+pub(crate) fn flumen() -> Command {
     Command::new(env!("CARGO_BIN_EXE_flumen"))
 }
 

@@ -31,4 +31,5 @@ mod rsyslog;
 mod small_disk;
 mod stock_tools;
 mod stuck;
+mod tls;
 mod wire;

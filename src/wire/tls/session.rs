@@ -36,9 +36,11 @@ const RECORD_BYTES_MAX: usize = 16 << 10;
 /// What waits to be sent at most, until `write` takes no more.
 const OUTGOING_BYTES_MAX: usize = 32 << 10;
 
-/// A session's buffers and rustls' state at worst: the rest, a record without room, what is to be
-/// sent (a receiver has its handshake to send, some KiB).
-pub const SESSION_BYTES_MAX: usize = REST_BYTES_MAX + RECORD_BYTES_MAX + (16 << 10);
+/// A session's buffers and rustls' state at worst: either the rest of a handshake and our part of
+/// it, or once open a record, one without room, and what is read behind them; some KiB of rustls.
+pub const SESSION_BYTES_MAX: usize = REST_BYTES_MAX + (16 << 10);
+
+const _: () = assert!(2 * RECORD_BYTES_MAX + READ_BYTES_MIN + (8 << 10) <= SESSION_BYTES_MAX);
 
 /// Reads of less are not worth a system call.
 const READ_BYTES_MIN: usize = 4 << 10;

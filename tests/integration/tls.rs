@@ -1,0 +1,232 @@
+//! TLS with real senders: openssl s_client, rsyslogd (gtls), syslog-ng, our own load generator.
+
+use crate::forward::syslog_ng;
+use crate::harness::{Agent, SYSLOG_TO_FILE, flumen, sum, until};
+use crate::peers::{Running, assert_texts, peer, rsyslogd, run, texts, write_lines};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+const COUNT: usize = 500;
+
+/// A folder with `ca.pem`, and `server`, `sender` and `stranger` as `.pem` and `.key`; the last is
+/// vouched for by somebody else.
+struct Papers {
+    dir: TempDir,
+    authority: CertifiedIssuer<'static, KeyPair>,
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "an authority");
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+impl Papers {
+    fn new() -> Self {
+        let papers = Self { dir: TempDir::new().unwrap(), authority: authority() };
+        std::fs::write(papers.path("ca.pem"), papers.authority.pem()).unwrap();
+        papers.issue(&papers.authority, "server", &["localhost", "127.0.0.1"]);
+        papers.issue(&papers.authority, "sender", &["one.example"]);
+        papers.issue(&authority(), "stranger", &["one.example"]);
+        papers
+    }
+
+    fn issue(&self, by: &CertifiedIssuer<'static, KeyPair>, file: &str, names: &[&str]) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let (key, params) = (KeyPair::generate().unwrap(), CertificateParams::new(names).unwrap());
+        let certificate = params.signed_by(&key, by).unwrap();
+        std::fs::write(self.path(&format!("{file}.pem")), certificate.pem()).unwrap();
+        std::fs::write(self.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// An agent with a `tls://` listener; its folder, the certificates in it, stays ours.
+    fn agent(&self, more: &str) -> Agent {
+        let here = self.dir.path().display();
+        let tls = format!(
+            "[sources.net.tls]\ncertificate = '{here}/server.pem'\nkey = '{here}/server.key'\n{}\n",
+            more.replace("{here}", &here.to_string())
+        );
+        let configuration = SYSLOG_TO_FILE
+            .replace(r#""udp://127.0.0.1:0", "#, r#""tls://127.0.0.1:0", "#)
+            .replace("64MiB", "128MiB")
+            .replace("[channels.main]", &format!("{tls}\n[channels.main]"));
+        Agent::start(&configuration)
+    }
+
+    /// `openssl s_client` that sends what is written to it.
+    fn openssl(&self, agent: &Agent, flags: &[&str], own: Option<&str>) -> Option<Child> {
+        let mut command = Command::new(peer("openssl")?);
+        command.args(["s_client", "-quiet", "-no_ign_eof", "-verify_return_error", "-connect"]);
+        command.arg(agent.tls("net").to_string()).arg("-CAfile").arg(self.path("ca.pem"));
+        if let Some(own) = own {
+            command.arg("-cert").arg(self.path(&format!("{own}.pem")));
+            command.arg("-key").arg(self.path(&format!("{own}.key")));
+        }
+        let child = command.args(flags).stdin(Stdio::piped()).stderr(Stdio::null()).spawn();
+        Some(child.expect("openssl starts"))
+    }
+}
+
+/// Writes and closes; how it ended.
+fn give(mut child: Child, texts: &[String]) -> bool {
+    let mut stdin = child.stdin.take().expect("piped");
+    // Whoever was refused has gone.
+    let _ = stdin.write_all((texts.join("\n") + "\n").as_bytes());
+    drop(stdin);
+    child.wait().expect("it ends").success()
+}
+
+const MUTUAL: &str = "clients = 'required'\nclient_ca = '{here}/ca.pem'\npeers = ['*.example']";
+
+#[test]
+fn openssl_sends_in_both_versions() {
+    let papers = Papers::new();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let agent = papers.agent("");
+        let Some(child) = papers.openssl(&agent, &[version], None) else { return };
+        assert!(give(child, &texts(COUNT)), "{version}: {}", agent.log());
+        agent.wait_for(COUNT as u64);
+        assert_texts(&agent.stop().well().lines("out.log.zst"), &texts(COUNT));
+    }
+}
+
+#[test]
+fn only_welcome_senders_get_in_and_the_others_are_told_and_counted() {
+    let papers = Papers::new();
+    let agent = papers.agent(&format!("{MUTUAL}\nversions = '1.3'"));
+    let refused = |ledger: &serde_json::Value| sum(&ledger["sources"], "refused_connections");
+    let tries = [(None, &[][..]), (Some("stranger"), &[]), (Some("sender"), &["-tls1_2"])];
+    for (count, (own, flags)) in (1..).zip(tries) {
+        let Some(child) = papers.openssl(&agent, flags, own) else { return };
+        give(child, &texts(1));
+        agent.wait("a refused connection", |ledger| refused(ledger) == count);
+    }
+    let Some(child) = papers.openssl(&agent, &[], Some("sender")) else { return };
+    assert!(give(child, &texts(COUNT)), "{}", agent.log());
+    let ledger = agent.wait_for(COUNT as u64);
+    assert_eq!(refused(&ledger), 3);
+    let (_, metrics) = agent.page("/metrics");
+    assert!(metrics.contains("flumen_refused_connections_total"), "{metrics}");
+    let ended = agent.stop().well();
+    assert_texts(&ended.lines("out.log.zst"), &texts(COUNT));
+    assert!(ended.log.contains("it shows no certificate, which is required"), "{}", ended.log);
+    assert!(ended.log.contains("TLS with 127.0.0.1:"), "{}", ended.log);
+}
+
+#[test]
+fn a_new_certificate_is_shown_to_newcomers_and_nobody_is_cut_off() {
+    let papers = Papers::new();
+    let agent = papers.agent("");
+    let Some(mut old) = papers.openssl(&agent, &[], None) else { return };
+    let stdin = old.stdin.as_mut().expect("piped");
+    stdin.write_all(b"before\n").unwrap();
+    agent.wait_for(1);
+    // By another authority, which only newcomers trust.
+    let other = authority();
+    std::fs::write(papers.path("ca.pem"), other.pem()).unwrap();
+    papers.issue(&other, "server", &["127.0.0.1"]);
+    assert!(until(|| agent.log().contains("new files are in effect")), "{}", agent.log());
+    let child = papers.openssl(&agent, &[], None).expect("it was there before");
+    assert!(give(child, &["newcomer".to_owned()]), "{}", agent.log());
+    agent.wait_for(2);
+    assert!(give(old, &["after".to_owned()]));
+    agent.wait_for(3);
+    let events = agent.stop().well().lines("out.log.zst");
+    assert_eq!(events, ["before", "newcomer", "after"]);
+}
+
+const RSYSLOG: &str = r#"
+global(workDirectory="{dir}" net.enableDNS="off"
+       DefaultNetstreamDriverCAFile="{dir}/ca.pem"
+       DefaultNetstreamDriverCertFile="{dir}/sender.pem"
+       DefaultNetstreamDriverKeyFile="{dir}/sender.key")
+module(load="imfile")
+input(type="imfile" File="{dir}/texts" Tag="flumen-test:" Severity="info" Facility="local4")
+action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp"
+       TCP_Framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format"
+       StreamDriver="gtls" StreamDriverMode="1" StreamDriverAuthMode="x509/name"
+       StreamDriverPermittedPeers="localhost")
+"#;
+
+#[test]
+fn rsyslog_with_gtls() {
+    let Some(program) = rsyslogd() else { return };
+    let papers = Papers::new();
+    let agent = papers.agent(MUTUAL);
+    write_lines(&papers.path("texts"), &texts(COUNT));
+    let here = papers.dir.path().to_str().unwrap();
+    let configuration =
+        RSYSLOG.replace("{dir}", here).replace("{port}", &agent.tls("net").port().to_string());
+    let file = papers.path("rsyslog.conf");
+    std::fs::write(&file, configuration).unwrap();
+    let sender = Running::start(Command::new(program).args(["-n", "-iNONE", "-f"]).arg(&file));
+    agent.wait_for(COUNT as u64);
+    sender.finish();
+    let events = agent.stop().well().lines("out.log.zst");
+    assert_texts(&events, &texts(COUNT));
+    assert!(events.iter().all(|event| event.starts_with("<166>1 ")), "{:?}", events[0]);
+}
+
+const SYSLOG_NG: &str = r#"@version: 3.38
+options { stats-freq(0); use-dns(no); };
+source s { file("{dir}/texts" follow-freq(1) flags(no-parse)); };
+destination d { syslog("127.0.0.1" port({port}) transport("tls")
+    tls(ca-file("{dir}/ca.pem") cert-file("{dir}/sender.pem") key-file("{dir}/sender.key"))); };
+log { source(s); destination(d); };
+"#;
+
+#[test]
+fn syslog_ng_with_tls() {
+    let Some(program) = syslog_ng() else { return };
+    let papers = Papers::new();
+    let agent = papers.agent(MUTUAL);
+    write_lines(&papers.path("texts"), &texts(COUNT));
+    let configuration = SYSLOG_NG
+        .replace("{dir}", papers.dir.path().to_str().unwrap())
+        .replace("{port}", &agent.tls("net").port().to_string());
+    let file = papers.path("syslog-ng.conf");
+    std::fs::write(&file, configuration).unwrap();
+    let mut command = Command::new(program);
+    command.args(["-F", "--no-caps"]).arg("-f").arg(&file);
+    for (flag, name) in [("-R", "persist"), ("-c", "control"), ("-p", "pid")] {
+        command.arg(flag).arg(papers.path(name));
+    }
+    let sender = Running::start(&mut command);
+    agent.wait_for(COUNT as u64);
+    sender.finish();
+    assert_texts(&agent.stop().well().lines("out.log.zst"), &texts(COUNT));
+}
+
+#[test]
+fn blast_sends_over_tls_and_the_audit_finds_everything() {
+    let papers = Papers::new();
+    let agent = papers.agent(MUTUAL);
+    let manifest = papers.path("manifest.json");
+    let blast = |ca: Option<&Path>| {
+        let mut command = flumen();
+        command.arg("blast").arg(format!("tls://{}", agent.tls("net")));
+        command.args(["--count", "20k", "--connections", "3"]).arg("--manifest").arg(&manifest);
+        command.arg("--cert").arg(papers.path("sender.pem"));
+        command.arg("--key").arg(papers.path("sender.key"));
+        ca.map(|ca| command.arg("--ca").arg(ca));
+        command
+    };
+    let output = blast(Some(&papers.path("stranger.pem"))).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && errors.contains("no authority that is trusted"),
+        "{errors}"
+    );
+    run(&mut blast(Some(&papers.path("ca.pem"))));
+    agent.wait_for(20_000);
+    let ended = agent.stop().well();
+    run(flumen().args(["audit", "--manifest"]).arg(&manifest).arg(ended.dir.path()));
+}
