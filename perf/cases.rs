@@ -179,6 +179,29 @@ pub(crate) const CASES: &[Case] = &[
         goals: &[at_most(Key::Steady, 1.25, "limit")],
     },
     Case {
+        name: "tcp_to_zstd_by_host",
+        what: "a file for each of 100 hosts, parsed, against one file that nobody parses for",
+        load: Load::Lines(ONE),
+        sink: "zstd",
+        parties: &[
+            party("100 hosts", Program::Flumen).hosts(100),
+            party("one host", Program::Flumen).hosts(1),
+            party("one file", Program::Flumen),
+        ],
+        goals: &[at_most(Key::Steady, 2.0, "one file"), alone(Key::Steady, Bound::AtMost(0.8))],
+    },
+    Case {
+        name: "tcp_to_zstd_by_many_hosts",
+        what: "a file for each of 10,000 hosts, against 100",
+        load: Load::Lines(ONE),
+        sink: "zstd",
+        parties: &[
+            party("10,000 hosts", Program::Flumen).hosts(10_000),
+            party("100 hosts", Program::Flumen).hosts(100),
+        ],
+        goals: &[at_most(Key::Steady, 2.0, "100 hosts")],
+    },
+    Case {
         name: "idle_tcp_to_zstd",
         what: "one connection, and 10,000 that say nothing, against it without them",
         load: Load::Lines(ONE),

@@ -109,8 +109,10 @@ fn lines(
     let mut receiver = Receiver::start(&mut party.command(&place)?, dir)?;
     receiver.wait_listening(Transport::Tcp, place.port)?;
     let silent = Stream { connections: party.idle, write_bytes: 0 };
-    let silent = Connections::open(&bench.lines, place.port, silent)?;
-    let mut sender = Connections::open(&bench.lines, place.port, stream)?;
+    let text = party.hosts.map(Text::of_hosts);
+    let text = text.as_ref().unwrap_or(&bench.lines);
+    let silent = Connections::open(text, place.port, silent)?;
+    let mut sender = Connections::open(text, place.port, stream)?;
 
     let events = bench.events / party.share;
     let warm = events / 5;
@@ -131,7 +133,7 @@ fn lines(
         took: rest.done(before) - began,
     };
     let mut figures = sum_up(kept, usage, part, peak);
-    let bytes = bench.lines.bytes_of(events) as f64 / events as f64;
+    let bytes = text.bytes_of(events) as f64 / events as f64;
     figures.insert(Key::Megabytes, figures[&Key::Rate] * bytes / 1e6);
     figures.insert(Key::Sent, events as f64);
     figures.insert(Key::Lost, events as f64 - kept.events as f64);

@@ -20,6 +20,8 @@ pub(crate) struct Party {
     pub(crate) idle: usize,
     /// Compressing threads of the agent.
     pub(crate) sink_threads: u32,
+    /// So many hosts are talking, and each has its own file; none: one file.
+    pub(crate) hosts: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub(crate) struct Place<'a> {
 }
 
 pub(crate) const fn party(name: &'static str, program: Program) -> Party {
-    Party { name, program, share: 1, stream: None, idle: 0, sink_threads: 1 }
+    Party { name, program, share: 1, stream: None, idle: 0, sink_threads: 1, hosts: None }
 }
 
 impl Party {
@@ -73,6 +75,11 @@ impl Party {
         self
     }
 
+    pub(crate) const fn hosts(mut self, hosts: u32) -> Self {
+        self.hosts = Some(hosts);
+        self
+    }
+
     /// What is missing on this machine to start it, if something is.
     pub(crate) fn missing(&self) -> Option<&'static str> {
         let variable = match self.program {
@@ -92,11 +99,7 @@ impl Party {
         let mut command = match self.program {
             Program::Flumen => {
                 let mut command = Command::new(flumen()?);
-                command.arg("run").arg(write(
-                    place,
-                    "flumen.toml",
-                    &agent(place, self.sink_threads),
-                )?);
+                command.arg("run").arg(write(place, "flumen.toml", &agent(place, self))?);
                 command
             }
             Program::Limit(input, option) => limit(place, input, option)?,
@@ -140,28 +143,35 @@ impl Party {
     }
 }
 
-fn agent(place: &Place<'_>, sink_threads: u32) -> String {
+fn agent(place: &Place<'_>, party: &Party) -> String {
+    let Party { sink_threads, hosts, .. } = *party;
     let (port, transport) = (place.port, place.transport);
-    let out = place.dir.join("out/out.log");
+    let name = if hosts.is_some() { "%{host}.log" } else { "out.log" };
+    let out = place.dir.join("out").join(name);
+    let kind = if hosts.is_some() { "syslog" } else { transport };
     let memory = crate::cases::MEMORY_MIB;
     let sink = match place.sink {
         "null" | "stdout" => format!("type = \"{}\"\n", place.sink),
         codec => {
             let level = if matches!(codec, "zstd" | "gzip") { "level = 1\n" } else { "" };
             let path = out.display();
+            let hosts = hosts.map_or("", |_| HOSTS);
             format!(
-                "type = \"file\"\npath = \"{path}\"\ncodec = \"{codec}\"\n{level}sync = \"1s\"\n\
-                 threads = {sink_threads}\n"
+                "type = \"file\"\n{hosts}path = \"{path}\"\ncodec = \"{codec}\"\n{level}\
+                 sync = \"1s\"\nthreads = {sink_threads}\n"
             )
         }
     };
     format!(
         "[agent]\nname = \"perf\"\nadmin = \"off\"\nmemory = \"{memory}MiB\"\n{}\n\
-         [sources.net]\ntype = \"{transport}\"\n\
+         [sources.net]\ntype = \"{kind}\"\n\
          listen = [\"{transport}://127.0.0.1:{port}\"]\n{}\n[sinks.archive]\n{sink}",
         place.agent, place.source,
     )
 }
+
+/// Files and open blocks of ten thousand hosts.
+const HOSTS: &str = "open_files = 11000\nblock = { memory = \"160MiB\" }\n";
 
 fn limit(place: &Place<'_>, input: &str, option: &str) -> io::Result<Command> {
     let output = if place.sink == "null" { "count" } else { place.sink };

@@ -24,6 +24,11 @@ impl Text {
         Self::compose(Shape::default(), true)
     }
 
+    /// The same from so many hosts.
+    pub(crate) fn of_hosts(hosts: u32) -> Self {
+        Self::compose(Shape { hosts, ..Shape::default() }, true)
+    }
+
     /// The same without newlines: each is a datagram.
     pub(crate) fn datagrams() -> Self {
         Self::compose(Shape::default(), false)
