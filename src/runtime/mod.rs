@@ -4,6 +4,7 @@
 //! that is how `tests/simulation` gets determinism without async.
 
 pub mod clock;
+pub mod command;
 pub mod helper;
 pub mod parker;
 pub mod thread;

@@ -66,6 +66,12 @@ pub trait Disk: Send + Sync {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     fn space(&self, path: &Path) -> io::Result<Space>;
 
+    /// Gives a file to somebody, and says who may do what with it. A disk that knows no owners does
+    /// nothing.
+    fn set_access(&self, _path: &Path, _access: &Access) -> io::Result<()> {
+        Ok(())
+    }
+
     /// So many dirty files of a volume are synced one by one; more by one sync of the volume.
     fn files_synced_singly_max(&self) -> usize {
         limits::FILES_SYNCED_SINGLY_MAX
@@ -98,6 +104,14 @@ pub trait DiskFile: ReadAt + Send + Sync {
     fn try_lock_exclusive(&self) -> io::Result<bool>;
     /// Whether `path` still leads to this file: false after it was deleted, moved or replaced.
     fn linked(&self, path: &Path) -> io::Result<bool>;
+}
+
+/// Owner, group and permission bits of a file; what is not said stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    pub owner: Option<u32>,
+    pub group: Option<u32>,
+    pub mode: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,12 +7,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use super::sync_round::forbidden;
-use super::{DirEntry, Disk, DiskFile, FileFacts, ReadAt, Space, Volume};
+use super::{Access, DirEntry, Disk, DiskFile, FileFacts, ReadAt, Space, Volume};
 use crate::sys::ofd_lock;
 use crate::sys::written_back::written_back;
 use crate::time::Wall;
@@ -91,6 +91,17 @@ impl Disk for OsDisk {
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         fs::create_dir_all(or_here(dir))
+    }
+
+    fn set_access(&self, path: &Path, access: &Access) -> io::Result<()> {
+        if access.owner.is_some() || access.group.is_some() {
+            std::os::unix::fs::lchown(path, access.owner, access.group)?;
+        }
+        // Behind the owner: giving a file away takes some bits off it.
+        match access.mode {
+            Some(mode) => fs::set_permissions(path, fs::Permissions::from_mode(mode)),
+            None => Ok(()),
+        }
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {

@@ -1,6 +1,7 @@
 //! The few system calls that std, mio, rustix and socket2 lack. One file each, all of them small,
 //! each with a safe face.
 
+pub mod accounts;
 pub mod credentials;
 pub mod mapping;
 pub mod notify;

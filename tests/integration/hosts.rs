@@ -177,3 +177,28 @@ fn encoders_write_what_messages_say() {
     let found = files(&ended.dir.path().join("logs"));
     assert_eq!(found["out.log"], "web01 su[9] hello\n127.0.0.1 -[-] odd#012line\n");
 }
+
+/// Bits of the mode, and a command that sees each finished file under its finished name.
+#[test]
+fn files_have_their_mode_and_a_command_sees_each() {
+    use std::os::unix::fs::PermissionsExt;
+    let owner = rustix::process::getuid().as_raw();
+    let agent = start(
+        "%{host}.log",
+        &format!(
+            "mode = '0604'\nowner = '{owner}'\n\
+             on_seal = ['/bin/sh', '-c', 'wc -l < \"$1\" >> {{dir}}/seen', 'sh']"
+        ),
+    );
+    send(&agent, &["<13>Oct 11 22:14:15 web su: one", "<13>Oct 11 22:14:15 db su: two"]);
+    agent.wait_for(2);
+    let root = agent.dir.path().join("logs");
+    let modes = |root: &Path| {
+        let files = std::fs::read_dir(root).unwrap().map(|file| file.unwrap().metadata().unwrap());
+        files.map(|file| file.permissions().mode() & 0o7777).collect::<Vec<_>>()
+    };
+    assert_eq!(modes(&root), [0o604; 2], "while they are written");
+    let ended = agent.stop().well();
+    assert_eq!(modes(&root), [0o604; 2], "finished");
+    assert_eq!(std::fs::read_to_string(ended.dir.path().join("seen")).unwrap(), "1\n1\n");
+}

@@ -54,7 +54,7 @@ const PLACES: &[Place] = &[
         tails: &["Command::new"],
         words: &[],
         values: &["std::process::id"],
-        only: &["cli/", "main.rs", "runtime/shutdown", "source/child"],
+        only: &["cli/", "main.rs", "runtime/shutdown", "runtime/command", "source/child"],
         remedy: "return the outcome; cli turns it into an exit code, source/child runs programs",
     },
     Place {

@@ -14,11 +14,12 @@ use crate::storage::block::{crc32c, decode_frame, stamp};
 use crate::storage::retention::{Keep, retain};
 use crate::storage::segment::{BlockEntry, write_index};
 use crate::storage::{
-    Container, Disk, DiskFile, DurableNames, Numbers, Volume, catalog, read_full_at, sync_files,
-    write_all_at,
+    Access, Container, Disk, DiskFile, DurableNames, Numbers, Volume, catalog, read_full_at,
+    sync_files, write_all_at,
 };
 use crate::time::{Mono, Now};
 
+use super::on_seal::Finished;
 use super::path::Template;
 
 /// A segment in its writer's or the clerk's hands.
@@ -137,6 +138,10 @@ pub(super) struct Clerk {
     pub(super) container: Container,
     pub(super) template: Arc<Template>,
     pub(super) keep: Keep,
+    /// Whose the files are.
+    pub(super) access: Access,
+    /// Told of each file that is finished.
+    pub(super) finished: Option<Finished>,
     /// Which numbers are taken.
     pub(super) numbers: Numbers,
     /// Which names a power cut would leave.
@@ -217,6 +222,12 @@ impl Clerk {
     fn open(&mut self, stem: &Path, now: Now) -> io::Result<Segment> {
         let (path, file) = self.numbers.create_open(self.disk.as_ref(), stem)?;
         self.names.changed(&path);
+        if self.access != Access::default()
+            && let Err(error) = self.disk.set_access(&path, &self.access)
+        {
+            // It was tried at the start: events are worth more than who may read them.
+            tracing::warn!("{}: owner, group or mode: {error}", path.display());
+        }
         self.opened += 1;
         Ok(Segment {
             volume: file.volume(),
@@ -278,6 +289,7 @@ impl Clerk {
                 segment.has_its_name()?;
                 let finished = catalog::rename_finished(disk.as_ref(), &segment.open_path)?;
                 self.names.changed(&finished);
+                self.finished.iter().for_each(|it| it.tell(&finished));
                 finished
             }
         };

@@ -17,6 +17,7 @@ mod clerk;
 mod keyed;
 mod keys;
 mod lane;
+mod on_seal;
 mod open_blocks;
 mod options;
 mod ordered;
@@ -46,6 +47,7 @@ use assembler::{Assembler, Sizes};
 use block::{Press, container_of};
 use clerk::{Answer, Clerk, Question};
 use keyed::{DEALT_MAX, Dealer, Keyed, Seats};
+use on_seal::{Finished, OnSeal};
 use open_blocks::{Bounds, KEY_BYTES, OpenBlocks};
 use options::Options;
 use ordered::{Ordered, Shared};
@@ -57,10 +59,8 @@ pub use options::KIND;
 const CLOSING_LOOK: Duration = Duration::from_millis(5);
 /// Entries a segment has room for before its list grows.
 const ENTRIES_EXPECTED: usize = 8192;
-/// Keyed: raw bytes of one key's block, and of all open blocks of a thread.
+/// Keyed: raw bytes of one key's block.
 const KEY_BLOCK_BYTES: usize = 64 << 10;
-const KEY_BUDGET_BYTES: usize = 16 << 20;
-const _: () = assert!(KEY_BUDGET_BYTES >= 8 * limits::EVENT_BYTES_MAX, "any event, as JSON too");
 /// Keyed: keys that all threads together remember, each with its path; more cost a rendering and
 /// two allocations when they come back.
 const KEYS_MAX: usize = 16 << 10;
@@ -95,10 +95,22 @@ impl Options {
         self.block_age - self.block_age / 8
     }
 
+    /// Who runs the command for finished files, if there is one.
+    fn caller(&self, context: &SinkContext) -> (Option<Box<dyn Worker>>, Option<Finished>) {
+        if self.on_seal.is_empty() {
+            return (None, None);
+        }
+        let watch = context.incidents.watch(&format!("sink {} on_seal", context.name));
+        let name = format!("on_seal.{}", context.name);
+        let (worker, finished) = OnSeal::new(name, &self.on_seal, self.threads, watch);
+        (Some(Box::new(worker)), Some(finished))
+    }
+
     fn clerk(
         &self,
         context: &SinkContext,
         name: String,
+        finished: Option<Finished>,
     ) -> (Box<dyn Worker>, Desk<Question, Answer>) {
         let mut clerk = Clerk {
             disk: Arc::clone(&context.disk),
@@ -106,6 +118,8 @@ impl Options {
             container: container_of(self.codec),
             template: Arc::clone(&self.template),
             keep: self.keep,
+            access: self.access,
+            finished,
             numbers: Numbers::new(container_of(self.codec)),
             names: DurableNames::below(self.template.root()),
             leftovers: Vec::new(),
@@ -157,7 +171,8 @@ impl Options {
         let sizes = self.sizes(context.event_bytes_max);
         let encoder = self.encoder();
         let buffers = self.block_buffers(&self.press(), sizes, context.page_bytes);
-        let (clerk, desk) = self.clerk(context, format!("clerk.{}", context.name));
+        let (caller, finished) = self.caller(context);
+        let (clerk, desk) = self.clerk(context, format!("clerk.{}", context.name), finished);
         let writer = self.writer(context, 0, desk, &buffers);
         let assembler = Assembler::new(
             Arc::clone(&context.channel),
@@ -181,7 +196,8 @@ impl Options {
             let worker = Ordered::new(name, shared, encoder, self.press(), sizes.raw, lead);
             Box::new(worker) as Box<dyn Worker>
         };
-        ((0..self.threads).map(worker).collect(), vec![clerk])
+        let helpers = [Some(clerk), caller].into_iter().flatten();
+        ((0..self.threads).map(worker).collect(), helpers.collect())
     }
 
     fn build_keyed(&self, context: &SinkContext) -> Crew {
@@ -189,12 +205,14 @@ impl Options {
         let hands = (0..self.threads).map(|_| Ring::new(DEALT_MAX)).collect();
         let channel = Arc::clone(&context.channel);
         let dealer = Arc::new(Dealer { channel, hands, lock: Mutex::new(()) });
-        let mut clerks = Vec::new();
+        let (caller, finished) = self.caller(context);
+        let mut clerks: Vec<_> = caller.into_iter().collect();
         let mut workers = Vec::new();
         for thread in 0..self.threads {
             let press = self.press();
             let buffers = self.block_buffers(&press, sizes, context.page_bytes);
-            let (clerk, desk) = self.clerk(context, format!("clerk.{}.{thread}", context.name));
+            let name = format!("clerk.{}.{thread}", context.name);
+            let (clerk, desk) = self.clerk(context, name, finished.clone());
             clerks.push(clerk);
             let parker = Parker::default();
             let seats = Seats {
@@ -204,7 +222,7 @@ impl Options {
                 clerk: desk.answers().bell().join(parker.waker()),
             };
             let bounds = Bounds {
-                bytes: KEY_BUDGET_BYTES,
+                bytes: self.block_memory,
                 block_bytes: sizes.block,
                 event_bytes: self.encoder().bound(context.event_bytes_max),
                 keys: KEYS_MAX / self.threads,
@@ -231,6 +249,17 @@ impl Options {
         (workers, clerks)
     }
 
+    fn find_program(&self, context: &SinkContext) -> Result<(), BuildError> {
+        let Some(program) = self.on_seal.first() else { return Ok(()) };
+        if context.disk.exists(Path::new(program)).unwrap_or(true) {
+            return Ok(());
+        }
+        Err(BuildError {
+            what: format!("sinks.{}: on_seal: there is no {program}", context.name),
+            remedy: "write the path of a program, or leave `on_seal` out".to_owned(),
+        })
+    }
+
     /// The directory is there and may be written; what a crash left open is finished.
     fn prepare(&self, context: &SinkContext) -> Result<Vec<String>, BuildError> {
         let root = self.template.root();
@@ -243,7 +272,16 @@ impl Options {
         let probe = root.join(format!(".flumen-probe-{}-{}", context.name, std::process::id()));
         // In a container every start has the same number, and a power cut may have left a probe.
         let _ = disk.remove(&probe);
-        disk.create_new(&probe).and_then(|_| disk.remove(&probe)).map_err(refuse)?;
+        drop(disk.create_new(&probe).map_err(refuse)?);
+        let given = disk.set_access(&probe, &self.access);
+        disk.remove(&probe).map_err(refuse)?;
+        given.map_err(|error| BuildError {
+            what: format!("sinks.{} cannot give its files away: {error}", context.name),
+            remedy: "leave out `owner`, `group` and `mode`, or grant CAP_CHOWN (systemd: \
+                     AmbientCapabilities=CAP_CHOWN)"
+                .to_owned(),
+        })?;
+        self.find_program(context)?;
         let owns = |path: &Path| self.template.owns(path, container_of(self.codec));
         let recovered = recover(disk, &root, &owns, Mode::Repair).map_err(refuse)?;
         let mut names = DurableNames::below(root.clone());
@@ -273,7 +311,7 @@ impl SinkPlan for Options {
         if self.keyed() {
             let block = press.bound(sizes.raw);
             // A budget of chunks, and an event and a block on their way in and out.
-            let open = KEY_BUDGET_BYTES + sizes.raw + self.encoder().bound(event_bytes_max);
+            let open = self.block_memory + sizes.raw + self.encoder().bound(event_bytes_max);
             lines.push(line(format!("open blocks × {threads} threads"), open * threads));
             lines.push(line(format!("keys remembered × {KEYS_MAX}"), KEY_BYTES * KEYS_MAX));
             let what = format!("finished blocks × {}", KEY_BUFFERS * threads);

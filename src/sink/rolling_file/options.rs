@@ -1,5 +1,6 @@
 //! Options of the `file` sink, valid once built.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use crate::config::{Amount, OptionDoc, Section};
 use crate::limits;
 use crate::sink::encoding::{self, SharedEncoder};
 use crate::sink::{SinkKind, SinkPlan};
+use crate::storage::Access;
 use crate::storage::retention::{DiskFree, Keep};
+use crate::sys::accounts;
 
 pub const KIND: SinkKind = SinkKind {
     name: "file",
@@ -41,6 +44,10 @@ const OPTIONS: &[OptionDoc] = &[
         Some("1024"),
         "files open at once; the idlest is finished when more are needed",
     ),
+    row("mode", Some(""), "permission bits of files, in octal as \"0640\"; by default the umask's"),
+    row("owner", Some(""), "user who files are given to, a name or a number"),
+    row("group", Some(""), "group who files are given to, a name or a number"),
+    row("on_seal", Some(""), "program and arguments to run for each finished file, its path last"),
     row("roll", Some(""), "when a file is finished"),
     row("keep", Some(""), "which finished files are kept; all by default"),
     row("block", Some(""), "when a block is finished"),
@@ -63,7 +70,11 @@ const KEEP: &[OptionDoc] = &[
 const BLOCK: &[OptionDoc] = &[
     row("bytes", Some("1MiB"), "bytes before compression"),
     row("age", Some("1s"), "readable in the file at most so long after it came"),
+    row("memory", Some("16MiB"), "open blocks of each thread, when the path depends on the event"),
 ];
+
+/// Any event fits, as JSON too.
+const BLOCK_MEMORY: RangeInclusive<u64> = 8 * limits::EVENT_BYTES_MAX as u64..=16 << 30;
 
 #[derive(Clone)]
 pub(super) struct Options {
@@ -77,6 +88,9 @@ pub(super) struct Options {
     pub(super) keep: Keep,
     pub(super) block_bytes: usize,
     pub(super) block_age: Duration,
+    pub(super) block_memory: usize,
+    pub(super) access: Access,
+    pub(super) on_seal: Vec<String>,
     pub(super) sync: Sync,
     pub(super) open_files: usize,
 }
@@ -117,6 +131,9 @@ fn plan(section: &Section) -> Options {
         roll: roll(section),
         keep: keep(section),
         block_bytes: usize::try_from(block.size_in("bytes", 4 << 10..=16 << 20)).unwrap_or(1 << 20),
+        block_memory: usize::try_from(block.size_in("memory", BLOCK_MEMORY)).unwrap_or(16 << 20),
+        access: access(section),
+        on_seal: on_seal(section),
         block_age: block.duration_in("age", Duration::from_millis(10)..=Duration::from_secs(3600)),
         sync,
         open_files: usize::try_from(section.integer("open_files", 1..=1_000_000)).unwrap_or(1024),
@@ -133,6 +150,54 @@ fn zone(section: &Section) -> TimeZone {
         section.fail("zone", format!("no time zone `{name}`"), remedy);
         TimeZone::UTC
     })
+}
+
+fn access(section: &Section) -> Access {
+    Access {
+        owner: account(section, "owner", "user", accounts::user),
+        group: account(section, "group", "group", accounts::group),
+        mode: mode(section),
+    }
+}
+
+fn account(
+    section: &Section,
+    key: &'static str,
+    what: &str,
+    find: fn(&str) -> Option<u32>,
+) -> Option<u32> {
+    let name = section.optional_text(key)?;
+    let found = name.parse().ok().or_else(|| find(&name));
+    if found.is_none() {
+        let remedy = format!("create it, or write the number of a {what}");
+        section.fail(key, format!("no {what} is called `{name}` on this machine"), remedy);
+    }
+    found
+}
+
+fn mode(section: &Section) -> Option<u32> {
+    let text = section.optional_text("mode")?;
+    let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o777);
+    let refuse = |what: String, remedy: &str| section.fail("mode", what, remedy);
+    match mode {
+        None => refuse(format!("`{text}` are no permission bits"), "write \"0640\" or \"0600\""),
+        Some(mode) if mode & 0o600 != 0o600 => {
+            refuse(format!("with `{text}` the owner could not write"), "begin with a 6: \"0640\"");
+        }
+        Some(_) => {}
+    }
+    mode
+}
+
+fn on_seal(section: &Section) -> Vec<String> {
+    let words: Vec<String> = section.texts("on_seal").into_iter().map(|word| word.value).collect();
+    if words.first().is_some_and(|program| !program.starts_with('/')) {
+        let what = "`on_seal` begins with no absolute path";
+        let remedy =
+            "write [\"/usr/local/bin/ship\", \"--fast\"]: no shell and no PATH look for it";
+        section.fail("on_seal", what, remedy);
+    }
+    words
 }
 
 fn codec(section: &Section) -> Codec {
@@ -204,6 +269,12 @@ mod tests {
             ("path = '/l/x'\nencoder = 'xml'", "no encoder `xml`"),
             ("path = '/l/x'\nencoder = { template = '%{x}' }", "`%{x}` is no field"),
             ("path = '/l/x'\nzone = 'Mars/Base'", "no time zone `Mars/Base`"),
+            ("path = '/l/x'\nmode = '0999'", "`0999` are no permission bits"),
+            ("path = '/l/x'\nmode = '0444'", "with `0444` the owner could not write"),
+            ("path = '/l/x'\nowner = 'no-such-user'", "no user is called `no-such-user`"),
+            ("path = '/l/x'\ngroup = 'no-such-group'", "no group is called `no-such-group`"),
+            ("path = '/l/x'\non_seal = 'ship'", "`on_seal` begins with no absolute path"),
+            ("path = '/l/x'\nblock = { memory = '1MiB' }", "1MiB is below 2MiB"),
             ("path = '/l/x'\ncodec = 'lz4'\nlevel = 3", "`level` has no effect on lz4"),
         ] {
             let section = Section::parse(text, OPTIONS);
