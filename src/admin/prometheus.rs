@@ -97,7 +97,7 @@ impl<'a> Parts<'a> {
         counter("flumen_routed_events", "Events offered to at least one channel.", |part| {
             part.routed_events
         });
-        let help = "Connections closed because their handshake failed.";
+        let help = "Connections closed that may not send, or failed their handshake.";
         counter("flumen_refused_connections", help, |part| part.refused_connections);
         let marks = self.sources.iter().flat_map(|(labels, part)| {
             part.marked.each().map(move |(mark, count)| (with(labels, "mark", mark.name()), count))

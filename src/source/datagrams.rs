@@ -21,6 +21,7 @@ use std::time::Duration;
 use super::framing::Rules;
 use super::port::Port;
 use super::text::{holds_control, parse_pri, trim};
+use super::warden::Warden;
 use crate::event::{EventHead, Full, Marks, Origin, OriginIndex, Page};
 use crate::limits;
 use crate::sys::udp_receive::{ReceiveRing, SLOT_BYTES};
@@ -135,8 +136,15 @@ impl Datagrams {
     }
 
     /// Reads from one socket until there is no more, the bound, or a full page.
-    pub fn visit(&mut self, index: usize, page: &mut Page, now: Now, rules: &Rules) -> Visit {
-        if self.unload(page, now, rules).is_err() {
+    pub fn visit(
+        &mut self,
+        index: usize,
+        page: &mut Page,
+        now: Now,
+        rules: &Rules,
+        warden: &mut Warden,
+    ) -> Visit {
+        if self.unload(page, now, rules, warden).is_err() {
             return Visit::Full;
         }
         self.drops_due = self.drops_due.min(self.drops_read.after(DROPS_EVERY));
@@ -161,7 +169,7 @@ impl Datagrams {
                 }
             };
             self.waiting = Some((index, 0, 0));
-            if self.unload(page, now, rules).is_err() {
+            if self.unload(page, now, rules, warden).is_err() {
                 return Visit::Full;
             }
             if emptied {
@@ -172,7 +180,13 @@ impl Datagrams {
     }
 
     /// Moves what stands in the slots into the page.
-    fn unload(&mut self, page: &mut Page, now: Now, rules: &Rules) -> Result<(), Full> {
+    fn unload(
+        &mut self,
+        page: &mut Page,
+        now: Now,
+        rules: &Rules,
+        warden: &mut Warden,
+    ) -> Result<(), Full> {
         let Some((socket, mut slot, mut done)) = self.waiting else { return Ok(()) };
         let listener = self.sockets[socket].listener;
         while slot < self.ring.count() {
@@ -180,11 +194,28 @@ impl Datagrams {
             let origin =
                 Origin { credentials: filled.credentials, ..Origin::new(filled.peer, listener) };
             let marks = if filled.truncated { Marks::TRUNCATED } else { Marks::NONE };
+            let address = filled.peer.map(|peer| peer.ip());
+            let (origins, counters, guarded) =
+                (&mut self.origins, &self.counters, !warden.is_idle());
             let mut unloaded = || {
                 for text in filled.datagrams().skip(done) {
-                    let origin = self.origins.find(page, origin)?;
-                    let head = EventHead { at: now.wall, origin, pri: None, marks };
-                    append(page, text, head, rules)?;
+                    if guarded && let Some(why) = warden.datagram(address, now) {
+                        // It was received, though no page holds it.
+                        counters.received_events.add(1);
+                        counters.received_bytes.add(trim(text).len() as u64);
+                        counters.lost.add(why, 1);
+                        done += 1;
+                        continue;
+                    }
+                    let mut place = || {
+                        let origin = origins.find(page, origin)?;
+                        let head = EventHead { at: now.wall, origin, pri: None, marks };
+                        append(page, text, head, rules)
+                    };
+                    if let Err(full) = place() {
+                        warden.give_back(address);
+                        return Err(full);
+                    }
                     done += 1;
                 }
                 Ok(())
@@ -378,6 +409,10 @@ mod tests {
 
     const RULES: Rules = Rules { counted: false, event_bytes_max: 64 << 10, want_pri: true };
 
+    fn open() -> Warden {
+        Warden::new(super::super::warden::Rules::default())
+    }
+
     struct Bench {
         sender: std::net::UdpSocket,
         datagrams: Datagrams,
@@ -425,7 +460,7 @@ mod tests {
             bench.sender.send(text.as_bytes()).unwrap();
         }
         let mut page = page(1);
-        assert_eq!(bench.datagrams.visit(0, &mut page, at(1), &RULES), Visit::Drained);
+        assert_eq!(bench.datagrams.visit(0, &mut page, at(1), &RULES, &mut open()), Visit::Drained);
         assert_eq!(texts(&page), [&b"<13>a"[..], b"b", b"", b"c", b"d\n", b"<191>\te"]);
         let peer = bench.sender.local_addr().unwrap();
         for event in page.events() {
@@ -444,7 +479,7 @@ mod tests {
         let mut seen = Vec::new();
         for serial in 1..=4 {
             let mut page = page(serial);
-            let visit = bench.datagrams.visit(0, &mut page, at(serial), &RULES);
+            let visit = bench.datagrams.visit(0, &mut page, at(serial), &RULES, &mut open());
             assert_eq!(visit, if serial < 4 { Visit::Full } else { Visit::Drained });
             assert!(page.contiguous().is_some());
             seen.extend(texts(&page).into_iter().map(<[u8]>::to_vec));
@@ -458,7 +493,7 @@ mod tests {
         let mut cut = bench(4, 100);
         cut.sender.send(&[b'x'; 150]).unwrap();
         let mut page_1 = page(1);
-        cut.datagrams.visit(0, &mut page_1, at(1), &RULES);
+        cut.datagrams.visit(0, &mut page_1, at(1), &RULES, &mut open());
         assert_eq!(
             page_1.events().map(|event| event.marks).collect::<Vec<_>>(),
             [Marks::TRUNCATED]
@@ -466,7 +501,13 @@ mod tests {
         let mut long = bench(4, SLOT_BYTES);
         long.sender.send(&[b'y'; 250]).unwrap();
         let mut page_2 = page(2);
-        long.datagrams.visit(0, &mut page_2, at(1), &Rules { event_bytes_max: 100, ..RULES });
+        long.datagrams.visit(
+            0,
+            &mut page_2,
+            at(1),
+            &Rules { event_bytes_max: 100, ..RULES },
+            &mut open(),
+        );
         let lengths: Vec<_> =
             page_2.events().map(|event| (event.bytes.len(), event.marks)).collect();
         assert_eq!(lengths, [(100, Marks::SPLIT), (100, Marks::SPLIT), (50, Marks::SPLIT)]);
@@ -481,7 +522,7 @@ mod tests {
             let bytes = page_bytes_min(event_bytes_max);
             let mut page = Page::new(bytes.next_multiple_of(limits::PAGE_HEADER_BYTES));
             let rules = Rules { event_bytes_max, ..RULES };
-            let visit = bench.datagrams.visit(0, &mut page, at(1), &rules);
+            let visit = bench.datagrams.visit(0, &mut page, at(1), &rules, &mut open());
             assert_eq!(visit, Visit::Drained, "event_max {event_bytes_max}");
             assert_eq!(texts(&page).concat(), text);
         }
@@ -495,7 +536,7 @@ mod tests {
         for round in 0..3 {
             bench.flood(100, &[b'x'; 500]);
             let mut page = page(round + 1);
-            bench.datagrams.visit(0, &mut page, at(200 * (round + 1)), &RULES);
+            bench.datagrams.visit(0, &mut page, at(200 * (round + 1)), &RULES, &mut open());
             received += u64::from(page.event_count());
             let due = bench.datagrams.drops_due();
             assert!(due <= at(200 * (round + 1)).mono.after(DROPS_EVERY));
@@ -515,17 +556,26 @@ mod tests {
         bench.datagrams.stop(at(10));
         bench.flood(70, &text);
         let mut page = page(1);
-        assert_eq!(bench.datagrams.visit(0, &mut page, at(11), &RULES), Visit::Drained);
+        assert_eq!(
+            bench.datagrams.visit(0, &mut page, at(11), &RULES, &mut open()),
+            Visit::Drained
+        );
         assert!(!bench.datagrams.finish(), "a racing packet may still come");
         assert_eq!(bench.datagrams.quiet_at(), at(15).mono);
         bench.flood(30, &text);
-        assert_eq!(bench.datagrams.visit(0, &mut page, at(15), &RULES), Visit::Drained);
+        assert_eq!(
+            bench.datagrams.visit(0, &mut page, at(15), &RULES, &mut open()),
+            Visit::Drained
+        );
         assert!(!bench.datagrams.finish(), "deaf from now on, but one may be under way");
         assert_eq!(bench.datagrams.quiet_at(), at(20).mono);
         bench.sender.send(&text).unwrap();
         let refused = bench.sender.send(&text).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-        assert_eq!(bench.datagrams.visit(0, &mut page, at(20), &RULES), Visit::Drained);
+        assert_eq!(
+            bench.datagrams.visit(0, &mut page, at(20), &RULES, &mut open()),
+            Visit::Drained
+        );
         assert!(bench.datagrams.finish() && bench.datagrams.finish());
         assert_eq!(page.event_count(), 50);
         assert_eq!(bench.counters.lost[LostReason::Kernel].get(), 100);

@@ -29,6 +29,7 @@ pub mod position;
 pub mod protocol;
 pub mod reach;
 pub mod reactor;
+pub mod remarks;
 pub mod restraint;
 pub mod runner;
 mod stdin;
@@ -37,6 +38,7 @@ mod tcp;
 pub mod text;
 pub mod tls;
 mod udp;
+pub mod warden;
 pub mod zones;
 
 use std::sync::Arc;

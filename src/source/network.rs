@@ -23,6 +23,7 @@ use super::listen::{self, BoundSocket, Listen, Transport};
 use super::port::Port;
 use super::reactor::{Parts, Reactor};
 use super::tls::{TlsListener, TlsOptions, Worker};
+use super::warden;
 use super::zones::Zones;
 use super::{BuildError, Built, Source, SourceContext, SourcePlan};
 use crate::config::{OptionDoc, Section};
@@ -104,6 +105,8 @@ pub struct Network {
     pub access: Access,
     /// For `tls://` listeners.
     pub tls: Option<TlsOptions>,
+    /// Who may send, and how much.
+    pub warden: warden::Rules,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -165,6 +168,7 @@ impl Network {
             tcp,
             access: Access::default(),
             tls: None,
+            warden: warden::Rules::plan(section),
         }
     }
 
@@ -240,6 +244,7 @@ impl Network {
                 self.tls.as_ref().map(|tls| tls.handshake_timeout),
                 watch(),
             ),
+            warden: self.warden.clone(),
             counters,
         };
         let reactor = Reactor::new(parts).map_err(|error| BuildError {
@@ -302,6 +307,10 @@ impl SourcePlan for Network {
             let what = format!("{connections} TLS connections");
             let each = CONNECTION_BYTES + SESSION_BYTES_MAX as u64;
             lines.push(MemoryLine::new(&part, what, connections * each));
+        }
+        if self.warden.limits() {
+            let what = format!("rate limits of peers × {threads} threads");
+            lines.push(MemoryLine::new(&part, what, self.warden.memory_bytes() as u64 * threads));
         }
         lines
     }
@@ -392,5 +401,7 @@ fn places_with(files: u64) -> usize {
     usize::try_from(files.saturating_sub(beside).max(CONNECTIONS_MIN)).unwrap_or(usize::MAX)
 }
 
+#[cfg(test)]
+mod admission_tests;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,11 @@
 use super::connection::{Desk, Stream, Visit};
 use super::framing::Cut;
 use super::link::Link;
+use super::reactor::VISIT_BYTES;
 use crate::event::Origin;
+
+/// No read is for less.
+const READ_BYTES_MIN: usize = 4 << 10;
 
 /// Which protocol the connections of a listener speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +57,14 @@ impl Protocol {
         match self {
             Self::Lines(stream) => {
                 let mut emptied = false;
+                // A read may fill the page; who reads less a visit, reads less at once.
+                let most = if bound < VISIT_BYTES { bound.max(READ_BYTES_MIN) } else { usize::MAX };
                 stream.visit(desk, origin, bound, |into| {
                     if emptied && !ended {
                         return Err(std::io::ErrorKind::WouldBlock.into());
                     }
+                    let room = into.len().min(most);
+                    let into = &mut into[..room];
                     let count = link.read(into)?;
                     emptied = link.is_emptied(count, into.len());
                     *taken += count;

@@ -26,6 +26,7 @@ use super::handshakes::Handshakes;
 use super::link::Link;
 use super::nap::Naps;
 use super::protocol::{Protocol, Speech};
+use super::warden::{self, Warden};
 use super::{Received, Source};
 use crate::event::{Origin, Page};
 use crate::ring::Wake;
@@ -33,7 +34,10 @@ use crate::telemetry::SourceCounters;
 use crate::time::{Mono, Now};
 
 /// Bytes of one connection until others have their turn: a quarter of a batch.
-const VISIT_BYTES: usize = 256 << 10;
+pub const VISIT_BYTES: usize = 256 << 10;
+
+/// The same when there is a limit: what it goes over that by, at most.
+const LIMITED_VISIT_BYTES: usize = 16 << 10;
 
 /// Events taken from the kernel with one call; the rest comes with the next.
 const EVENTS: usize = 1024;
@@ -52,6 +56,7 @@ pub struct Parts {
     pub rules: Rules,
     pub idle_timeout: Option<Duration>,
     pub handshakes: Handshakes,
+    pub warden: warden::Rules,
     pub counters: Arc<SourceCounters>,
 }
 
@@ -80,6 +85,9 @@ pub struct Reactor {
     rules: Rules,
     idle_timeout: Option<Duration>,
     handshakes: Handshakes,
+    warden: Warden,
+    /// When the first of those that were paused is read again.
+    resume: Mono,
     counters: Arc<SourceCounters>,
     stopping: bool,
 }
@@ -91,6 +99,8 @@ struct Connection {
     protocol: Protocol,
     origin: Origin,
     heard: Mono,
+    /// It is not read before: its peer has sent too much.
+    paused: Mono,
     /// The peer has said that no more comes: its end is to be read behind the last bytes.
     ended: bool,
     /// While stopping: bytes that were there, and are still to be read.
@@ -149,6 +159,8 @@ impl Reactor {
             rules,
             idle_timeout: parts.idle_timeout,
             handshakes,
+            warden: Warden::new(parts.warden),
+            resume: Mono::MAX,
             counters: parts.counters,
             stopping: false,
         })
@@ -199,7 +211,7 @@ impl Reactor {
     fn due(&self) -> Mono {
         let sweep = if self.patience().is_some() { self.sweep } else { Mono::MAX };
         let datagrams = self.datagrams.drops_due().min(self.datagrams.quiet_at());
-        datagrams.min(self.retry).min(sweep)
+        datagrams.min(self.retry).min(sweep).min(self.resume)
     }
 
     // ── visits ──
@@ -213,7 +225,8 @@ impl Reactor {
             if self.datagrams.is_empty() {
                 return After::Rest;
             }
-            return match self.datagrams.visit(token - gates, page, now, &self.rules) {
+            let warden = &mut self.warden;
+            return match self.datagrams.visit(token - gates, page, now, &self.rules, warden) {
                 datagrams::Visit::Drained => After::Rest,
                 datagrams::Visit::Bound => After::Again,
                 datagrams::Visit::Full => After::Full,
@@ -231,7 +244,19 @@ impl Reactor {
 
     fn read(&mut self, index: usize, page: &mut Page, now: Now) -> After {
         let Some(connection) = &mut self.connections[index] else { return After::Rest };
-        let bound = connection.bound(self.stopping);
+        let peer = connection.origin.peer.map(|peer| peer.ip());
+        if !self.stopping
+            && let Some(until) = self.warden.holds(peer, now)
+        {
+            connection.paused = until;
+            self.resume = self.resume.min(until);
+            return After::Rest;
+        }
+        let mut bound = connection.bound(self.stopping);
+        if self.warden.limits() {
+            bound = bound.min(LIMITED_VISIT_BYTES);
+        }
+        let before = page.event_count();
         let (rules, carries) = (&self.rules, &mut self.carries);
         let mut desk = Desk { page, carries, rules, at: now.wall };
         let mut taken = 0;
@@ -243,6 +268,7 @@ impl Reactor {
         if taken > 0 {
             connection.heard = now.mono;
         }
+        self.warden.charge(peer, desk.page.event_count() - before, now);
         let left = connection.allowance.map(|allowance| allowance.saturating_sub(taken));
         connection.allowance = left;
         match visit {
@@ -315,6 +341,12 @@ impl Reactor {
                     return After::Rest;
                 }
                 Entry::Came(link, peer) => {
+                    if !self.warden.admits(peer.map(|peer| peer.ip()), now) {
+                        drop(link);
+                        gate.places.give();
+                        self.counters.refused_connections.add(1);
+                        continue;
+                    }
                     let credentials = link.credentials();
                     let origin = Origin { credentials, ..Origin::new(peer, gate.listener_id) };
                     let (speech, places) = (gate.speech, Arc::clone(&gate.places));
@@ -339,6 +371,7 @@ impl Reactor {
             protocol,
             origin,
             heard: now.mono,
+            paused: Mono(0),
             ended: false,
             allowance: None,
         };
@@ -362,10 +395,34 @@ impl Reactor {
 
     fn tick(&mut self, now: Now) {
         self.datagrams.count_drops(now);
+        if now.mono >= self.resume {
+            self.read_again(now);
+        }
         if now.mono >= self.retry {
             self.retry = Mono::MAX;
             for token in GATES..GATES + self.gates.len() {
                 list(&mut self.ready, &mut self.listed, token);
+            }
+        }
+    }
+
+    /// Those that were paused for long enough are read again.
+    fn read_again(&mut self, now: Now) {
+        self.resume = Mono::MAX;
+        let base = self.base();
+        for (index, connection) in self.connections.iter_mut().enumerate() {
+            let Some(connection) = connection.as_mut().filter(|one| one.paused > Mono(0)) else {
+                continue;
+            };
+            if connection.paused > now.mono {
+                self.resume = self.resume.min(connection.paused);
+            } else {
+                connection.paused = Mono(0);
+                // What was left unread is no silence.
+                if connection.link.is_settled() {
+                    connection.heard = now.mono;
+                }
+                list(&mut self.ready, &mut self.listed, base + index);
             }
         }
     }
@@ -389,7 +446,8 @@ impl Reactor {
             let settled = connection.link.is_settled();
             let timeout = if settled { self.idle_timeout } else { self.handshakes.timeout() };
             // Whoever dribbles has no more time to agree than whoever is silent.
-            if (listed && settled) || timeout.is_none_or(|timeout| silent < timeout) {
+            let waits = settled && (listed || connection.paused > Mono(0));
+            if waits || timeout.is_none_or(|timeout| silent < timeout) {
                 continue;
             }
             if !settled {

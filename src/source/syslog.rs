@@ -7,6 +7,7 @@ use super::listen::Transport;
 use super::local;
 use super::network::{self, Network, TcpOptions, UdpOptions};
 use super::tls;
+use super::warden;
 use super::zones::{self, Zones};
 use crate::config::OptionDoc;
 
@@ -42,6 +43,10 @@ const OPTIONS: &[OptionDoc] = &[
     network::IDLE_TIMEOUT,
     network::KEEPALIVE,
     tls::TLS,
+    warden::ALLOW,
+    warden::DENY,
+    warden::RATE_LIMIT,
+    warden::RATE_BURST,
     local::SOCKET_MODE,
     local::SOCKET_USER,
     local::SOCKET_GROUP,

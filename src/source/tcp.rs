@@ -4,6 +4,7 @@ use super::SourceKind;
 use super::listen::Transport;
 use super::network::{self, Network, TcpOptions, UdpOptions};
 use super::tls;
+use super::warden;
 use crate::config::OptionDoc;
 
 pub(super) const KIND: SourceKind = SourceKind {
@@ -27,6 +28,10 @@ const OPTIONS: &[OptionDoc] = &[
     network::IDLE_TIMEOUT,
     network::KEEPALIVE,
     tls::TLS,
+    warden::ALLOW,
+    warden::DENY,
+    warden::RATE_LIMIT,
+    warden::RATE_BURST,
 ];
 
 #[cfg(test)]

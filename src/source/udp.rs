@@ -3,6 +3,7 @@
 use super::SourceKind;
 use super::listen::Transport;
 use super::network::{self, Network, TcpOptions, UdpOptions};
+use super::warden;
 use crate::config::OptionDoc;
 
 pub(super) const KIND: SourceKind = SourceKind {
@@ -16,8 +17,17 @@ pub(super) const KIND: SourceKind = SourceKind {
     },
 };
 
-const OPTIONS: &[OptionDoc] =
-    &[network::LISTEN, network::THREADS, network::EVENT_MAX, network::GRO, network::RECEIVE_BUFFER];
+const OPTIONS: &[OptionDoc] = &[
+    network::LISTEN,
+    network::THREADS,
+    network::EVENT_MAX,
+    network::GRO,
+    network::RECEIVE_BUFFER,
+    warden::ALLOW,
+    warden::DENY,
+    warden::RATE_LIMIT,
+    warden::RATE_BURST,
+];
 
 #[cfg(test)]
 mod tests {

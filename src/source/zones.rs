@@ -113,6 +113,15 @@ impl Prefix {
         Some(Self { bits: masked(bits(address), length), length })
     }
 
+    /// Bits that count.
+    pub fn length(self) -> u32 {
+        self.length
+    }
+
+    pub fn contains(self, address: IpAddr) -> bool {
+        self.holds(bits(address))
+    }
+
     fn holds(self, bits: u128) -> bool {
         masked(bits, self.length) == self.bits
     }

@@ -123,6 +123,8 @@ labelled_counters! {
     Sync = "sync",
     /// The drain deadline came before it could be delivered.
     Shutdown = "shutdown",
+    /// Its sender has sent more than its `rate_limit`.
+    RateLimited = "rate_limited",
     /// Its checksum did not match when it was read back.
     Corrupt = "corrupt",
 }
@@ -188,7 +190,8 @@ pub struct SourceCounters {
     pub unparsed: UnparsedCounters,
     /// Reads that failed (a reset connection, a broken file), each once.
     pub errors: Counter,
-    /// Connections closed because their handshake failed; what they would have sent, nobody knows.
+    /// Connections closed because their peers may not send, or because their handshake failed:
+    /// what they would have sent, nobody knows.
     pub refused_connections: Counter,
     pub open_connections: Level,
     /// Read, in the thread's own page, and not offered yet: no part of any equation, and what a
@@ -309,7 +312,7 @@ mod tests {
                 assert!(!names[..index].contains(name), "{name} stands twice");
             }
         }
-        assert_eq!(LostReason::COUNT, 8);
+        assert_eq!(LostReason::COUNT, 9);
         assert_eq!(Mark::COUNT, 4);
     }
 

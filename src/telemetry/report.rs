@@ -258,7 +258,7 @@ ledger of edge: adds up
     fn json_has_every_series() {
         let json = json(&example());
         assert_eq!(json["sources"][0]["lost_events"]["kernel"], 12);
-        assert_eq!(json["sinks"][0]["lost_events"].as_object().map(Map::len), Some(8));
+        assert_eq!(json["sinks"][0]["lost_events"].as_object().map(Map::len), Some(9));
         assert_eq!(json["sinks"][0]["written_events"], 997);
         assert_eq!(json["pool"]["free"], 4);
         assert_eq!(json["lost_events"], 12);

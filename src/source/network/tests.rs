@@ -19,14 +19,14 @@ fn connections_leave_descriptors_to_others() {
 }
 
 /// A source of one or more threads, its pages, and a clock that a test may push on.
-struct Rig {
-    sources: Vec<Box<dyn Source>>,
-    pages: Vec<Page>,
-    addresses: Vec<SocketAddr>,
-    counters: Vec<Arc<SourceCounters>>,
-    incidents: Arc<Incidents>,
-    start: Instant,
-    ahead: Duration,
+pub(super) struct Rig {
+    pub(super) sources: Vec<Box<dyn Source>>,
+    pub(super) pages: Vec<Page>,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) counters: Vec<Arc<SourceCounters>>,
+    pub(super) incidents: Arc<Incidents>,
+    pub(super) start: Instant,
+    pub(super) ahead: Duration,
 }
 
 fn context(counters: Vec<Arc<SourceCounters>>, incidents: Arc<Incidents>) -> SourceContext {
@@ -39,7 +39,7 @@ fn context(counters: Vec<Arc<SourceCounters>>, incidents: Arc<Incidents>) -> Sou
     }
 }
 
-fn rig(kind: &str, body: &str) -> Rig {
+pub(super) fn rig(kind: &str, body: &str) -> Rig {
     let kind = SOURCES.iter().find(|row| row.name == kind).unwrap();
     let section = Section::parse(body, kind.options);
     let plan = (kind.plan)(&section);
@@ -75,7 +75,7 @@ impl Rig {
     }
 
     /// Receives and waits until `done` says so.
-    fn until(&mut self, done: impl Fn(&Self) -> bool) {
+    pub(super) fn until(&mut self, done: impl Fn(&Self) -> bool) {
         let began = Instant::now();
         while !done(self) {
             assert!(began.elapsed() < Duration::from_secs(20), "{:?}", self.pages);
@@ -89,11 +89,11 @@ impl Rig {
         }
     }
 
-    fn count(&self) -> u32 {
+    pub(super) fn count(&self) -> u32 {
         self.pages.iter().map(Page::event_count).sum()
     }
 
-    fn open(&self) -> u64 {
+    pub(super) fn open(&self) -> u64 {
         self.counters.iter().map(|counters| counters.open_connections.get()).sum()
     }
 
@@ -118,7 +118,7 @@ impl Rig {
         }
     }
 
-    fn texts(&self) -> Vec<String> {
+    pub(super) fn texts(&self) -> Vec<String> {
         let events = self.pages.iter().flat_map(Page::events);
         let mut texts: Vec<String> =
             events.map(|event| String::from_utf8_lossy(event.bytes).into_owned()).collect();
