@@ -45,7 +45,9 @@ impl Id {
     /// The event in a line of any encoder; None when the line is not exactly one of ours.
     pub(crate) fn in_line(line: &[u8], json: bool) -> Option<Self> {
         let line = std::str::from_utf8(line).ok()?;
-        let mut parts = line.split('@');
+        // Other keys have an at sign, too.
+        let told = if json { line.split_once("\"message\":\"")?.1 } else { line };
+        let mut parts = told.split('@');
         let (before, numbers) = (parts.next()?, parts.next()?);
         let mut numbers = numbers.split('.');
         let mut number = || numbers.next()?.parse::<u32>().ok();
