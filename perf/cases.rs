@@ -19,6 +19,8 @@ pub(crate) struct Case {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Load {
     Lines(Stream),
+    /// The same over TLS, as the two ends agree: 1.3.
+    Secure(Stream),
     /// Datagrams, as fast as the kernel takes them without a rate a second.
     Flood {
         segments: bool,
@@ -41,7 +43,9 @@ impl Case {
     pub(crate) fn transport(&self) -> Transport {
         match self.load {
             Load::Flood { .. } | Load::Paced => Transport::Udp,
-            Load::Lines(_) | Load::Latency { .. } | Load::Idle | Load::Stuck => Transport::Tcp,
+            Load::Lines(_) | Load::Secure(_) | Load::Latency { .. } | Load::Idle | Load::Stuck => {
+                Transport::Tcp
+            }
         }
     }
 }
@@ -161,6 +165,14 @@ pub(crate) const CASES: &[Case] = &[
         sink: "null",
         parties: &[FLUMEN, TCP],
         goals: &[],
+    },
+    Case {
+        name: "tls_to_null",
+        what: "one TLS connection, nothing written: decrypting and finding newlines",
+        load: Load::Secure(ONE),
+        sink: "null",
+        parties: &[FLUMEN, party("limit", Program::Limit("tls", ""))],
+        goals: &[at_most(Key::Steady, 1.3, "limit")],
     },
     Case {
         name: "many_tcp_to_zstd",

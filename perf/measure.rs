@@ -48,7 +48,7 @@ pub(crate) fn run(bench: &mut Bench, case: &Case, party: &Party) -> io::Result<F
         Load::Lines(_) if matches!(party.program, Program::Limit("memory", _)) => {
             output_alone(bench, case, party, dir.path())
         }
-        Load::Lines(stream) => {
+        Load::Lines(stream) | Load::Secure(stream) => {
             lines(bench, case, party, dir.path(), party.stream.unwrap_or(stream))
         }
         Load::Flood { segments, rate } => {
@@ -74,6 +74,7 @@ pub(crate) fn run(bench: &mut Bench, case: &Case, party: &Party) -> io::Result<F
 pub(crate) fn place<'a>(bench: &'a Bench, case: &'a Case, dir: &'a Path) -> io::Result<Place<'a>> {
     let transport = case.transport();
     let (name, source) = match (transport, case.load) {
+        (_, Load::Secure(_)) => ("tls", ""),
         (Transport::Tcp, _) => ("tcp", "connections_max = 10100"),
         (Transport::Udp, Load::Flood { segments: true, .. }) => {
             ("udp", "receive_buffer = \"4MiB\"\ngro = true")
@@ -95,7 +96,7 @@ pub(crate) fn place<'a>(bench: &'a Bench, case: &'a Case, dir: &'a Path) -> io::
 
 /// Ends by itself when its connections have closed.
 fn ends_alone(party: &Party) -> bool {
-    matches!(party.program, Program::Limit("tcp" | "crowd" | "memory", _))
+    matches!(party.program, Program::Limit("tcp" | "tls" | "crowd" | "memory", _))
 }
 
 fn lines(
@@ -113,6 +114,9 @@ fn lines(
     let text = text.as_ref().unwrap_or(&bench.lines);
     let silent = Connections::open(text, place.port, silent)?;
     let mut sender = Connections::open(text, place.port, stream)?;
+    if matches!(case.load, Load::Secure(_)) {
+        sender.secure()?;
+    }
 
     let events = bench.events / party.share;
     let warm = events / 5;

@@ -41,7 +41,7 @@ pub(crate) struct Place<'a> {
     pub(crate) port: u16,
     /// `zstd lz4 gzip none` to a file, `null`, or `stdout`.
     pub(crate) sink: &'a str,
-    /// `tcp` or `udp`.
+    /// `tcp`, `tls` or `udp`.
     pub(crate) transport: &'a str,
     /// More lines of `[agent]` and of the source, for the agent.
     pub(crate) agent: &'a str,
@@ -96,6 +96,9 @@ impl Party {
     pub(crate) fn command(&self, place: &Place<'_>) -> io::Result<Command> {
         let out = place.dir.join("out");
         std::fs::create_dir_all(&out)?;
+        if place.transport == "tls" {
+            papers(place)?;
+        }
         let mut command = match self.program {
             Program::Flumen => {
                 let mut command = Command::new(flumen()?);
@@ -146,9 +149,19 @@ impl Party {
 fn agent(place: &Place<'_>, party: &Party) -> String {
     let Party { sink_threads, hosts, .. } = *party;
     let (port, transport) = (place.port, place.transport);
+    let (kind, tls) = match transport {
+        "tls" => {
+            let dir = place.dir.display();
+            (
+                "tcp",
+                format!("tls = {{ certificate = '{dir}/papers.pem', key = '{dir}/papers.key' }}"),
+            )
+        }
+        other => (other, String::new()),
+    };
     let name = if hosts.is_some() { "%{host}.log" } else { "out.log" };
     let out = place.dir.join("out").join(name);
-    let kind = if hosts.is_some() { "syslog" } else { transport };
+    let kind = if hosts.is_some() { "syslog" } else { kind };
     let memory = crate::cases::MEMORY_MIB;
     let sink = match place.sink {
         "null" | "stdout" => format!("type = \"{}\"\n", place.sink),
@@ -165,7 +178,7 @@ fn agent(place: &Place<'_>, party: &Party) -> String {
     format!(
         "[agent]\nname = \"perf\"\nadmin = \"off\"\nmemory = \"{memory}MiB\"\n{}\n\
          [sources.net]\ntype = \"{kind}\"\n\
-         listen = [\"{transport}://127.0.0.1:{port}\"]\n{}\n[sinks.archive]\n{sink}",
+         listen = [\"{transport}://127.0.0.1:{port}\"]\n{}\n{tls}\n[sinks.archive]\n{sink}",
         place.agent, place.source,
     )
 }
@@ -181,10 +194,23 @@ fn limit(place: &Place<'_>, input: &str, option: &str) -> io::Result<Command> {
     if input == "memory" {
         command.args(["--events", &place.events.to_string(), "--text"]).arg(place.text);
     }
+    if input == "tls" {
+        command.arg("--certificate").arg(place.dir.join("papers.pem"));
+        command.arg("--key").arg(place.dir.join("papers.key"));
+    }
     if !option.is_empty() {
         command.arg(option);
     }
     Ok(command)
+}
+
+/// A certificate that nobody vouches for, and its key: the sender takes any.
+fn papers(place: &Place<'_>) -> io::Result<()> {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]);
+    let made = made.map_err(io::Error::other)?;
+    write(place, "papers.pem", &made.cert.pem())?;
+    write(place, "papers.key", &made.signing_key.serialize_pem())?;
+    Ok(())
 }
 
 fn fill(place: &Place<'_>, template: &str) -> String {

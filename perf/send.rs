@@ -2,6 +2,8 @@
 
 use crate::text::Text;
 use flumen::sys::udp_send;
+use flumen::wire::tls::client::{Options, Setup, Trust};
+use flumen::wire::tls::session::{SCRATCH_BYTES, Session};
 use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
@@ -19,6 +21,8 @@ pub(crate) struct Stream {
 pub(crate) struct Connections<'a> {
     text: &'a Text,
     streams: Vec<TcpStream>,
+    /// Of each stream, when they speak TLS.
+    sessions: Vec<Session>,
     write_bytes: usize,
     /// The next message of the text, and the next connection.
     message: usize,
@@ -33,7 +37,21 @@ impl<'a> Connections<'a> {
             Ok(stream)
         };
         let streams = (0..shape.connections).map(connect).collect::<io::Result<_>>()?;
-        Ok(Self { text, streams, write_bytes: shape.write_bytes, message: 0, turn: 0 })
+        let sessions = Vec::new();
+        Ok(Self { text, streams, sessions, write_bytes: shape.write_bytes, message: 0, turn: 0 })
+    }
+
+    /// Agrees on TLS with the receiver, whoever that is.
+    pub(crate) fn secure(&mut self) -> io::Result<()> {
+        let setup = Setup::new(Options { trust: Trust::Anybody, ..Options::default() });
+        let setup = setup.map_err(io::Error::other)?;
+        let mut scratch = vec![0; SCRATCH_BYTES];
+        for stream in &mut self.streams {
+            let mut session = setup.session("localhost").map_err(io::Error::other)?;
+            while !session.advance(stream, &mut scratch)? {}
+            self.sessions.push(session);
+        }
+        Ok(())
     }
 
     /// Writes so many lines, one connection after the other; waits where a receiver makes it wait.
@@ -47,12 +65,29 @@ impl<'a> Connections<'a> {
                 .partition_point(|end| end - start <= self.write_bytes);
             let count = room.max(1);
             let end = ends[self.message + count - 1];
-            self.streams[self.turn].write_all(&self.text.bytes()[start..end])?;
+            let (stream, bytes) = (&mut self.streams[self.turn], &self.text.bytes()[start..end]);
+            match self.sessions.get_mut(self.turn) {
+                None => stream.write_all(bytes)?,
+                Some(session) => {
+                    let mut taken = 0;
+                    while taken < bytes.len() {
+                        taken += session.write(stream, &bytes[taken..])?;
+                    }
+                }
+            }
             self.turn = (self.turn + 1) % self.streams.len();
             self.message = (self.message + count) % ends.len();
             left -= count as u64;
         }
         Ok(())
+    }
+}
+
+impl Drop for Connections<'_> {
+    fn drop(&mut self) {
+        for (session, stream) in self.sessions.iter_mut().zip(&mut self.streams) {
+            session.close(stream);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //!   limit INPUT OUTPUT [--listen PORT] [--text FILE] [--events N] [--file PATH]
 //!
 //!   tcp      one connection, one thread: read, find the newlines, put out
+//!   tls      one TLS connection, else the same       (--certificate PEM --key PEM)
 //!   crowd    many connections under one epoll, else the same
 //!   udp      recvmmsg, one datagram a slot          (--gro: merged ones, --receive-buffer BYTES)
 //!   memory   the lines of a text, round and round: no socket at all
@@ -21,6 +22,7 @@ mod block;
 mod crowd;
 mod memory;
 mod tcp;
+mod tls;
 mod udp;
 
 use block::Block;
@@ -33,6 +35,7 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, ValueEnum)]
 enum Input {
     Tcp,
+    Tls,
     Crowd,
     Udp,
     Memory,
@@ -63,6 +66,11 @@ struct Arguments {
     /// Where the blocks go
     #[arg(long)]
     file: Option<PathBuf>,
+    /// PEM files of `tls`
+    #[arg(long)]
+    certificate: Option<PathBuf>,
+    #[arg(long)]
+    key: Option<PathBuf>,
     #[arg(long)]
     gro: bool,
     #[arg(long, default_value_t = 4 << 20)]
@@ -94,6 +102,12 @@ fn run(arguments: &Arguments) -> std::io::Result<u64> {
     let address = SocketAddr::from(([127, 0, 0, 1], arguments.listen));
     match arguments.input {
         Input::Tcp => tcp::run(address, &mut block),
+        Input::Tls => {
+            let (Some(certificate), Some(key)) = (&arguments.certificate, &arguments.key) else {
+                return Err(std::io::Error::other("tls takes --certificate and --key"));
+            };
+            tls::run(address, certificate, key, &mut block)
+        }
         Input::Crowd => crowd::run(address, &mut block),
         Input::Udp => udp::run(address, arguments.gro, arguments.receive_buffer, &mut block),
         Input::Memory => memory::run(arguments.text.as_deref(), arguments.events, &mut block),
