@@ -34,6 +34,17 @@ pub const PIPE_BYTES_MAX: u64 = 1 << 20;
 /// Receipts a block can carry; a block that would carry more is closed.
 pub const BLOCK_RECEIPTS_MAX: usize = 64;
 
+/// Receipts of a source thread: batches that wait for their mark at once. A sync takes some
+/// milliseconds, in which a thread offers a few dozen small batches at most.
+pub const RECEIPTS: usize = 256;
+
+/// Connections times batches whose messages wait to be acknowledged, a thread: above it nobody is
+/// read who would have to be added. 10,000 connections in six batches each.
+pub const ACKS_WAITING_MAX: usize = 64 << 10;
+
+/// Syncs that receipts ask for are at least so far apart, so that many share one.
+pub const COMMIT_APART_NS: u64 = 2_000_000;
+
 /// Decoded bytes of a block, four times what `block.bytes` allows: what a reader believes a header
 /// before it makes room.
 pub const BLOCK_RAW_BYTES_MAX: usize = 64 << 20;

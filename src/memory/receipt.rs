@@ -20,6 +20,16 @@ pub enum Reached {
     Synced,
 }
 
+impl Reached {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Written => "written",
+            Self::Synced => "synced",
+        }
+    }
+}
+
 /// How a receipt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::channel::Channel;
 use crate::config::{OptionDoc, Section};
 use crate::memory::MemoryLine;
+use crate::memory::receipt::Reached;
 use crate::runtime::Worker;
 use crate::runtime::clock::Clock;
 use crate::storage::Disk;
@@ -118,9 +119,9 @@ pub trait SinkPlan: Send {
         false
     }
 
-    /// Whether it can confirm `synced`.
-    fn can_sync(&self) -> bool {
-        false
+    /// The furthest mark that it can confirm to a source that acknowledges, and why no further.
+    fn confirms(&self) -> (Reached, &'static str) {
+        (Reached::Received, "it does not tell what became of an event")
     }
 
     /// The place it writes to: no two sinks may share one.

@@ -8,6 +8,7 @@ use crate::config::{OptionDoc, Section};
 use crate::event::Page;
 use crate::limits;
 use crate::memory::MemoryLine;
+use crate::memory::receipt::Reached;
 use crate::runtime::Worker;
 
 pub const KIND: SinkKind = SinkKind {
@@ -47,6 +48,10 @@ impl SinkPlan for Plan {
 
     fn eager(&self) -> bool {
         true
+    }
+
+    fn confirms(&self) -> (Reached, &'static str) {
+        (Reached::Written, "it has no disk")
     }
 
     fn build(&self, context: &SinkContext) -> Result<Built, BuildError> {

@@ -11,6 +11,7 @@ use super::{BuildError, Built, SinkContext, SinkKind, SinkPlan};
 use crate::config::{OptionDoc, Section};
 use crate::event::Page;
 use crate::memory::MemoryLine;
+use crate::memory::receipt::Reached;
 use crate::syslog::parse::Fields;
 
 pub const KIND: SinkKind = SinkKind {
@@ -60,6 +61,10 @@ impl SinkPlan for Plan {
 
     fn eager(&self) -> bool {
         true
+    }
+
+    fn confirms(&self) -> (Reached, &'static str) {
+        (Reached::Written, "it has no disk")
     }
 
     fn wanted(&self) -> Fields {

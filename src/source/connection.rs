@@ -17,6 +17,7 @@ use std::io;
 
 use super::carry::{Carries, Carry, FRAME_EXTRA_BYTES};
 use super::framing::{self, Cut, Rules, Stage};
+use super::relp::Counter;
 use crate::event::{Origin, OriginIndex, Page};
 use crate::limits::{self, u32_of, usize_of};
 use crate::time::Wall;
@@ -37,6 +38,8 @@ pub enum Visit {
     Bound,
     /// There may be more, but the page has no room.
     Full,
+    /// There may be more, but nobody could tell when it may be acknowledged: no receipt is free.
+    Starved,
     /// The peer has closed, and the last line is an event.
     Ended,
     /// The stream failed, and the last line is an event.
@@ -61,6 +64,8 @@ pub struct Desk<'a> {
     pub carries: &'a mut Carries,
     pub rules: &'a Rules,
     pub at: Wall,
+    /// For those who acknowledge.
+    pub counter: Option<&'a mut Counter>,
 }
 
 impl Stream {
@@ -292,11 +297,18 @@ mod tests {
             let mut page = Page::new(PAGE_BYTES);
             page.clear(serial);
             let ended = loop {
-                let mut desk = Desk { page: &mut page, carries: &mut carries, rules, at: Wall(1) };
+                let mut desk = Desk {
+                    page: &mut page,
+                    carries: &mut carries,
+                    rules,
+                    at: Wall(1),
+                    counter: None,
+                };
                 match stream.visit(&mut desk, Origin::LOCAL, bound, |into| peer.read(into)) {
                     Visit::Drained | Visit::Bound => {}
                     Visit::Full => break false,
                     Visit::Ended => break true,
+                    Visit::Starved => panic!("nobody acknowledges lines"),
                     Visit::Failed(error) => panic!("{error}"),
                 }
             };
@@ -364,7 +376,8 @@ mod tests {
             let mut page = Page::new(PAGE_BYTES);
             page.clear(serial);
             let (rules, at) = (&RULES, Wall(1));
-            let mut desk = Desk { page: &mut page, carries: &mut carries, rules, at };
+            let mut desk =
+                Desk { page: &mut page, carries: &mut carries, rules, at, counter: None };
             if !waited {
                 let visit = first.visit(&mut desk, Origin::LOCAL, usize::MAX, |i| short.read(i));
                 assert!(matches!(visit, Visit::Full));
@@ -410,7 +423,13 @@ mod tests {
         let mut carries = Carries::new(RULES.event_bytes_max, 0);
         let mut page = Page::new(PAGE_BYTES);
         let mut stream = Stream::default();
-        let mut desk = Desk { page: &mut page, carries: &mut carries, rules: &RULES, at: Wall(1) };
+        let mut desk = Desk {
+            page: &mut page,
+            carries: &mut carries,
+            rules: &RULES,
+            at: Wall(1),
+            counter: None,
+        };
         let mut reads = VecDeque::from([
             Ok(&b"<13>one\n<14>tw"[..]),
             Err(io::ErrorKind::WouldBlock),
@@ -442,7 +461,13 @@ mod tests {
         let mut carries = Carries::new(RULES.event_bytes_max, 0);
         let mut page = Page::new(PAGE_BYTES);
         let mut stream = Stream::default();
-        let mut desk = Desk { page: &mut page, carries: &mut carries, rules: &RULES, at: Wall(1) };
+        let mut desk = Desk {
+            page: &mut page,
+            carries: &mut carries,
+            rules: &RULES,
+            at: Wall(1),
+            counter: None,
+        };
         let mut peer = Peer([b"first ha".to_vec(), b"lf\nsecond\n".to_vec()].into());
         stream.visit(&mut desk, Origin::LOCAL, 9999, |into| peer.read(into));
         assert!(stream.flush(&mut desk, Origin::LOCAL, Cut::Evicted));

@@ -25,6 +25,11 @@ use crate::sys::socket_file::{Access, SocketFile};
 /// Connections the kernel completes before we accept them; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
+/// librelp corks its socket while it has more to send than the window takes, and then waits for
+/// replies: what does not fill a segment stays there for up to 200 ms. Segments are ordinarily as
+/// long as this; on loopback they are 64 KiB, and a window of messages would never fill one.
+const ACKNOWLEDGED_SEGMENT_BYTES: u32 = 1448;
+
 /// A way in, by its scheme: what arrives, and what it says. A new one is a row among the
 /// constants below, and stands in `allowed` of the sources that take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +66,8 @@ impl Transport {
         Self { name: "udp", flow: Flow::Datagrams, at: Where::Address, secure: false };
     pub const TCP: Self = Self { name: "tcp", flow: Flow::Streams(Speech::Lines), ..Self::UDP };
     pub const TLS: Self = Self { name: "tls", secure: true, ..Self::TCP };
+    pub const RELP: Self = Self { name: "relp", flow: Flow::Streams(Speech::Relp), ..Self::UDP };
+    pub const RELPS: Self = Self { name: "relps", secure: true, ..Self::RELP };
     pub const UNIX: Self = Self { name: "unix", at: Where::Path, ..Self::TCP };
     pub const UNIXGRAM: Self = Self { name: "unixgram", at: Where::Path, ..Self::UDP };
     /// Sockets that systemd has opened.
@@ -91,6 +98,11 @@ impl Transport {
     /// Senders are held up while it is not read, and nothing is lost.
     pub fn is_patient(self) -> bool {
         self.is_stream() || self.at == Where::Path
+    }
+
+    /// Its senders are told how far their messages came.
+    pub fn acknowledges(self) -> bool {
+        matches!(self.flow, Flow::Streams(Speech::Relp))
     }
 }
 
@@ -330,6 +342,9 @@ pub fn open(
             let probe = (idle / 4).clamp(Duration::from_secs(1), Duration::from_secs(75));
             let keepalive = TcpKeepalive::new().with_time(idle).with_interval(probe);
             bound.socket.set_tcp_keepalive(&keepalive.with_retries(4))?;
+        }
+        if bound.listen.transport.acknowledges() {
+            bound.socket.set_tcp_mss(ACKNOWLEDGED_SEGMENT_BYTES)?;
         }
         bound.socket.listen(BACKLOG)
     };

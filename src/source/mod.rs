@@ -4,6 +4,7 @@
 //! A part plans itself from its section of the configuration (pure), then builds: all sockets of a
 //! source are bound before the first one listens.
 
+pub mod acks;
 pub mod carry;
 pub mod child;
 pub mod complaints;
@@ -29,6 +30,7 @@ pub mod position;
 pub mod protocol;
 pub mod reach;
 pub mod reactor;
+pub mod relp;
 pub mod remarks;
 pub mod restraint;
 pub mod runner;
@@ -47,7 +49,8 @@ use self::place::Place;
 use self::zones::Zones;
 use crate::config::{OptionDoc, Section};
 use crate::event::Page;
-use crate::memory::MemoryLine;
+use crate::memory::receipt::Reached;
+use crate::memory::{MemoryLine, ReceiptSlip};
 use crate::ring::Wake;
 use crate::telemetry::SourceCounters;
 use crate::time::{Mono, Now};
@@ -65,6 +68,19 @@ pub trait Source: Send {
 
     /// Accepts no more. `receive` reads what is there already, then says `finished`.
     fn stop(&mut self, now: Now);
+
+    /// Tells senders what has reached its mark; asked first each turn, with the valve closed too.
+    fn settle(&mut self, _now: Now) {}
+
+    /// Somebody waits for what was read into the page: it should go as soon as it may.
+    fn is_wanted(&self) -> bool {
+        false
+    }
+
+    /// What is hung on the page that is being offered: a duty to tell how far it came.
+    fn slip(&mut self) -> Option<ReceiptSlip> {
+        None
+    }
 }
 
 /// What one `receive` did.
@@ -87,6 +103,8 @@ pub struct SourceContext {
     pub want_pri: bool,
     /// Size of a page's body in bytes.
     pub page_bytes: usize,
+    /// Channels that each of its events goes to.
+    pub channels: usize,
     /// One set of counters a thread.
     pub counters: Vec<Arc<SourceCounters>>,
     pub incidents: Arc<crate::telemetry::Incidents>,
@@ -138,6 +156,11 @@ pub trait SourcePlan: Send {
     /// What it receives are syslog messages, and in which zones their times are meant: then the
     /// runner reads the fields that sinks want. None: it takes any text, and fields are absent.
     fn zones(&self) -> Option<&Zones> {
+        None
+    }
+
+    /// The mark that events must reach before their senders are told; none: they are never told.
+    fn acknowledges(&self) -> Option<Reached> {
         None
     }
 

@@ -22,15 +22,18 @@ use super::link::Listener;
 use super::listen::{self, BoundSocket, Listen, Transport};
 use super::port::Port;
 use super::reactor::{Parts, Reactor};
+use super::relp::Counter;
 use super::tls::{TlsListener, TlsOptions, Worker};
 use super::warden;
 use super::zones::Zones;
 use super::{BuildError, Built, Source, SourceContext, SourcePlan};
 use crate::config::{OptionDoc, Section};
 use crate::limits;
-use crate::memory::MemoryLine;
+use crate::memory::receipt::Reached;
+use crate::memory::{MemoryLine, ReceiptPool};
 use crate::sys::socket_file::{Access, SocketFile};
 use crate::sys::udp_receive;
+use crate::wire::relp;
 use crate::wire::tls::session::SESSION_BYTES_MAX;
 
 /// An idle connection: its own record, and its place in poll and ready list, rounded up.
@@ -99,6 +102,8 @@ pub struct Network {
     pub counted: bool,
     /// It receives syslog messages: the zones of their times.
     pub zones: Option<Zones>,
+    /// Senders that wait for it are told when their messages have reached this mark.
+    pub ack: Option<Reached>,
     pub udp: UdpOptions,
     pub tcp: TcpOptions,
     /// Who may write to Unix sockets.
@@ -164,6 +169,7 @@ impl Network {
             event_bytes_max: section.size_in("event_max", events) as usize,
             counted,
             zones: None,
+            ack: None,
             udp,
             tcp,
             access: Access::default(),
@@ -176,6 +182,17 @@ impl Network {
     pub fn with_tls(mut self, section: &Section) -> Self {
         self.tls = TlsOptions::plan(section, &self.listens);
         self
+    }
+
+    /// Some of its senders are told how far their messages came.
+    pub fn has_acknowledging(&self) -> bool {
+        self.listens.iter().any(|listen| listen.transport.acknowledges())
+    }
+
+    /// The longest frame that may wait for its rest.
+    fn frame_bytes_max(&self) -> usize {
+        let control = if self.has_acknowledging() { relp::CONTROL_BYTES_MAX } else { 0 };
+        self.event_bytes_max.max(control)
     }
 
     fn has_streams(&self) -> bool {
@@ -191,7 +208,7 @@ impl Network {
             return 0;
         }
         // Every connection may be in the middle of a short line at once.
-        let least = Carries::budget(self.event_bytes_max, 0) + self.tcp.connections_max * 256;
+        let least = Carries::budget(self.frame_bytes_max(), 0) + self.tcp.connections_max * 256;
         least.max(CARRY_BYTES)
     }
 
@@ -233,7 +250,7 @@ impl Network {
         let parts = Parts {
             gates,
             datagrams: Datagrams::new(receivers, Arc::clone(&counters)),
-            carries: Carries::new(self.event_bytes_max, self.carry_budget()),
+            carries: Carries::new(self.frame_bytes_max(), self.carry_budget()),
             rules: Rules {
                 counted: self.counted,
                 event_bytes_max: self.event_bytes_max,
@@ -246,6 +263,9 @@ impl Network {
             ),
             warden: self.warden.clone(),
             counters,
+            receipts: self
+                .ack
+                .map(|mark| (ReceiptPool::new(limits::RECEIPTS, mark), context.channels)),
         };
         let reactor = Reactor::new(parts).map_err(|error| BuildError {
             what: format!("sources.{}: epoll: {error}", context.name),
@@ -312,6 +332,11 @@ impl SourcePlan for Network {
             let what = format!("rate limits of peers × {threads} threads");
             lines.push(MemoryLine::new(&part, what, self.warden.memory_bytes() as u64 * threads));
         }
+        if self.has_acknowledging() {
+            let what = format!("messages that wait for their mark × {threads} threads");
+            let bytes = Counter::memory_bytes(self.event_bytes_max) as u64;
+            lines.push(MemoryLine::new(&part, what, bytes * threads));
+        }
         lines
     }
 
@@ -323,8 +348,13 @@ impl SourcePlan for Network {
         let least = [
             (self.has_datagrams(), datagrams::page_bytes_min(self.event_bytes_max)),
             (self.has_streams(), connection::page_bytes_min(self.event_bytes_max)),
+            (self.has_acknowledging(), super::relp::page_bytes_min(self.event_bytes_max)),
         ];
         least.into_iter().filter(|(has, _)| *has).map(|(_, bytes)| bytes).max().unwrap_or(0)
+    }
+
+    fn acknowledges(&self) -> Option<Reached> {
+        self.ack
     }
 
     fn zones(&self) -> Option<&Zones> {

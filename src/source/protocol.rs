@@ -5,10 +5,12 @@
 //! say, and sends it by `Link::write` at the end of `visit`, which the reactor also calls whenever
 //! the peer has room again.
 
+use super::acks::Owner;
 use super::connection::{Desk, Stream, Visit};
-use super::framing::Cut;
+use super::framing::{Cut, Rules};
 use super::link::Link;
 use super::reactor::VISIT_BYTES;
+use super::relp::Relp;
 use crate::event::Origin;
 
 /// No read is for less.
@@ -19,6 +21,7 @@ const READ_BYTES_MIN: usize = 4 << 10;
 pub enum Speech {
     /// Lines, and counted frames where the source takes them.
     Lines,
+    Relp,
 }
 
 impl Speech {
@@ -26,12 +29,14 @@ impl Speech {
     pub fn answers(self) -> bool {
         match self {
             Self::Lines => false,
+            Self::Relp => true,
         }
     }
 
-    pub fn begin(self) -> Protocol {
+    pub fn begin(self, owner: Owner, rules: &Rules) -> Protocol {
         match self {
             Self::Lines => Protocol::Lines(Stream::default()),
+            Self::Relp => Protocol::Relp(Box::new(Relp::new(owner, rules.event_bytes_max))),
         }
     }
 }
@@ -40,6 +45,7 @@ impl Speech {
 #[derive(Debug)]
 pub enum Protocol {
     Lines(Stream),
+    Relp(Box<Relp>),
 }
 
 impl Protocol {
@@ -71,6 +77,7 @@ impl Protocol {
                     Ok(count)
                 })
             }
+            Self::Relp(relp) => relp.visit(desk, origin, link, bound, ended, taken),
         }
     }
 
@@ -78,6 +85,7 @@ impl Protocol {
     pub fn carried(&self) -> usize {
         match self {
             Self::Lines(stream) => stream.carried(),
+            Self::Relp(relp) => relp.carried(),
         }
     }
 
@@ -85,6 +93,42 @@ impl Protocol {
     pub fn flush(&mut self, desk: &mut Desk<'_>, origin: Origin, why: Cut) -> bool {
         match self {
             Self::Lines(stream) => stream.flush(desk, origin, why),
+            Self::Relp(relp) => {
+                relp.let_go(desk.carries);
+                true
+            }
+        }
+    }
+
+    /// Says what is left to say. False: the connection may be closed.
+    pub fn lingers(&mut self, link: &mut Link) -> bool {
+        match self {
+            Self::Lines(_) => false,
+            Self::Relp(relp) => relp.say(link).is_ok() && !relp.is_over(),
+        }
+    }
+
+    /// Everything may be said, but the peer does not take it.
+    pub fn is_stuck(&self) -> bool {
+        match self {
+            Self::Lines(_) => false,
+            Self::Relp(relp) => relp.is_stuck(),
+        }
+    }
+
+    /// The peer waits for an answer.
+    pub fn is_owed(&self) -> bool {
+        match self {
+            Self::Lines(_) => false,
+            Self::Relp(relp) => relp.is_owed(),
+        }
+    }
+
+    /// The acknowledging protocol of this connection, if it is that owner's.
+    pub fn relp_of(&mut self, owner: Owner) -> Option<&mut Relp> {
+        match self {
+            Self::Relp(relp) if relp.owner() == owner => Some(relp),
+            _ => None,
         }
     }
 }

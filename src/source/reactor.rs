@@ -8,6 +8,9 @@
 //! The doorbell is a poll of its own, nested in the other: with the valve closed a worker sleeps at
 //! the doorbell alone, and arriving data does not wake it.
 
+mod replies;
+mod rest;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -17,6 +20,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use super::acks::{Acks, Owner};
 use super::carry::Carries;
 use super::connection::{Desk, Visit};
 use super::datagrams::{self, Datagrams};
@@ -26,9 +30,11 @@ use super::handshakes::Handshakes;
 use super::link::Link;
 use super::nap::Naps;
 use super::protocol::{Protocol, Speech};
+use super::relp::Counter;
 use super::warden::{self, Warden};
 use super::{Received, Source};
 use crate::event::{Origin, Page};
+use crate::memory::{ReceiptPool, ReceiptSlip};
 use crate::ring::Wake;
 use crate::telemetry::SourceCounters;
 use crate::time::{Mono, Now};
@@ -58,6 +64,8 @@ pub struct Parts {
     pub handshakes: Handshakes,
     pub warden: warden::Rules,
     pub counters: Arc<SourceCounters>,
+    /// For a source that acknowledges, and how many channels must confirm.
+    pub receipts: Option<(Arc<ReceiptPool>, usize)>,
 }
 
 pub struct Reactor {
@@ -89,6 +97,13 @@ pub struct Reactor {
     /// When the first of those that were paused is read again.
     resume: Mono,
     counters: Arc<SourceCounters>,
+    counter: Option<Counter>,
+    /// Connections that are not read for want of a receipt.
+    starved: Vec<usize>,
+    /// Connections that have something new to say.
+    told: Vec<usize>,
+    /// Connections so far: whoever has a place, nobody had before.
+    tenants: u64,
     stopping: bool,
 }
 
@@ -105,6 +120,8 @@ struct Connection {
     ended: bool,
     /// While stopping: bytes that were there, and are still to be read.
     allowance: Option<usize>,
+    /// It waits for a free receipt.
+    starved: bool,
 }
 
 struct Bell(Waker);
@@ -139,6 +156,10 @@ impl Reactor {
             receiver.socket_mut().register(poll.registry(), Token(token))?;
             token += 1;
         }
+        let counter = parts.receipts.map(|(receipts, channels)| {
+            let waker = Arc::clone(&waker) as Arc<dyn Wake>;
+            Counter::new(Acks::new(receipts, channels, waker), rules.event_bytes_max)
+        });
         Ok(Self {
             poll,
             doorbell,
@@ -162,6 +183,10 @@ impl Reactor {
             warden: Warden::new(parts.warden),
             resume: Mono::MAX,
             counters: parts.counters,
+            counter,
+            starved: Vec::new(),
+            told: Vec::new(),
+            tenants: 0,
             stopping: false,
         })
     }
@@ -257,8 +282,8 @@ impl Reactor {
             bound = bound.min(LIMITED_VISIT_BYTES);
         }
         let before = page.event_count();
-        let (rules, carries) = (&self.rules, &mut self.carries);
-        let mut desk = Desk { page, carries, rules, at: now.wall };
+        let (rules, carries, counter) = (&self.rules, &mut self.carries, self.counter.as_mut());
+        let mut desk = Desk { page, carries, rules, at: now.wall, counter };
         let mut taken = 0;
         let Connection { link, protocol, origin, ended, .. } = connection;
         let visit = match link.push() {
@@ -275,6 +300,12 @@ impl Reactor {
             Visit::Full => return After::Full,
             Visit::Bound if left != Some(0) => return After::Again,
             Visit::Drained if !self.stopping => return After::Rest,
+            Visit::Starved => {
+                if !std::mem::replace(&mut connection.starved, true) {
+                    self.starved.push(index);
+                }
+                return After::Rest;
+            }
             Visit::Failed(error) => {
                 self.counters.errors.add(1);
                 self.handshakes.failed(connection.origin, &error, &self.counters, now);
@@ -286,23 +317,8 @@ impl Reactor {
         if !connection.protocol.flush(&mut desk, origin, Cut::End) {
             return After::Full;
         }
-        self.close(index);
+        self.part(index);
         After::Rest
-    }
-
-    /// Makes room for carries: the longest becomes an event. False: the page has no room.
-    fn evict(&mut self, page: &mut Page, now: Now) -> bool {
-        while self.carries.is_tight() {
-            let longest = self.connections.iter_mut().flatten();
-            let longest = longest.max_by_key(|connection| connection.protocol.carried());
-            let Some(Connection { protocol, origin, .. }) = longest else { return true };
-            let (rules, carries) = (&self.rules, &mut self.carries);
-            let mut desk = Desk { page, carries, rules, at: now.wall };
-            if !protocol.flush(&mut desk, *origin, Cut::Evicted) {
-                return false;
-            }
-        }
-        true
     }
 
     fn close(&mut self, index: usize) {
@@ -364,7 +380,9 @@ impl Reactor {
             self.connections.len() - 1
         });
         let token = self.base() + index;
-        let protocol = speech.begin();
+        self.tenants += 1;
+        let owner = Owner { index, tenant: self.tenants };
+        let protocol = speech.begin(owner, &self.rules);
         let mut connection = Connection {
             link,
             places,
@@ -374,6 +392,7 @@ impl Reactor {
             paused: Mono(0),
             ended: false,
             allowance: None,
+            starved: false,
         };
         let registry = self.poll.registry();
         let registered = connection.link.register(registry, Token(token), speech.answers());
@@ -446,7 +465,8 @@ impl Reactor {
             let settled = connection.link.is_settled();
             let timeout = if settled { self.idle_timeout } else { self.handshakes.timeout() };
             // Whoever dribbles has no more time to agree than whoever is silent.
-            let waits = settled && (listed || connection.paused > Mono(0));
+            let owed = connection.protocol.is_owed();
+            let waits = settled && (listed || owed || connection.paused > Mono(0));
             if waits || timeout.is_none_or(|timeout| silent < timeout) {
                 continue;
             }
@@ -454,11 +474,11 @@ impl Reactor {
                 self.handshakes.late(connection.origin, &self.counters, now);
             }
             let (rules, carries) = (&self.rules, &mut self.carries);
-            let mut desk = Desk { page, carries, rules, at: now.wall };
+            let mut desk = Desk { page, carries, rules, at: now.wall, counter: None };
             if !connection.protocol.flush(&mut desk, connection.origin, Cut::End) {
                 return false;
             }
-            self.close(index);
+            self.part(index);
         }
         self.sweep = now.mono.after(SWEEP.min(patience));
         true
@@ -524,25 +544,27 @@ impl Source for Reactor {
         if std::mem::take(&mut self.rung) || open && !self.ready.is_empty() {
             return;
         }
-        if open {
-            let until = until.min(self.due());
-            if let Some(nap) = self.naps.before_wait(now) {
-                std::thread::sleep(nap);
-            }
-            self.look(timeout(now, until));
-            self.rung = false;
-            self.polled = true;
-            return;
+        self.counter.iter().for_each(|counter| counter.acks.doze());
+        if !self.counter.iter().any(|counter| counter.acks.has_settled()) {
+            self.sleep(now, until, open);
         }
-        // Nobody reads now, so the kernel may be dropping: that must show while it happens.
-        self.datagrams.watch_drops();
-        self.datagrams.count_drops(now);
-        let until = until.min(self.datagrams.drops_due());
-        self.answer(timeout(now, until));
+        self.counter.iter().for_each(|counter| counter.acks.rise());
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
         Arc::clone(&self.waker) as Arc<dyn Wake>
+    }
+
+    fn settle(&mut self, _now: Now) {
+        self.tell_settled();
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.counter.as_ref().is_some_and(|counter| counter.acks.is_wanted())
+    }
+
+    fn slip(&mut self) -> Option<ReceiptSlip> {
+        self.counter.as_mut().and_then(|counter| counter.acks.slip())
     }
 
     fn stop(&mut self, now: Now) {

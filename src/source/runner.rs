@@ -13,7 +13,7 @@ use super::restraint::{Backlog, Restraint};
 use crate::channel::Valve;
 use crate::event::{Mark, Page};
 use crate::limits;
-use crate::memory::Lease;
+use crate::memory::{Lease, ReceiptSlip};
 use crate::ring::Wake;
 use crate::runtime::{Progress, Worker};
 use crate::telemetry::SourceCounters;
@@ -100,13 +100,16 @@ impl SourceRunner {
 
     fn offer(&mut self, now: Now) {
         let Some(page) = self.page.take() else { return };
+        let slip = self.source.slip();
         if page.is_empty() {
+            // What was not worth an event is dealt with.
+            slip.into_iter().for_each(ReceiptSlip::confirm);
             self.valve.give_back(page);
             return;
         }
         count(&page, &self.counters);
         self.parser.iter_mut().for_each(|parser| parser.count(&self.counters));
-        self.valve.offer(page, None, self.first_at, now);
+        self.valve.offer(page, slip, self.first_at, now);
         self.first_at = Mono::MAX;
     }
 
@@ -115,14 +118,14 @@ impl SourceRunner {
         let age = now.mono.since(self.first_at);
         let lingered = age >= Duration::from_nanos(limits::LINGER_NS);
         let wanted = || self.valve.drained() && (lingered || self.valve.awaited());
-        age >= self.pace.age || self.pace.eager && wanted()
+        age >= self.pace.age || (self.pace.eager || self.source.is_wanted()) && wanted()
     }
 
     /// When to look at a partial page again.
     fn look_again(&self, now: Now) -> Mono {
         match self.first_at {
             Mono::MAX => Mono::MAX,
-            first_at if self.pace.eager => {
+            first_at if self.pace.eager || self.source.is_wanted() => {
                 first_at.after(Duration::from_nanos(limits::LINGER_NS)).max(now.mono.after(TICK))
             }
             first_at => first_at.after(self.pace.age),
@@ -147,6 +150,7 @@ impl Worker for SourceRunner {
         if self.finished {
             return Progress::Done;
         }
+        self.source.settle(now);
         if self.page.as_ref().is_some_and(|page| self.turned(page, now)) {
             self.offer(now);
         }
@@ -163,10 +167,11 @@ impl Worker for SourceRunner {
             parser.read(page);
         }
         self.counters.held_events.set(u64::from(page.event_count()));
-        if fresh && self.first_at == Mono::MAX {
+        let wanted = self.source.is_wanted();
+        if (fresh || wanted) && self.first_at == Mono::MAX {
             self.first_at = now.mono;
         }
-        let partial = !page.is_empty();
+        let partial = !page.is_empty() || wanted;
         self.finished = received.finished;
         if received.full || received.finished || partial && !received.more && self.due(now) {
             self.offer(now);

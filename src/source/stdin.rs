@@ -117,7 +117,7 @@ impl Source for Stdin {
         let input = &self.input;
         let mut left = self.allowance.unwrap_or(usize::MAX);
         let (carries, rules) = (&mut self.carries, &self.rules);
-        let mut desk = Desk { page, carries, rules, at: now.wall };
+        let mut desk = Desk { page, carries, rules, at: now.wall, counter: None };
         let visit = self.stream.visit(&mut desk, Origin::LOCAL, VISIT_BYTES, |into| {
             if left == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
@@ -140,7 +140,7 @@ impl Source for Stdin {
                 self.finished = self.stream.flush(&mut desk, Origin::LOCAL, Cut::End);
                 return Received { full: !self.finished, more: false, finished: self.finished };
             }
-            Visit::Drained | Visit::Bound | Visit::Full => {}
+            Visit::Drained | Visit::Bound | Visit::Full | Visit::Starved => {}
         }
         let full = matches!(visit, Visit::Full);
         Received { full, more: full || matches!(visit, Visit::Bound), finished: self.finished }

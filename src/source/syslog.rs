@@ -1,8 +1,9 @@
-//! `syslog`: any mix of UDP, TCP, TLS and Unix sockets; on streams octet-counted frames (RFC 6587
-//! 3.4.1) and lines are told apart frame by frame. What the messages say is read when a sink wants
-//! it.
+//! `syslog`: any mix of UDP, TCP, TLS, RELP and Unix sockets; on streams of lines octet-counted
+//! frames (RFC 6587 3.4.1) and lines are told apart frame by frame. What the messages say is read
+//! when a sink wants it.
 
 use super::SourceKind;
+use super::acks;
 use super::listen::Transport;
 use super::local;
 use super::network::{self, Network, TcpOptions, UdpOptions};
@@ -19,8 +20,9 @@ pub(super) const KIND: SourceKind = SourceKind {
     plan: |section| {
         let (udp, tcp) = (UdpOptions::plan(section), TcpOptions::plan(section));
         let network = Network::plan(section, TRANSPORTS, true, udp, tcp).with_tls(section);
+        let ack = acks::plan(section, network.has_acknowledging());
         let access = local::plan(section);
-        Box::new(Network { zones: Some(Zones::plan(section)), access, ..network })
+        Box::new(Network { zones: Some(Zones::plan(section)), ack, access, ..network })
     },
 };
 
@@ -28,6 +30,8 @@ const TRANSPORTS: &[Transport] = &[
     Transport::UDP,
     Transport::TCP,
     Transport::TLS,
+    Transport::RELP,
+    Transport::RELPS,
     Transport::UNIX,
     Transport::UNIXGRAM,
     Transport::PASSED,
@@ -47,6 +51,7 @@ const OPTIONS: &[OptionDoc] = &[
     warden::DENY,
     warden::RATE_LIMIT,
     warden::RATE_BURST,
+    acks::ACK,
     local::SOCKET_MODE,
     local::SOCKET_USER,
     local::SOCKET_GROUP,

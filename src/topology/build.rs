@@ -231,6 +231,7 @@ impl Assembly {
                 name: planned.name.clone(),
                 want_pri: planned.wanted != Fields::NONE,
                 page_bytes: plan.budget.page_bytes,
+                channels: planned.channels.len(),
                 counters: counters.sources[index].clone(),
                 incidents: Arc::clone(&self.handles.incidents),
             };

@@ -15,6 +15,7 @@
 //! wish to stop · `drain` · `account` what is counted at the end.
 
 mod account;
+mod acks;
 pub mod agent;
 pub mod budget;
 pub mod build;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::acks;
 use super::budget::{self, Budget, ChannelDemand, Demand, Refusal};
 use super::cores::{Dealer, Machine};
 use super::links::{self, Links};
@@ -110,6 +111,7 @@ pub fn plan(config: &AgentConfig, parts: &Parts, machine: &Machine) -> Option<Pl
         links::resolve(&sources, &mut channels, &sinks, implied_kind, understood, &diagnostics);
     listeners::check(&agent, &sources);
     listeners::check_places(&sinks);
+    acks::check(&sources, &channels, &sinks, &links);
     let draft = Draft { agent, sources, channels, sinks, links };
     check_threads(&draft, machine);
     check_fields(&draft);

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::acks;
 use super::cores::show;
 use super::plan::{self, Plan};
 use crate::channel::WhenFull;
@@ -53,6 +54,9 @@ fn sources(plan: &Plan, text: &mut String) {
         line!(text, "  {} ({}): {threads} → {channels}", source.name, source.kind);
         for listener in source.plan.listeners() {
             line!(text, "    listens on {listener}");
+        }
+        if let Some(acknowledges) = acks::show(source.plan.as_ref()) {
+            line!(text, "    {acknowledges}");
         }
     }
 }

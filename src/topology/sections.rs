@@ -138,7 +138,6 @@ pub(super) fn source(component: &Component, parts: &Parts, machine: &Machine) ->
     section.describe(SOURCE);
     section.later("selector", "chooses channels event by event");
     section.later("interceptors", "changes events on their way");
-    section.later("ack", "needs an acknowledging source");
     let found = parts::find(&section, parts.sources);
     let wanted = source_channels(&section);
     let cores = Cores::read(&section, machine);

@@ -164,6 +164,10 @@ impl Agent {
         self.address(&format!("{source}=udp"))
     }
 
+    pub(crate) fn relp(&self, source: &str) -> SocketAddr {
+        self.address(&format!("{source}=relp"))
+    }
+
     pub(crate) fn tcp(&self, source: &str) -> SocketAddr {
         self.address(&format!("{source}=tcp"))
     }

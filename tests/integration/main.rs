@@ -27,6 +27,7 @@ mod parse;
 mod peers;
 mod python;
 mod readme;
+mod relp;
 mod rsyslog;
 mod small_disk;
 mod stock_tools;

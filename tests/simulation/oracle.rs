@@ -303,7 +303,8 @@ impl Oracle {
     fn must_confirm(world: &World, source: usize) -> bool {
         world.plan.sources[source].channels.iter().all(|&channel| {
             let mut sinks = world.plan.sinks.iter().filter(|sink| sink.channel == channel);
-            !world.drops(channel) && sinks.all(|sink| sink_plan(sink).can_sync())
+            !world.drops(channel)
+                && sinks.all(|sink| sink_plan(sink).confirms().0 == Reached::Synced)
         })
     }
 

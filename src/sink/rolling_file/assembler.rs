@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::block::{Contents, Place};
 use super::path::Template;
+use super::tempo::Tempo;
 use crate::channel::{Channel, Parcel};
 use crate::codec::encoders::Encoder;
 use crate::limits;
@@ -53,6 +54,8 @@ pub(super) struct Assembler {
     sizes: Sizes,
     /// How long an event may wait in the open block.
     patience: Duration,
+    /// When a block goes that somebody waits for.
+    tempo: Arc<Tempo>,
     open: OpenBlock,
     /// A batch handed out in parts, and where its next part begins.
     current: Option<(Parcel, u32)>,
@@ -80,6 +83,7 @@ impl Assembler {
         template: Arc<Template>,
         sizes: Sizes,
         patience: Duration,
+        tempo: Arc<Tempo>,
         counters: Arc<SinkCounters>,
     ) -> Self {
         let slice = template.slice().map(|slice| slice.min(Duration::from_secs(900)));
@@ -91,6 +95,7 @@ impl Assembler {
             places: PlaceCache { template, slice_ns, last: None },
             sizes,
             patience,
+            tempo,
             open: OpenBlock { raw, contents: None, first_at: Mono::MAX },
             current: None,
             next_ticket: 0,
@@ -132,7 +137,9 @@ impl Assembler {
 
     /// When the open block goes.
     pub(super) fn due(&self) -> Mono {
-        self.open.first_at.after(self.patience)
+        let due = self.open.first_at.after(self.patience);
+        let awaited = self.open.contents.as_ref().is_some_and(|open| !open.slips.is_empty());
+        if awaited { due.min(self.tempo.next()) } else { due }
     }
 
     /// Nothing is left that was polled and not handed out.

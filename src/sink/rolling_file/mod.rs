@@ -24,6 +24,7 @@ mod ordered;
 mod path;
 mod roll_policy;
 mod safe;
+mod tempo;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::memory::MemoryLine;
+use crate::memory::receipt::Reached;
 use crate::ring::{Ring, Turnstile};
 use crate::runtime::Worker;
 use crate::runtime::helper::{Desk, Helper};
@@ -51,6 +53,7 @@ use on_seal::{Finished, OnSeal};
 use open_blocks::{Bounds, KEY_BYTES, OpenBlocks};
 use options::Options;
 use ordered::{Ordered, Shared};
+use tempo::Tempo;
 use writer::{QUESTIONS_MAX, Rules, Ties, Writer};
 
 pub use options::KIND;
@@ -137,6 +140,7 @@ impl Options {
         thread: usize,
         desk: Desk<Question, Answer>,
         buffers: &Arc<Ring<Vec<u8>>>,
+        tempo: &Arc<Tempo>,
     ) -> Writer {
         let rules = Rules {
             container: container_of(self.codec),
@@ -156,6 +160,7 @@ impl Options {
             orders: Arc::clone(&context.orders),
             clock: Arc::clone(&context.clock),
             watch: context.incidents.watch(&format!("sink {}", context.name)),
+            tempo: Arc::clone(tempo),
         };
         Writer::new(rules, ties)
     }
@@ -173,13 +178,15 @@ impl Options {
         let buffers = self.block_buffers(&self.press(), sizes, context.page_bytes);
         let (caller, finished) = self.caller(context);
         let (clerk, desk) = self.clerk(context, format!("clerk.{}", context.name), finished);
-        let writer = self.writer(context, 0, desk, &buffers);
+        let tempo = Arc::new(Tempo::default());
+        let writer = self.writer(context, 0, desk, &buffers, &tempo);
         let assembler = Assembler::new(
             Arc::clone(&context.channel),
             Arc::clone(&encoder),
             Arc::clone(&self.template),
             sizes,
             self.patience(),
+            tempo,
             Arc::clone(&context.counters[0]),
         );
         let desk = writer.desk().clone();
@@ -235,7 +242,7 @@ impl Options {
                 dealer: Arc::clone(&dealer),
                 encoder: self.encoder(),
                 press,
-                writer: self.writer(context, thread, desk, &buffers),
+                writer: self.writer(context, thread, desk, &buffers, &Arc::default()),
                 buffers,
                 counters: Arc::clone(&context.counters[thread]),
                 parker,
@@ -352,8 +359,14 @@ impl SinkPlan for Options {
         self.template.names_fields() || self.encoder().names_fields()
     }
 
-    fn can_sync(&self) -> bool {
-        !self.keyed() && self.sync != writer::Sync::Never
+    fn confirms(&self) -> (Reached, &'static str) {
+        match self.sync {
+            _ if self.keyed() => {
+                (Reached::Received, "its `path` depends on the event: a batch goes to many files")
+            }
+            writer::Sync::Never => (Reached::Written, "it has `sync = \"never\"`"),
+            writer::Sync::Every(_) | writer::Sync::Block => (Reached::Synced, ""),
+        }
     }
 
     fn place(&self) -> Option<String> {

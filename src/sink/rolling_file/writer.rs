@@ -8,6 +8,7 @@
 //! place: nothing is written twice and no half block stays.
 
 mod answers;
+mod commits;
 mod syncs;
 
 use std::collections::{HashMap, VecDeque};
@@ -20,7 +21,9 @@ use super::block::{Block, Place};
 use super::clerk::{Answer, Question, Segment, Tending, Unsynced};
 use super::lane::{Lane, State};
 use super::roll_policy::RollPolicy;
+use super::tempo::Tempo;
 use crate::channel::Channel;
+use crate::limits;
 use crate::memory::gate::exempt;
 use crate::memory::receipt::Reached;
 use crate::ring::Ring;
@@ -38,6 +41,8 @@ pub(super) const QUESTIONS_MAX: usize = 64;
 /// How often rolls and syncs are looked at while files are open.
 const TICK: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_millis(250);
+/// Between two blocks, or syncs, that somebody waits for.
+const APART: Duration = Duration::from_nanos(limits::COMMIT_APART_NS);
 const LOOK: Duration = Duration::from_secs(1);
 const RETAIN: Duration = Duration::from_secs(60);
 
@@ -71,6 +76,8 @@ pub(super) struct Ties {
     pub(super) orders: Arc<Orders>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) watch: Watch,
+    /// When those who wait for it have their blocks and syncs.
+    pub(super) tempo: Arc<Tempo>,
 }
 
 pub(super) struct Writer {
@@ -95,6 +102,10 @@ pub(super) struct Writer {
     sealing_again: usize,
     failing_lanes: usize,
     tick_at: Mono,
+    /// Somebody waits for the sync of events that are in no sync yet.
+    commit_wanted: bool,
+    /// When the last such sync was asked for.
+    commit_at: Mono,
     retain_at: Mono,
     rolls_seen: u64,
     closing: bool,
@@ -119,6 +130,8 @@ impl Writer {
             sealing_again: 0,
             failing_lanes: 0,
             tick_at: Mono(0),
+            commit_wanted: false,
+            commit_at: Mono(0),
             retain_at: Mono(0),
             rolls_seen,
             closing: false,
@@ -134,6 +147,7 @@ impl Writer {
         let id = self.lane_of(&block.contents.place, now);
         self.lane(id).parked.push_back(block);
         self.flush(id, now);
+        self.commit(now);
     }
 
     /// Answers of the clerk, then what is due by the clock. Says whether anything happened.
@@ -144,6 +158,7 @@ impl Writer {
             self.open_questions -= 1;
             exempt(|| self.answered(answer, now));
         }
+        self.commit(now);
         if now.mono >= self.tick_at {
             self.tick(now);
         }
@@ -158,7 +173,8 @@ impl Writer {
     /// When `tend` has something to do by itself.
     pub(super) fn deadline(&self) -> Mono {
         let quiet = self.by_stem.is_empty() && self.unsealed.is_empty();
-        if quiet && !self.rules.retain { Mono::MAX } else { self.tick_at }
+        let tick = if quiet && !self.rules.retain { Mono::MAX } else { self.tick_at };
+        if self.commit_wanted { tick.min(self.ties.tempo.next()) } else { tick }
     }
 
     /// No more blocks will come: everything is appended, then finished.
@@ -241,13 +257,13 @@ impl Writer {
         if self.rules.sync == Sync::Block {
             self.hold(id, block);
         } else {
-            self.book(id, block);
+            self.book(id, block, now);
         }
         true
     }
 
     /// Counts an appended block and sends its buffer home.
-    fn book(&mut self, id: usize, block: Block) {
+    fn book(&mut self, id: usize, block: Block, now: Now) {
         let stored_bytes = block.bytes().len() as u64;
         let (buffer, mut contents) = block.take_apart();
         let counters = &self.ties.counters;
@@ -260,11 +276,23 @@ impl Writer {
         self.ties.buffers.offer(buffer);
         let State::Open(open) = &mut self.lane(id).state else { return };
         open.fresh.events += events;
+        let (mut written, mut synced) = (false, false);
         for slip in contents.slips.drain(..) {
             match slip.wanted() {
-                Reached::Received | Reached::Written => slip.confirm(),
-                Reached::Synced => open.fresh.slips.push(slip),
+                Reached::Received | Reached::Written => {
+                    slip.confirm();
+                    written = true;
+                }
+                Reached::Synced => {
+                    open.fresh.slips.push(slip);
+                    synced = true;
+                }
             }
+        }
+        self.commit_wanted |= synced;
+        if written && !synced {
+            // Without a sync to wait for, the next block is as far off.
+            self.ties.tempo.set(now.mono.after(APART));
         }
     }
 

@@ -47,6 +47,7 @@ use super::{BuildError, Built, SinkContext, SinkKind, SinkPlan};
 use crate::config::{OptionDoc, Section};
 use crate::limits;
 use crate::memory::MemoryLine;
+use crate::memory::receipt::Reached;
 use crate::runtime::Worker;
 use crate::runtime::helper::{Desk, Helper};
 use crate::sys::udp_send::{MESSAGE_BYTES_MAX, MESSAGES_MAX};
@@ -217,6 +218,10 @@ impl Options {
 impl SinkPlan for Options {
     fn threads(&self) -> usize {
         self.threads
+    }
+
+    fn confirms(&self) -> (Reached, &'static str) {
+        (Reached::Written, "the next hop has what it sends, and no disk is known of")
     }
 
     fn memory(&self, name: &str, event_bytes_max: usize) -> Vec<MemoryLine> {

@@ -34,6 +34,7 @@ fn context(counters: Vec<Arc<SourceCounters>>, incidents: Arc<Incidents>) -> Sou
         name: "net".to_owned(),
         want_pri: false,
         page_bytes: 1 << 20,
+        channels: 1,
         counters,
         incidents,
     }

@@ -18,7 +18,7 @@ const COMMAND_BYTES_MAX: usize = 32;
 /// Digits, command, digits, and a space behind each.
 pub const HEADER_BYTES_MAX: usize = DIGITS_MAX + 1 + COMMAND_BYTES_MAX + 1 + DIGITS_MAX + 1;
 /// Commands other than `syslog` carry offers or a status.
-const CONTROL_BYTES_MAX: usize = 8 << 10;
+pub const CONTROL_BYTES_MAX: usize = 8 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
@@ -37,6 +37,7 @@ pub enum Item<'a> {
     Piece {
         txnr: Txnr,
         data: &'a [u8],
+        first: bool,
         last: bool,
     },
 }
@@ -137,8 +138,9 @@ impl Reader {
         if last && bytes[end] != b'\n' {
             return Err(RelpError::Trailer { txnr });
         }
+        let first = self.rest.is_none();
         self.rest = (!last).then(|| (txnr, left - self.data_max));
-        Ok((whole, Item::Piece { txnr, data: &bytes[start..end], last }))
+        Ok((whole, Item::Piece { txnr, data: &bytes[start..end], first, last }))
     }
 }
 
@@ -248,7 +250,7 @@ mod tests {
                     Item::Whole(Frame { txnr, command, data }) => {
                         told.push((txnr.0, command.to_vec(), data.to_vec(), true));
                     }
-                    Item::Piece { txnr, data, last } => {
+                    Item::Piece { txnr, data, last, .. } => {
                         assert!(data.len() <= data_max && (last || data.len() == data_max));
                         told.push((txnr.0, b"syslog".to_vec(), data.to_vec(), last));
                     }

@@ -26,7 +26,9 @@ mod offers;
 mod server;
 
 pub use client::{Answer, Client, Outbox, WINDOW_DEFAULT};
-pub use frame::{DATA_BYTES_MAX, Frame, HEADER_BYTES_MAX, Item, Reader, TXNR_MAX, Txnr};
+pub use frame::{
+    CONTROL_BYTES_MAX, DATA_BYTES_MAX, Frame, HEADER_BYTES_MAX, Item, Reader, TXNR_MAX, Txnr,
+};
 pub use server::{Heard, Session, acknowledge};
 
 /// What the peer did wrong. The connection is closed; what is not acknowledged comes again.

@@ -17,7 +17,7 @@ pub enum Heard<'a> {
     /// A message, to be acknowledged as `txnr`.
     Message { txnr: Txnr, text: &'a [u8] },
     /// A part of a long message; the whole is acknowledged when `last` was said.
-    Piece { txnr: Txnr, text: &'a [u8], last: bool },
+    Piece { txnr: Txnr, text: &'a [u8], first: bool, last: bool },
     /// No more messages come; to be replied to as `txnr`, behind all messages.
     Close { txnr: Txnr },
     /// A hint that needs nothing.
@@ -76,13 +76,13 @@ impl Session {
             Item::Piece { .. } if self.state == State::Fresh => {
                 return Err(RelpError::NotOpen("syslog".to_owned()));
             }
-            Item::Piece { txnr, data, last } => {
+            Item::Piece { txnr, data, first, last } => {
                 match last {
                     true => self.count(txnr)?,
                     false if txnr == self.due => {}
                     false => return Err(RelpError::Sequence { expected: self.due, got: txnr }),
                 }
-                Heard::Piece { txnr, text: data, last }
+                Heard::Piece { txnr, text: data, first, last }
             }
         };
         Ok((count, heard))
@@ -167,7 +167,7 @@ mod tests {
                         Heard::Message { txnr, text } => {
                             format!("{txnr} {}", String::from_utf8_lossy(text))
                         }
-                        Heard::Piece { txnr, text, last } => {
+                        Heard::Piece { txnr, text, last, .. } => {
                             format!("{txnr} {} {last}", text.len())
                         }
                         other => format!("{other:?}"),

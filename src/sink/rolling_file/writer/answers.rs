@@ -57,6 +57,9 @@ impl Writer {
 
     fn tended(&mut self, tended: Tended, now: Now) {
         let Tended { lane: id, bytes, linked, synced, unnamed, took } = tended;
+        if synced.is_some() {
+            self.committed(took, now);
+        }
         let lane = self.lane(id);
         lane.tending = false;
         let State::Open(open) = &mut lane.state else {
@@ -73,6 +76,7 @@ impl Writer {
                 open.fresh = std::mem::take(&mut open.asked);
                 let path = open.segment.open_path.display();
                 let what = format!("{path}: its directory cannot be synced: {error}");
+                self.ties.tempo.set(now.mono.after(RETRY));
                 self.ties.counters.errors.add(1);
                 self.ties.watch.fault(now, &what);
             }
@@ -82,7 +86,7 @@ impl Writer {
                 let mut done = std::mem::take(&mut open.asked);
                 self.ties.counters.sync.record(took);
                 if let Some(block) = held {
-                    self.book(id, block);
+                    self.book(id, block, now);
                     let State::Open(open) = &mut self.lane(id).state else { return };
                     done.absorb(&mut open.fresh);
                 }
@@ -94,6 +98,7 @@ impl Writer {
             (None, _) if open.held.is_some() => return self.sync(id, true),
             (None, _) => {}
         }
+        self.want_commit(id);
         if !linked {
             self.unlinked(id, now);
         }
@@ -142,6 +147,7 @@ impl Writer {
                 self.lose(&mut unsynced, rescue.lost_events);
                 open.fresh = unsynced;
                 self.lane(id).state = State::Open(open);
+                self.want_commit(id);
                 self.recover(id, now);
                 self.flush(id, now);
             }

@@ -1,0 +1,154 @@
+//! rsyslogd sending with omrelp, told only what is on the disk.
+//!
+//! Killed in mid-stream, again and again, and started on the same folder and port: what rsyslogd
+//! was told is kept it has forgotten, and everything else it sends again. So at the end every line
+//! is there, and no more lines are double than its window holds at each kill, and its batch.
+
+use crate::harness::{Agent, flumen, from_environment, paths, sum, until, written};
+use crate::peers::{Running, assert_texts, peer, rsyslogd, texts, write_lines};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const COUNT: usize = 20_000;
+/// librelp's.
+const WINDOW: u64 = 128;
+/// When a session breaks, rsyslogd hands the whole batch of its queue over again, acknowledged or
+/// not: a small one, so that it does not hide what we do.
+const BATCH: u64 = 8;
+
+const TO_FILE: &str = r#"
+[agent]
+memory = "64MiB"
+admin  = "127.0.0.1:0"
+cores  = "none"
+
+[sources.net]
+type    = "syslog"
+listen  = "relp://{listen}"
+channel = "main"
+
+[channels.main]
+type = "memory"
+
+[sinks.archive]
+type    = "file"
+channel = "main"
+path    = "{dir}/out.log"
+codec   = "zstd"
+"#;
+
+/// rsyslogd follows `{dir}/texts` and sends each line; it never gives up.
+const SEND: &str = r#"
+global(workDirectory="{dir}" net.enableDNS="off")
+main_queue(queue.type="LinkedList" queue.dequeueBatchSize="8")
+module(load="imfile")
+module(load="omrelp")
+input(type="imfile" File="{dir}/texts" Tag="flumen-test:" Severity="info" Facility="local4")
+action(type="omrelp" target="127.0.0.1" port="{port}" timeout="5"
+       action.resumeRetryCount="-1" action.resumeInterval="1")
+"#;
+
+fn start(dir: TempDir, listen: SocketAddr) -> Agent {
+    Agent::start_in(dir, &TO_FILE.replace("{listen}", &listen.to_string()))
+}
+
+fn sender(rsyslogd: &Path, folder: &Path, to: SocketAddr) -> Running {
+    let configuration = SEND
+        .replace("{dir}", folder.to_str().expect("UTF-8"))
+        .replace("{port}", &to.port().to_string());
+    let file = folder.join("rsyslog.conf");
+    std::fs::write(&file, configuration).expect("written");
+    Running::start(Command::new(rsyslogd).args(["-n", "-iNONE", "-f"]).arg(&file))
+}
+
+fn synced(ledger: &serde_json::Value) -> u64 {
+    sum(&ledger["sinks"], "synced_events")
+}
+
+#[test]
+fn omrelp_to_zstd() {
+    let Some(rsyslogd) = rsyslogd() else { return };
+    let Some(_) = peer("zstd") else { return };
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let agent = start(TempDir::new().expect("a folder"), any);
+    let folder = TempDir::new().expect("a folder");
+    let texts = texts(COUNT);
+    write_lines(&folder.path().join("texts"), &texts);
+    let sender = sender(&rsyslogd, folder.path(), agent.relp("net"));
+    let ledger = agent.wait("all is synced", |ledger| synced(ledger) == COUNT as u64);
+    assert_eq!((sum(&ledger["sources"], "received_events"), written(&ledger)), (20_000, 20_000));
+    // It is told so at once, and has nothing left to send when it ends.
+    sender.finish();
+    let ended = agent.stop().well();
+    assert_texts(&ended.lines("out.log.zst"), &texts);
+}
+
+/// Appends numbered lines until it is told to stop; then says how many there are.
+fn write_on(path: &Path, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<u64> {
+    let mut file = std::fs::File::create(path).expect("created");
+    let stop = Arc::clone(stop);
+    std::thread::spawn(move || {
+        let mut next = 0;
+        while !stop.load(Ordering::Relaxed) {
+            let lines: String = (next..next + 200)
+                .map(|n| format!("a line of some length, number {n}\n"))
+                .collect();
+            file.write_all(lines.as_bytes()).expect("written");
+            next += 200;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        writeln!(file, "a line of some length, number {next}").expect("written");
+        next + 1
+    })
+}
+
+/// How often each number is in the archive.
+fn found(folder: &Path) -> BTreeMap<u64, u64> {
+    let files = paths(folder, "").into_iter();
+    let files = files.filter(|path| path.to_string_lossy().contains("/out.log"));
+    let output = flumen().arg("cat").args(files).output().expect("it runs");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let mut found = BTreeMap::new();
+    for line in text.lines() {
+        let number = line.rsplit(' ').next().and_then(|word| word.parse().ok());
+        *found.entry(number.unwrap_or_else(|| panic!("{line:?}"))).or_default() += 1;
+    }
+    found
+}
+
+#[test]
+fn killed_in_mid_stream() {
+    let Some(rsyslogd) = rsyslogd() else { return };
+    let kills = from_environment("FLUMEN_KILLS", 3);
+    let mut agent = start(TempDir::new().expect("a folder"), ([127, 0, 0, 1], 0).into());
+    let to = agent.relp("net");
+    let folder = TempDir::new().expect("a folder");
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = write_on(&folder.path().join("texts"), &stop);
+    let sender = sender(&rsyslogd, folder.path(), to);
+    for kill in 0..kills {
+        agent.wait("something is synced", |ledger| synced(ledger) > 0);
+        std::thread::sleep(Duration::from_millis(kill * 37 % 200));
+        agent = start(agent.kill(), to);
+    }
+    stop.store(true, Ordering::Relaxed);
+    let count = writer.join().expect("it writes");
+    let all = || found(agent.dir.path()).contains_key(&(count - 1));
+    assert!(until(all), "the last line has not arrived: {}", agent.log());
+    sender.finish();
+    let ended = agent.stop().well();
+    let found = found(ended.dir.path());
+    let missing: Vec<u64> = (0..count).filter(|number| !found.contains_key(number)).collect();
+    assert!(missing.is_empty(), "{} of {count} are missing: {missing:?}", missing.len());
+    let doubled: u64 = found.values().map(|times| times - 1).sum();
+    println!("{kills} kills, {count} lines, {doubled} of them double");
+    let most = kills * (WINDOW + BATCH);
+    assert!(doubled <= most, "{doubled} are double after {kills} kills");
+}
