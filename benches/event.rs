@@ -3,7 +3,9 @@
 mod text;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use flumen::event::{EventHead, Marks, Origin, Page};
+use flumen::config::Section;
+use flumen::event::{EventHead, Marks, Origin, Page, Since};
+use flumen::interceptor::{FILTERS, Filters};
 use flumen::time::Wall;
 use std::hint::black_box;
 
@@ -34,6 +36,18 @@ fn page(criterion: &mut Criterion) {
     group.bench_function("walk_190", |bencher| {
         bencher.iter(|| page.events().map(|event| black_box(event.bytes).len()).sum::<usize>());
     });
+    let filters =
+        |text: &str| Filters::plan(&Section::parse(&format!("filters = [{text}]"), &[FILTERS]));
+    for (name, text) in [
+        ("filter_severity_190", "{ drop = { severity = 'emerg' } }"),
+        ("filter_text_190", "{ drop = { text = 'no such text' } }"),
+        ("filter_host_190", "{ drop = { host = 'nobody' } }"),
+    ] {
+        let filters = filters(text);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| page.retain(&Since::START, |event| filters.pass(event)));
+        });
+    }
     group.finish();
 }
 

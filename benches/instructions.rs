@@ -14,7 +14,9 @@ mod text;
 
 use flumen::codec::Codec;
 use flumen::codec::encoders::{Encoder, Json, Raw};
-use flumen::event::{EventHead, Marks, Origin, Page};
+use flumen::config::Section;
+use flumen::event::{EventHead, Marks, Origin, Page, Since};
+use flumen::interceptor::{FILTERS, Filters};
 use flumen::memory::Pool;
 use flumen::ring::Ring;
 use flumen::source::framing::{Rules, Stage, frame};
@@ -58,6 +60,7 @@ const WORKS: &[Work] = &[
     Work { name: "holds_control", events: READ_EVENTS, build: looking_for_control },
     Work { name: "encode_raw_by_event", events: READ_EVENTS, build: || encoding(Raw::default()) },
     Work { name: "encode_json", events: READ_EVENTS, build: || encoding(Json) },
+    Work { name: "filter_severity", events: READ_EVENTS, build: filtering },
     Work { name: "travel", events: 1, build: travelling },
     Work { name: "checksum", events: PAGE_EVENTS, build: summing },
     Work { name: "zstd", events: PAGE_EVENTS, build: || packing(Codec::Zstd) },
@@ -125,6 +128,24 @@ fn fill(page: &mut Page, lines: &[u8]) {
 fn appending() -> Box<dyn FnMut()> {
     let (lines, mut page) = (lines(READ_BYTES), Page::new(PAGE_BYTES));
     Box::new(move || fill(&mut page, black_box(&lines)))
+}
+
+/// A page of which nothing is refused.
+fn filtering() -> Box<dyn FnMut()> {
+    let text = "filters = [{ drop = { severity = 'emerg' } }]";
+    let filters = Filters::plan(&Section::parse(text, &[FILTERS]));
+    let mut page = Page::new(PAGE_BYTES);
+    fill(&mut page, &counted_as_lines());
+    Box::new(move || {
+        let removed = page.retain(&Since::START, |event| filters.pass(event));
+        assert_eq!(black_box(removed).events, 0);
+    })
+}
+
+/// Lines that begin with a PRI.
+fn counted_as_lines() -> Vec<u8> {
+    let line = |line: &[u8]| [b"<13>", &line[..LINE_BYTES - 4], b"\n"].concat();
+    lines(READ_BYTES).chunks_exact(LINE_BYTES + 1).flat_map(line).collect()
 }
 
 fn looking_for_control() -> Box<dyn FnMut()> {

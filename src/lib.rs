@@ -30,6 +30,8 @@ pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod event;
+#[cfg(not(loom))]
+pub mod interceptor;
 pub mod limits;
 #[cfg(not(loom))]
 pub mod load;

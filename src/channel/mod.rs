@@ -5,6 +5,7 @@
 //! the `Parcel` is dropped.
 
 pub mod memory;
+pub mod sieve;
 pub mod valve;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::telemetry::ChannelCounters;
 use crate::time::Mono;
 
 pub use memory::KIND as MEMORY;
+pub use sieve::Sieve;
 pub use valve::{Flow, Inlet, Valve, WhenFull};
 
 /// One batch in one channel: dropped, its page goes home and its credit is given back.

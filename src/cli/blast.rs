@@ -86,6 +86,8 @@ pub enum FormatName {
     Rfc3164,
     Rfc5424,
     Raw,
+    /// As firewalls, routers and switches of several vendors write it
+    Vendors,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -137,10 +139,14 @@ fn plan(args: &BlastArgs) -> Result<Plan, String> {
     if args.gso && args.size < EQUAL_BYTES_MIN {
         return Err(format!("--gso needs --size {EQUAL_BYTES_MIN} or more: header and stamp"));
     }
+    if args.gso && matches!(args.format, FormatName::Vendors) {
+        return Err("--gso needs equal messages, and vendors' headers are none".to_owned());
+    }
     let format = match args.format {
         FormatName::Rfc3164 => Format::Rfc3164,
         FormatName::Rfc5424 => Format::Rfc5424,
         FormatName::Raw => Format::Raw,
+        FormatName::Vendors => Format::Vendors,
     };
     let extent = match (args.count, args.seconds) {
         (Some(count), _) => Extent::Count(count),
@@ -342,6 +348,7 @@ mod tests {
     fn mistakes_are_told() {
         for (arguments, what) in [
             ("relp://h:1", "relp:// comes later"),
+            ("udp://127.0.0.1:1 --gso --format vendors", "--gso needs equal messages"),
             ("127.0.0.1:1", "udp://host:port"),
             ("udp://127.0.0.1:1 --rate fast", "1.5M"),
             ("udp://127.0.0.1:1 --rate 0", "1.5M"),

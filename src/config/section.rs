@@ -65,6 +65,8 @@ struct Inner {
 enum Record {
     Setting(Setting),
     Below(&'static str, Section),
+    /// One of a list of tables, which is a setting as a whole.
+    Listed(Section),
 }
 
 /// What stands behind a key.
@@ -145,6 +147,33 @@ impl Section {
             _ => self.empty(),
         };
         self.below(key, table, docs)
+    }
+
+    /// A list of tables with these rows; one table alone is a list of one.
+    pub fn tables(&self, key: &'static str, docs: &'static [OptionDoc]) -> Vec<Self> {
+        let Given::Entry(Entry { value, .. }) = self.given(key) else {
+            self.keep(key, None, false);
+            return Vec::new();
+        };
+        let items = match &value.value {
+            Value::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(value),
+        };
+        let mut sections = Vec::new();
+        for item in items {
+            let Value::Table(table) = &item.value else {
+                let remedy = format!("write `{key} = [{{ … }}, {{ … }}]`");
+                self.wrong_type(key, item, "a list of tables", &remedy);
+                continue;
+            };
+            let title = format!("`{key}` of {}", self.inner.title);
+            let section = Self::new(title, table.clone(), self.inner.diagnostics.clone());
+            section.describe(docs);
+            self.inner.record.borrow_mut().push(Record::Listed(section.clone()));
+            sections.push(section);
+        }
+        self.keep(key, Some(value.value.shown()), true);
+        sections
     }
 
     /// A string, or a table with these rows: `encoder = "raw"`, `encoder = { template = "…" }`.
@@ -241,7 +270,7 @@ impl Section {
             self.inner.diagnostics.error(key.span.clone(), what, remedy);
         }
         for record in self.inner.record.borrow().iter() {
-            if let Record::Below(_, section) = record {
+            if let Record::Below(_, section) | Record::Listed(section) = record {
                 section.finish();
             }
         }
@@ -253,6 +282,7 @@ impl Section {
         for record in self.inner.record.borrow().iter() {
             match record {
                 Record::Setting(setting) => settings.push(setting.clone()),
+                Record::Listed(_) => {}
                 Record::Below(key, section) => {
                     settings.extend(section.settings().into_iter().map(|setting| Setting {
                         key: format!("{key}.{}", setting.key),
@@ -348,6 +378,7 @@ pub fn check_docs(docs: &'static [OptionDoc], body: &str, plan: impl FnOnce(&Sec
         let asked = record.iter().any(|record| match record {
             Record::Setting(setting) => setting.key == row.name,
             Record::Below(key, _) => *key == row.name,
+            Record::Listed(_) => false,
         });
         assert!(asked, "nobody asks for `{}`", row.name);
         assert!(!row.doc.is_empty(), "`{}` has no doc", row.name);

@@ -63,6 +63,25 @@ pub(super) enum Value {
 }
 
 impl Value {
+    /// As TOML writes it, on one line.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Text { text, .. } => toml::Value::String(text.clone()).to_string(),
+            Self::Integer(number) => number.to_string(),
+            Self::Flag(flag) => flag.to_string(),
+            Self::List(items) => {
+                let items: Vec<String> = items.iter().map(|item| item.value.shown()).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Self::Table(table) => {
+                let entries = table.entries.iter();
+                let entry = |it: &Entry| format!("{} = {}", it.key.value, it.value.value.shown());
+                format!("{{ {} }}", entries.map(entry).collect::<Vec<_>>().join(", "))
+            }
+            Self::Other(name) => (*name).to_owned(),
+        }
+    }
+
     /// For "found …".
     pub(super) fn type_name(&self) -> &'static str {
         match self {

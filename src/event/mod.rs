@@ -11,7 +11,7 @@ mod slot;
 
 pub use crate::sys::credentials::Credentials;
 pub use mark::{Mark, Marks};
-pub use page::{Event, EventHead, Fresh, Full, Page, Reading};
+pub use page::{Event, EventHead, Fresh, Full, Page, Reading, Removed, Since};
 pub use parsed::{Form, Found, Parsed, Shape, Span};
 pub use records::{Records, Sums};
 pub use slot::{Origin, OriginIndex};

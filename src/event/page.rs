@@ -8,6 +8,10 @@
 //! newline stays where it is. While `contiguous` holds, bytes = events + LF in order, and the
 //! `raw` encoder copies nothing. One owner fills a page; after `seal` it is read only.
 
+mod select;
+
+pub use select::{Removed, Since};
+
 use super::mark::{Mark, Marks};
 use super::parsed::{Found, Parsed, Shape};
 use super::records::{Records, Sums};

@@ -179,6 +179,22 @@ impl Drop for Lease {
     }
 }
 
+impl Shared {
+    /// The page to write in again, if nobody else holds it.
+    pub fn unseal(self) -> Result<Lease, Self> {
+        // Acquire: pairs with the Release of the holds that were dropped; all their reads are over.
+        // Nobody but a holder can make another, and the one there is is ours.
+        if self.pool.cell(self.index).holds.load(Ordering::Acquire) != 1 {
+            return Err(self);
+        }
+        let this = std::mem::ManuallyDrop::new(self);
+        let (pool, index) = (Arc::clone(&this.pool), this.index);
+        // SAFETY: `this` is never used or dropped again, so its Arc is released once, here.
+        unsafe { std::ptr::drop_in_place(std::ptr::from_ref(&this.pool).cast_mut()) }
+        Ok(Lease { pool, index })
+    }
+}
+
 impl Clone for Shared {
     fn clone(&self) -> Self {
         self.pool.cell(self.index).holds.fetch_add(1, Ordering::Relaxed);

@@ -12,6 +12,7 @@ use super::parsing::Parser;
 use super::restraint::{Backlog, Restraint};
 use crate::channel::Valve;
 use crate::event::{Mark, Page};
+use crate::interceptor::Filters;
 use crate::limits;
 use crate::memory::{Lease, ReceiptSlip};
 use crate::ring::Wake;
@@ -27,6 +28,7 @@ pub struct SourceRunner {
     pace: Pace,
     /// Reads what messages say, if anybody wants to know.
     parser: Option<Parser>,
+    filters: Filters,
     page: Option<Lease>,
     /// When the page's first event came.
     first_at: Mono,
@@ -67,6 +69,7 @@ impl SourceRunner {
             counters,
             pace,
             parser: None,
+            filters: Filters::default(),
             page: None,
             first_at,
             restraint: Restraint::new(pace.backlog),
@@ -78,6 +81,10 @@ impl SourceRunner {
 
     pub fn with_parser(self, parser: Option<Parser>) -> Self {
         Self { parser, ..self }
+    }
+
+    pub fn with_filters(self, filters: Filters) -> Self {
+        Self { filters, ..self }
     }
 
     /// A page to fill, or until when to wait for one if nobody rings.
@@ -160,11 +167,19 @@ impl Worker for SourceRunner {
         }
         let page = self.page.as_mut().expect("just opened");
         self.shut = false;
-        let before = page.event_count();
+        let before = page.since();
+        let events_before = page.event_count();
         let received = self.source.receive(page, now);
-        let fresh = page.event_count() > before;
+        let mut fresh = page.event_count() > events_before;
         if fresh && let Some(parser) = &mut self.parser {
             parser.read(page);
+        }
+        if fresh && !self.filters.is_empty() {
+            let removed = page.retain(&before, |event| self.filters.pass(event));
+            self.counters.received_events.add(removed.events);
+            self.counters.received_bytes.add(removed.bytes);
+            self.counters.filtered_events.add(removed.events);
+            fresh = page.event_count() > events_before;
         }
         self.counters.held_events.set(u64::from(page.event_count()));
         let wanted = self.source.is_wanted();

@@ -11,6 +11,7 @@
 
 mod templates;
 mod text;
+mod vendors;
 mod vocabulary;
 
 use std::io::Write as _;
@@ -28,6 +29,8 @@ pub const SIZE_BYTES_MAX: u32 = 65_507;
 pub const SIZE_BYTES_DEFAULT: u32 = 190;
 /// Header and stamp of any format fit in this: the least size with `equal`.
 pub const EQUAL_BYTES_MIN: u32 = 176;
+/// The same for vendors' headers, of which Juniper's is the longest.
+const VENDORS_BYTES_MIN: u32 = 256;
 /// Hosts are kept as a table.
 pub const HOSTS_MAX: u32 = 65_536;
 
@@ -39,11 +42,17 @@ pub enum Format {
     Rfc5424,
     /// `2026-11-21T03:19:48.123456Z host app[pid]: text`: a line without a PRI.
     Raw,
+    /// What devices of several vendors send in place of either RFC: see `vendors`.
+    Vendors,
 }
 
 impl Format {
-    pub const ALL: [(&'static str, Self); 3] =
-        [("rfc3164", Self::Rfc3164), ("rfc5424", Self::Rfc5424), ("raw", Self::Raw)];
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("rfc3164", Self::Rfc3164),
+        ("rfc5424", Self::Rfc5424),
+        ("raw", Self::Raw),
+        ("vendors", Self::Vendors),
+    ];
 
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, format)| *format == self).expect("every format has a name").0
@@ -98,7 +107,9 @@ impl Composer {
 
     /// The length of the longest message.
     pub fn length_max(&self) -> usize {
-        (self.shape.size_bytes + self.spread() / 2).max(EQUAL_BYTES_MIN) as usize
+        let vendors = self.shape.format == Format::Vendors;
+        let least = if vendors { VENDORS_BYTES_MIN } else { EQUAL_BYTES_MIN };
+        (self.shape.size_bytes + self.spread() / 2).max(least) as usize
     }
 
     /// Writes one message to the start of `out` and returns its length. Bytes of `out` behind the
@@ -137,7 +148,7 @@ fn spread(shape: &Shape) -> u32 {
 
 const LOTTERY: usize = 1024;
 /// No header and body together are longer.
-const BODY_BYTES_MAX: u32 = 512;
+const BODY_BYTES_MAX: u32 = 576;
 
 fn lottery() -> [u8; LOTTERY] {
     let total: usize = TEMPLATES.iter().map(|template| usize::from(template.weight)).sum();
@@ -258,6 +269,11 @@ impl Header<'_> {
                 self.write_tag(pid, pen);
                 (None, 0)
             }
+            Format::Vendors => {
+                let pri_bytes = write_pri(pri, pen);
+                vendors::write_header(self, pen, random);
+                (Some(pri), pri_bytes)
+            }
         }
     }
 
@@ -343,7 +359,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_message_reads_back_whole(
-            seed: u64, size in SIZE_BYTES_MIN..3000, which in 0usize..3, hosts in 1..HOSTS_MAX,
+            seed: u64, size in SIZE_BYTES_MIN..3000, which in 0usize..4, hosts in 1..HOSTS_MAX,
         ) {
             let (_, format) = Format::ALL[which];
             let shape = Shape { hosts, ..shape(format, size, seed) };

@@ -7,9 +7,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::plan::{Plan, PlannedSource};
+use super::plan::{Plan, PlannedSink, PlannedSource};
 use crate::channel::memory::MemoryChannel;
+use crate::channel::sieve::{Sieve, copies_for};
 use crate::channel::{Channel, Inlet, Valve};
+use crate::event::Event;
 use crate::memory::{Credit, Pool};
 use crate::runtime::Worker;
 use crate::runtime::clock::Clock;
@@ -166,7 +168,8 @@ fn count(plan: &Plan, pool: &Arc<Pool>, now: Now) -> Counters {
     let sinks = plan.sinks.iter().map(|sink| {
         let channel = &plan.channels[sink.channel].name;
         let worker = |_| builder.sink(&sink.name, channel).worker();
-        (0..sink.plan.threads()).map(worker).collect()
+        // The sieve before a sink counts for itself.
+        (0..sink.plan.threads() + usize::from(!sink.filters.is_empty())).map(worker).collect()
     });
     let sinks = sinks.collect();
     let of_pool = Arc::clone(pool);
@@ -185,6 +188,21 @@ fn channels(plan: &Plan, counters: &Counters) -> Vec<Arc<dyn Channel>> {
     channels.collect()
 }
 
+/// The channel as a sink's filters leave it.
+fn sieve(
+    plan: &Plan,
+    planned: &PlannedSink,
+    channel: Arc<dyn Channel>,
+    counters: &[Arc<SinkCounters>],
+) -> Arc<dyn Channel> {
+    let [counters] = counters else { return channel };
+    let filters = planned.filters.clone();
+    let copies = copies_for(planned.plan.threads(), planned.plan.pages_in_hand());
+    let copies = Pool::new(copies, plan.budget.page_bytes);
+    let keep = Box::new(move |event: &Event<'_>| filters.pass(event));
+    Arc::new(Sieve::new(channel, keep, copies, Arc::clone(counters)))
+}
+
 impl Assembly {
     fn add_sinks(
         &mut self,
@@ -194,10 +212,12 @@ impl Assembly {
         errors: &mut Vec<StartError>,
     ) {
         for (planned, counters) in plan.sinks.iter().zip(&counters.sinks) {
+            let (own, sieves) = counters.split_at(planned.plan.threads());
+            let channel = Arc::clone(&self.channels[planned.channel]);
             let context = SinkContext {
                 name: planned.name.clone(),
-                channel: Arc::clone(&self.channels[planned.channel]),
-                counters: counters.clone(),
+                channel: sieve(plan, planned, channel, sieves),
+                counters: own.to_vec(),
                 incidents: Arc::clone(&self.handles.incidents),
                 disk: Arc::clone(&ground.disk),
                 clock: Arc::clone(&ground.clock),
@@ -272,7 +292,7 @@ impl Assembly {
         let zones = planned.plan.zones();
         let parser = zones.and_then(|zones| Parser::new(planned.wanted, zones));
         SourceWorker {
-            worker: Box::new(runner.with_parser(parser)),
+            worker: Box::new(runner.with_parser(parser).with_filters(planned.filters.clone())),
             core: planned.cores[thread],
             counters: Arc::clone(counters),
         }

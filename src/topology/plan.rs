@@ -13,8 +13,10 @@ use super::listeners;
 use super::parts::Parts;
 use super::sections::{self, AgentDraft, ChannelDraft, SinkDraft, SourceDraft};
 use crate::channel::WhenFull;
+use crate::channel::sieve::copies_for;
 use crate::config::units::{show_duration, show_size};
 use crate::config::{AgentConfig, Problem, Setting};
+use crate::interceptor::Filters;
 use crate::limits;
 use crate::memory::MemoryLine;
 use crate::sink::SinkPlan;
@@ -48,6 +50,7 @@ pub struct PlannedSource {
     /// What the sinks that it reaches want to know of each message.
     pub wanted: Fields,
     pub pace: Pace,
+    pub filters: Filters,
     pub settings: Vec<Setting>,
 }
 
@@ -70,6 +73,7 @@ pub struct PlannedSink {
     pub channel: usize,
     pub cores: Vec<Option<usize>>,
     pub event_bytes_max: usize,
+    pub filters: Filters,
     pub settings: Vec<Setting>,
 }
 
@@ -152,6 +156,17 @@ impl Draft {
         longest.unwrap_or(limits::EVENT_BYTES_DEFAULT)
     }
 
+    /// When a source that can wait holds back.
+    fn backlog(&self, page_bytes: usize) -> Backlog {
+        let threads = self.sinks.iter().filter_map(|sink| sink.plan.as_ref());
+        let threads: usize = threads.map(|plan| plan.threads()).sum();
+        let backlog = limits::BACKLOG_BYTES / page_bytes;
+        let batches = limits::u32_of(backlog.max(BACKLOG_PER_THREAD * threads));
+        let filling = self.sources.iter().filter_map(|source| source.plan.as_ref());
+        let filling: usize = filling.map(|plan| plan.threads()).sum();
+        Backlog { batches, threads: limits::u32_of(filling) }
+    }
+
     /// Batches are never too few, nor too small: the plan, all of it.
     fn decide(self, budget: Budget, machine: &Machine) -> Plan {
         let mut dealer = Dealer::new(self.agent.cores.as_ref(), machine);
@@ -160,13 +175,7 @@ impl Draft {
             (0..self.sinks.len()).map(|sink| self.event_bytes_max(channel_of(sink))).collect();
         let reach = self.links.sources.iter().map(|channels| self.reach(channels));
         let reach: Vec<(Fields, Pace)> = reach.collect();
-        let threads = self.sinks.iter().filter_map(|sink| sink.plan.as_ref());
-        let threads: usize = threads.map(|plan| plan.threads()).sum();
-        let backlog = limits::BACKLOG_BYTES / budget.page_bytes;
-        let batches = limits::u32_of(backlog.max(BACKLOG_PER_THREAD * threads));
-        let filling = self.sources.iter().filter_map(|source| source.plan.as_ref());
-        let filling: usize = filling.map(|plan| plan.threads()).sum();
-        let backlog = Backlog { batches, threads: limits::u32_of(filling) };
+        let backlog = self.backlog(budget.page_bytes);
         let mut sources = Vec::new();
         let pairs = self.sources.into_iter().zip(self.links.sources);
         for ((draft, channels), (wanted, mut pace)) in pairs.zip(reach) {
@@ -183,6 +192,7 @@ impl Draft {
                 cores,
                 wanted,
                 pace,
+                filters: draft.filters,
                 settings,
             });
         }
@@ -204,7 +214,17 @@ impl Draft {
             let cores = dealer.deal(draft.cores.as_ref(), plan.threads(), machine);
             let settings = draft.section.settings();
             let (name, kind) = (draft.name.value, draft.kind);
-            sinks.push(PlannedSink { name, kind, plan, channel, cores, event_bytes_max, settings });
+            let filters = draft.filters;
+            sinks.push(PlannedSink {
+                name,
+                kind,
+                plan,
+                channel,
+                cores,
+                event_bytes_max,
+                filters,
+                settings,
+            });
         }
         Plan {
             name: self.agent.name,
@@ -363,6 +383,11 @@ fn demand(draft: &Draft) -> Demand {
         fixed.extend(plan.memory(&sink.name, draft.event_bytes_max(*channel)));
         let why = "in hands after their turn".to_owned();
         in_hands.push((format!("sinks.{}", sink.name), why, plan.pages_in_hand() as u64));
+        if !sink.filters.is_empty() {
+            let why = "of shared ones, sifted".to_owned();
+            let copies = copies_for(plan.threads(), plan.pages_in_hand());
+            in_hands.push((format!("sinks.{}", sink.name), why, copies as u64));
+        }
     }
     if draft.agent.admin != "off" {
         fixed.push(MemoryLine::new("admin", "connections and pages", ADMIN_BYTES));

@@ -9,6 +9,7 @@ use super::cores::{Cores, Machine};
 use super::parts::{self, Parts};
 use crate::channel::WhenFull;
 use crate::config::{AgentConfig, Component, OptionDoc, Section, Spanned};
+use crate::interceptor::{FILTERS, Filters};
 use crate::sink::SinkPlan;
 use crate::source::SourcePlan;
 
@@ -56,6 +57,7 @@ const SOURCE: &[OptionDoc] = &[
         doc: "several channels instead: each gets every event",
     },
     CORES,
+    FILTERS,
 ];
 
 const CHANNEL: &[OptionDoc] = &[TYPE];
@@ -68,6 +70,7 @@ const SINK: &[OptionDoc] = &[
         doc: "where its events come from; may be left out with one source, sink and channel",
     },
     CORES,
+    FILTERS,
 ];
 
 pub(super) struct AgentDraft {
@@ -88,6 +91,7 @@ pub(super) struct SourceDraft {
     pub(super) cores: Option<Cores>,
     /// Where each of the plan's listeners stands in the file, when that is known.
     pub(super) listens: Vec<Spanned<String>>,
+    pub(super) filters: Filters,
 }
 
 pub(super) struct ChannelDraft {
@@ -106,6 +110,7 @@ pub(super) struct SinkDraft {
     pub(super) plan: Option<Box<dyn SinkPlan>>,
     pub(super) wanted: Option<Spanned<String>>,
     pub(super) cores: Option<Cores>,
+    pub(super) filters: Filters,
 }
 
 const DRAIN_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -149,6 +154,7 @@ pub(super) fn source(component: &Component, parts: &Parts, machine: &Machine) ->
         wanted,
         cores,
         listens: Vec::new(),
+        filters: Filters::plan(&section),
     };
     if let Some(kind) = found {
         section.describe(kind.options);
@@ -217,7 +223,6 @@ pub(super) fn sink(component: &Component, parts: &Parts, machine: &Machine) -> S
     section.describe(SINK);
     section.later("group", "joins sinks to groups");
     section.later("processor", "joins sinks to groups");
-    section.later("tls", "needs TLS");
     let found = parts::find(&section, parts.sinks);
     let wanted = section.optional_text("channel");
     let wanted = wanted.map(|name| Spanned::new(name, section.span("channel")));
@@ -229,6 +234,7 @@ pub(super) fn sink(component: &Component, parts: &Parts, machine: &Machine) -> S
         plan: None,
         wanted,
         cores,
+        filters: Filters::plan(&section),
     };
     if let Some(kind) = found {
         section.describe(kind.options);

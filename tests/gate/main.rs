@@ -123,6 +123,15 @@ fn a_batch_into_nothing_allocates_nothing() {
 }
 
 #[test]
+fn a_batch_that_is_sifted_allocates_nothing() {
+    let text = generated("type = 'null'\nfilters = [{ drop = { facility = 'auth' } }]").replace(
+        "rate = 'max'",
+        "rate = 'max'\nfilters = [{ keep = { severity = '..info' } }, { drop = { text = 'x1' } }]",
+    );
+    nothing("filters at both ends", Line::build(&text, SINKS).measure(|| {}));
+}
+
+#[test]
 fn a_batch_into_a_file_allocates_nothing() {
     let cases = [
         "codec = 'zstd'",

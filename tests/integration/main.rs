@@ -9,6 +9,7 @@ mod crash;
 mod crowd;
 mod faults;
 mod files;
+mod filters;
 mod follow;
 mod formats;
 mod forward;

@@ -202,6 +202,15 @@ impl<'a> Message<'a> {
     }
 }
 
+/// The PRI at the very front, and nothing else: what costs next to nothing.
+#[inline]
+pub fn pri_of(bytes: &[u8]) -> Option<u8> {
+    match pri::lead(bytes) {
+        Lead::Pri { pri, .. } => Some(pri),
+        _ => None,
+    }
+}
+
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// Takes a message apart, as far as `wanted` goes.
