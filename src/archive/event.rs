@@ -74,9 +74,9 @@ mod tests {
             (Some("2003-10-11T22:14:15Z"), Some("h:1"))
         );
         assert_eq!(&*text, b"a\"b");
-        let line =
+        let newer =
             br#"{"@timestamp":"x","event.created":"y","log.source.address":"z","message":""}"#;
-        let (fields, text) = json(line).fields();
+        let (fields, text) = json(newer).fields();
         assert_eq!((fields.time.as_deref(), fields.peer.as_deref()), (Some("y"), Some("z")));
         assert_eq!(&*text, b"");
         assert_eq!(&*json(br#"{"message_base64":"/w=="}"#).text(), b"\xff");
