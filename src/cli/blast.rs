@@ -86,7 +86,7 @@ pub enum FormatName {
     Rfc3164,
     Rfc5424,
     Raw,
-    /// As firewalls, routers and switches of several vendors write it
+    // As firewalls, routers and switches of several vendors write it
     Vendors,
 }
 

@@ -3,7 +3,7 @@
 //! ```no_run
 //! # use flumen::wire::tls::{self, client::{Options, Setup, Trust}, peers::Peers, Versions};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let trust = Trust::Anchors(tls::anchors(b"-----BEGIN CERTIFICATE…")?);
+//! let trust = Trust::Anchors(tls::anchors(b"-----BEGIN CERTIFICATE-----")?);
 //! let setup = Setup::new(Options { trust, ..Options::default() })?;
 //! let mut session = setup.session("logs.example.com")?;
 //! // Then, whenever the socket may be read or written: session.advance(&mut socket, …) until it
