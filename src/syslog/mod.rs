@@ -4,7 +4,7 @@
 //! - [`names`]: what facilities and severities are called;
 //! - [`parse`]: a message taken apart into its fields;
 //! - [`stamp`]: the mark in a composed message by which an archive can be audited;
-//! - [`write`]: a message for what has come as fields.
+//! - [`mod@write`]: a message for what has come as fields.
 
 pub mod compose;
 pub mod names;
