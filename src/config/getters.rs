@@ -30,6 +30,25 @@ impl Section {
             .map_or(*first, |(_, choice)| choice)
     }
 
+    /// What each string of a list means. One that means nothing is an error where it stands:
+    /// `"…" is no such thing`, of which `read` says the second half.
+    pub fn each<T>(
+        &self,
+        key: &'static str,
+        remedy: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let meant = |text: Spanned<String>| match read(&text.value) {
+            Ok(meant) => Some(meant),
+            Err(why) => {
+                let what = format!("\"{}\" {why}", text.value.escape_debug());
+                self.fail_at(&text.span, what, remedy);
+                None
+            }
+        };
+        self.texts(key).into_iter().filter_map(meant).collect()
+    }
+
     /// A list of strings; one string alone is a list of one.
     pub fn texts(&self, key: &'static str) -> Vec<Spanned<String>> {
         let mut texts = Vec::new();

@@ -13,18 +13,15 @@ use std::time::Duration;
 use super::BuildError;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::thread;
-use crate::storage::{Disk, OsDisk, ReadAt};
+use crate::storage::{OsDisk, read_file};
 use crate::telemetry::incident::Watch;
 use crate::time::Now;
 use crate::wire::tls::peers::Peers;
 use crate::wire::tls::server::{Clients, Options, Setup};
-use crate::wire::tls::{self, About, Identity, SetupError, Versions, certificate};
+use crate::wire::tls::{self, About, FILE_BYTES_MAX, Identity, SetupError, Versions, certificate};
 
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Longer is no file of certificates: all of a distribution's authorities have 220 KiB.
-const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// Where the files are, and what holds for all of their contents.
 #[derive(Clone, Debug)]
@@ -183,24 +180,7 @@ fn read_all(files: &Files) -> Result<Contents, (String, String)> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, (String, String)> {
-    let read = || -> io::Result<Vec<u8>> {
-        let file = OsDisk.open_read(path)?;
-        let bytes = file.bytes()?;
-        if bytes > FILE_BYTES_MAX {
-            return Err(io::Error::other("it is too large to be a file of certificates"));
-        }
-        let mut contents = vec![0; usize::try_from(bytes).unwrap_or(0)];
-        let mut filled = 0;
-        while filled < contents.len() {
-            match file.read_at(filled as u64, &mut contents[filled..])? {
-                0 => break,
-                count => filled += count,
-            }
-        }
-        contents.truncate(filled);
-        Ok(contents)
-    };
-    read().map_err(|error| {
+    read_file(&OsDisk, path, FILE_BYTES_MAX).map_err(|error| {
         let remedy = match error.kind() {
             io::ErrorKind::PermissionDenied => "let the user that flumen runs as read it",
             _ => "write where the PEM file is",

@@ -14,10 +14,10 @@ use mio::net::{TcpListener, TcpStream};
 use super::keys::{Files, Keys};
 use super::listen::Listen;
 use crate::config::{OptionDoc, Section};
-use crate::wire::tls::Versions;
-use crate::wire::tls::peers::{Peer, Peers};
+use crate::wire::tls::peers::{PEERS_REMEDY, Peer, Peers};
 use crate::wire::tls::server::Clients;
 use crate::wire::tls::session::{SCRATCH_BYTES, Session};
+use crate::wire::tls::{VERSIONS_REMEDY, Versions};
 
 pub const TLS: OptionDoc = OptionDoc {
     name: "tls",
@@ -84,9 +84,10 @@ impl TlsOptions {
             ("required", Clients::Required),
         ];
         let clients = tls.choice("clients", &words);
-        let (client_ca, peers) = (path("client_ca"), peers(&tls));
+        let (client_ca, peers) =
+            (path("client_ca"), Peers::new(tls.each("peers", PEERS_REMEDY, Peer::listed)));
         check(&tls, clients, client_ca.is_some(), &peers);
-        let versions = versions(&tls);
+        let versions = tls.each("versions", VERSIONS_REMEDY, Versions::parse).into_iter().collect();
         let times = Duration::from_millis(100)..=Duration::from_secs(600);
         Some(Self {
             files: Files { certificate, key, client_ca, clients, peers, versions },
@@ -94,22 +95,6 @@ impl TlsOptions {
             connections_max: tls.integer("connections_max", 1..=1_000_000) as usize,
         })
     }
-}
-
-fn peers(tls: &Section) -> Peers {
-    let mut peers = Vec::new();
-    for text in tls.texts("peers") {
-        match Peer::parse(&text.value) {
-            Ok(peer) => peers.push(peer),
-            Err(why) => {
-                let what = format!("\"{}\" names no peer: {why}", text.value.escape_debug());
-                let remedy = "write \"host.example.com\", \"*.example.com\", an address, or \
-                              \"sha256:AB:CD:…\"";
-                tls.fail_at(&text.span, what, remedy);
-            }
-        }
-    }
-    Peers::new(peers)
 }
 
 /// What does not fit together.
@@ -125,25 +110,6 @@ fn check(tls: &Section, clients: Clients, has_ca: bool, peers: &Peers) {
         let what = "nobody vouches for senders' certificates";
         let remedy = "add `client_ca = \"….pem\"`, or list fingerprints in `peers`";
         tls.fail("clients", what, remedy);
-    }
-}
-
-fn versions(tls: &Section) -> Versions {
-    let (mut has_12, mut has_13) = (false, false);
-    for text in tls.texts("versions") {
-        match text.value.as_str() {
-            "1.2" => has_12 = true,
-            "1.3" => has_13 = true,
-            other => {
-                let what = format!("TLS \"{}\" is not spoken", other.escape_debug());
-                tls.fail_at(&text.span, what, "write \"1.2\", \"1.3\" or both");
-            }
-        }
-    }
-    match (has_12, has_13) {
-        (true, false) => Versions::Only12,
-        (false, true) => Versions::Only13,
-        _ => Versions::Both,
     }
 }
 

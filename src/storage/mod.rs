@@ -167,6 +167,19 @@ impl ReadAt for [u8] {
     }
 }
 
+/// A whole small file; an error when it has more than `bytes_max`.
+pub fn read_file(disk: &dyn Disk, path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let file = disk.open_read(path)?;
+    let bytes = usize::try_from(file.bytes()?).unwrap_or(usize::MAX);
+    if bytes > bytes_max {
+        return Err(io::Error::other(format!("{bytes} bytes, and at most {bytes_max} are read")));
+    }
+    let mut contents = vec![0; bytes];
+    let read = read_full_at(file.as_ref(), 0, &mut contents)?;
+    contents.truncate(read);
+    Ok(contents)
+}
+
 /// Reads until `out` is full or the file ends; says how many bytes there were.
 pub fn read_full_at(file: &dyn ReadAt, offset: u64, out: &mut [u8]) -> io::Result<usize> {
     let mut read = 0;

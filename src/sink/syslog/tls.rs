@@ -9,11 +9,13 @@ use mio::net::TcpStream;
 
 use super::stream::Conduit;
 use crate::config::{OptionDoc, Section};
-use crate::storage::Disk;
+use crate::storage::{Disk, read_file};
 use crate::wire::tls::client::{Options, Setup, Trust};
-use crate::wire::tls::peers::{Peer, Peers};
+use crate::wire::tls::peers::{PEERS_REMEDY, Peer, Peers};
 use crate::wire::tls::session::{SCRATCH_BYTES, SESSION_BYTES_MAX, Session};
-use crate::wire::tls::{About, Identity, SetupError, Versions, anchors, system_anchors};
+use crate::wire::tls::{
+    About, FILE_BYTES_MAX, Identity, SetupError, VERSIONS_REMEDY, Versions, anchors, system_anchors,
+};
 
 pub(super) const TLS: OptionDoc = OptionDoc {
     name: "tls",
@@ -33,9 +35,6 @@ const DOCS: &[OptionDoc] = &[
     row("versions", "1.2, 1.3", "which versions of TLS may be spoken"),
 ];
 
-/// Longer is no file of certificates: all of a distribution's authorities have 220 KiB.
-const FILE_BYTES_MAX: u64 = 4 << 20;
-
 /// What a connection holds.
 pub(super) const CONDUIT_BYTES: usize = SCRATCH_BYTES + SESSION_BYTES_MAX;
 
@@ -51,14 +50,14 @@ impl TlsOptions {
     pub(super) fn plan(section: &Section, secure: bool) -> Option<Self> {
         let tls = section.subsection(TLS.name, DOCS);
         let ca = tls.optional_text("ca");
-        let peers = peers(&tls);
+        let peers = Peers::new(tls.each("peers", PEERS_REMEDY, Peer::listed));
         let identity = (tls.optional_text("certificate"), tls.optional_text("key"));
         if identity.0.is_some() != identity.1.is_some() {
             let missing = if identity.0.is_some() { "key" } else { "certificate" };
             let what = "a certificate and its key belong together";
             tls.fail_here(what, format!("add `{missing} = \"….pem\"`"));
         }
-        let versions = versions(&tls);
+        let versions = tls.each("versions", VERSIONS_REMEDY, Versions::parse).into_iter().collect();
         if !secure {
             if section.explicit(TLS.name) {
                 let remedy = "write \"tls://host:6514\" in `targets`, or leave it out";
@@ -98,59 +97,9 @@ impl TlsOptions {
     }
 }
 
-fn peers(tls: &Section) -> Peers {
-    let mut peers = Vec::new();
-    for text in tls.texts("peers") {
-        match Peer::parse(&text.value) {
-            Ok(peer) => peers.push(peer),
-            Err(why) => {
-                let what = format!("\"{}\" names no peer: {why}", text.value.escape_debug());
-                let remedy = "write \"host.example.com\", \"*.example.com\" or \"sha256:AB:CD:…\"";
-                tls.fail_at(&text.span, what, remedy);
-            }
-        }
-    }
-    Peers::new(peers)
-}
-
-fn versions(tls: &Section) -> Versions {
-    let (mut has_12, mut has_13) = (false, false);
-    for text in tls.texts("versions") {
-        match text.value.as_str() {
-            "1.2" => has_12 = true,
-            "1.3" => has_13 = true,
-            other => {
-                let what = format!("TLS \"{}\" is not spoken", other.escape_debug());
-                tls.fail_at(&text.span, what, "write \"1.2\", \"1.3\" or both");
-            }
-        }
-    }
-    match (has_12, has_13) {
-        (true, false) => Versions::Only12,
-        (false, true) => Versions::Only13,
-        _ => Versions::Both,
-    }
-}
-
 fn read(disk: &Arc<dyn Disk>, name: &str) -> Result<Vec<u8>, (String, String)> {
-    let read = || -> io::Result<Vec<u8>> {
-        let file = disk.open_read(Path::new(name))?;
-        let bytes = file.bytes()?;
-        if bytes > FILE_BYTES_MAX {
-            return Err(io::Error::other("it is too large to be a file of certificates"));
-        }
-        let mut contents = vec![0; usize::try_from(bytes).unwrap_or(0)];
-        let mut filled = 0;
-        while filled < contents.len() {
-            match file.read_at(filled as u64, &mut contents[filled..])? {
-                0 => break,
-                count => filled += count,
-            }
-        }
-        contents.truncate(filled);
-        Ok(contents)
-    };
-    read().map_err(|error| (format!("{name}: {error}"), "write where the PEM file is".to_owned()))
+    read_file(disk.as_ref(), Path::new(name), FILE_BYTES_MAX)
+        .map_err(|error| (format!("{name}: {error}"), "write where the PEM file is".to_owned()))
 }
 
 /// A connection whose bytes are TLS.

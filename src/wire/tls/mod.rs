@@ -49,6 +49,12 @@ impl SetupError {
     }
 }
 
+/// No file of certificates is longer: all of a distribution's authorities have 220 KiB.
+pub const FILE_BYTES_MAX: usize = 4 << 20;
+
+/// How a list of versions is written.
+pub const VERSIONS_REMEDY: &str = "write \"1.2\", \"1.3\" or both";
+
 /// Versions that may be spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Versions {
@@ -58,6 +64,15 @@ pub enum Versions {
 }
 
 impl Versions {
+    /// Reads `1.2` or `1.3`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "1.2" => Ok(Self::Only12),
+            "1.3" => Ok(Self::Only13),
+            _ => Err("is no version of TLS that is spoken".to_owned()),
+        }
+    }
+
     fn list(self) -> &'static [&'static SupportedProtocolVersion] {
         static ONLY_12: &[&SupportedProtocolVersion] = &[&version::TLS12];
         static ONLY_13: &[&SupportedProtocolVersion] = &[&version::TLS13];
@@ -66,6 +81,14 @@ impl Versions {
             Self::Only12 => ONLY_12,
             Self::Only13 => ONLY_13,
         }
+    }
+}
+
+/// All that are named; both when none is.
+impl FromIterator<Self> for Versions {
+    fn from_iter<I: IntoIterator<Item = Self>>(named: I) -> Self {
+        let join = |all, one| if all == one { all } else { Self::Both };
+        named.into_iter().reduce(join).unwrap_or(Self::Both)
     }
 }
 

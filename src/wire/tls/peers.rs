@@ -11,6 +11,10 @@ use rustls::pki_types::CertificateDer;
 
 use super::certificate::{Fingerprint, Names};
 
+/// How a list of peers is written.
+pub const PEERS_REMEDY: &str =
+    "write \"host.example.com\", \"*.example.com\", an address, or \"sha256:AB:CD:…\"";
+
 /// One entry of a list of peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
@@ -21,6 +25,11 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// An entry of a list in a configuration; the error goes on behind the entry.
+    pub fn listed(text: &str) -> Result<Self, String> {
+        Self::parse(text).map_err(|why| format!("names no peer: {why}"))
+    }
+
     /// Reads an entry; the error is what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(fingerprint) = Fingerprint::parse(text) {

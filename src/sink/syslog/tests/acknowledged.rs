@@ -246,7 +246,7 @@ fn files_that_are_wrong_are_told_when_it_starts() {
     for (tls, what) in [
         ("{ certificate = 'a.pem' }", "belong together (add `key = \"….pem\"`)"),
         ("{ peers = ['*.*.x'] }", "names no peer"),
-        ("{ versions = ['1.1'] }", "TLS \"1.1\" is not spoken"),
+        ("{ versions = ['1.1'] }", "\"1.1\" is no version of TLS"),
     ] {
         let section = Section::parse(&body(tls), OPTIONS);
         plan(&section);

@@ -299,7 +299,7 @@ fn mistakes_in_the_table_are_told_with_a_remedy() {
         ("tls = { TLS, client_ca = 'a' }", "`client_ca` has no effect"),
         ("tls = { TLS, clients = 'required', client_ca = 'c', peers = ['*'] }", "names no peer"),
         ("tls = { TLS, clients = 'required', peers = ['sha1:00'] }", "sha256 are"),
-        ("tls = { TLS, versions = ['1.1'] }", "TLS \"1.1\" is not spoken"),
+        ("tls = { TLS, versions = ['1.1'] }", "\"1.1\" is no version of TLS"),
         ("tls = { TLS, handshake_timeout = '1h' }", "handshake_timeout"),
         ("tls = { TLS, connections_max = 0 }", "connections_max"),
         ("tls = { TLS, certificat = 'c' }", "did you mean `certificate`?"),
