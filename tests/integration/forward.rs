@@ -45,7 +45,7 @@ block   = { age = "20ms" }
 "#;
 
 /// An address of this machine that is ours alone, so that a port of it can be had again.
-fn place(host: u8) -> String {
+pub(crate) fn place(host: u8) -> String {
     let host = format!("127.78.13.{host}");
     let tcp = TcpListener::bind((host.as_str(), 0)).expect("all of 127/8 is this machine");
     let place = tcp.local_addr().expect("bound");
@@ -57,7 +57,7 @@ fn receiver(dir: TempDir, at: &str) -> Agent {
     Agent::start_in(dir, &RECEIVER.replace("{at}", at))
 }
 
-fn sender(options: &str) -> Agent {
+pub(crate) fn sender(options: &str) -> Agent {
     Agent::start(&SENDER.replace("{options}", options))
 }
 
@@ -79,7 +79,7 @@ fn numbers(folder: &Path) -> BTreeSet<usize> {
     lines.map(number).collect()
 }
 
-fn at_sinks(ledger: &Value, series: &str) -> u64 {
+pub(crate) fn at_sinks(ledger: &Value, series: &str) -> u64 {
     sum(&ledger["sinks"], series)
 }
 

@@ -168,6 +168,10 @@ impl Agent {
         self.address(&format!("{source}=relp"))
     }
 
+    pub(crate) fn relps(&self, source: &str) -> SocketAddr {
+        self.address(&format!("{source}=relps"))
+    }
+
     pub(crate) fn tcp(&self, source: &str) -> SocketAddr {
         self.address(&format!("{source}=tcp"))
     }

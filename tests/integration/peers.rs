@@ -80,6 +80,19 @@ impl Running {
         rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("it runs");
         wait_child(&mut self.child).expect("it ends when asked");
     }
+
+    /// SIGSTOP: it is there, and does nothing.
+    pub(crate) fn pause(&self) {
+        let id = i32::try_from(self.child.id()).expect("a process id");
+        let process = rustix::process::Pid::from_raw(id).expect("not zero");
+        rustix::process::kill_process(process, rustix::process::Signal::STOP).expect("it runs");
+    }
+
+    /// SIGKILL, in the middle of whatever it does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("our own child");
+    }
 }
 
 impl Drop for Running {

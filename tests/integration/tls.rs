@@ -2,51 +2,15 @@
 
 use crate::forward::syslog_ng;
 use crate::harness::{Agent, SYSLOG_TO_FILE, flumen, sum, until};
+use crate::papers::{Papers, authority};
 use crate::peers::{Running, assert_texts, peer, rsyslogd, run, texts, write_lines};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use tempfile::TempDir;
 
 const COUNT: usize = 500;
 
-/// A folder with `ca.pem`, and `server`, `sender` and `stranger` as `.pem` and `.key`; the last is
-/// vouched for by somebody else.
-struct Papers {
-    dir: TempDir,
-    authority: CertifiedIssuer<'static, KeyPair>,
-}
-
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, "an authority");
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
 impl Papers {
-    fn new() -> Self {
-        let papers = Self { dir: TempDir::new().unwrap(), authority: authority() };
-        std::fs::write(papers.path("ca.pem"), papers.authority.pem()).unwrap();
-        papers.issue(&papers.authority, "server", &["localhost", "127.0.0.1"]);
-        papers.issue(&papers.authority, "sender", &["one.example"]);
-        papers.issue(&authority(), "stranger", &["one.example"]);
-        papers
-    }
-
-    fn issue(&self, by: &CertifiedIssuer<'static, KeyPair>, file: &str, names: &[&str]) {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let (key, params) = (KeyPair::generate().unwrap(), CertificateParams::new(names).unwrap());
-        let certificate = params.signed_by(&key, by).unwrap();
-        std::fs::write(self.path(&format!("{file}.pem")), certificate.pem()).unwrap();
-        std::fs::write(self.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
     /// An agent with a `tls://` listener; its folder, the certificates in it, stays ours.
     fn agent(&self, more: &str) -> Agent {
         let here = self.dir.path().display();

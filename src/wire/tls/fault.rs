@@ -98,6 +98,11 @@ fn certificate(error: &CertificateError) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("its certificate is for other names: {error}")
         }
+        // An authority that was made anew under its old name.
+        CertificateError::BadSignature => {
+            "its certificate is by no authority that is trusted here, but by one of the same name"
+                .to_owned()
+        }
         // Ours say themselves what they are about.
         CertificateError::Other(other) => other.to_string(),
         error => format!("its certificate is no good: {error}"),
