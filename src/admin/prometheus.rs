@@ -99,6 +99,8 @@ impl<'a> Parts<'a> {
         });
         let help = "Connections closed that may not send, or failed their handshake.";
         counter("flumen_refused_connections", help, |part| part.refused_connections);
+        let help = "Reads that failed, and octet counts that do not match their messages.";
+        counter("flumen_source_errors", help, |part| part.errors);
         let marks = self.sources.iter().flat_map(|(labels, part)| {
             part.marked.each().map(move |(mark, count)| (with(labels, "mark", mark.name()), count))
         });

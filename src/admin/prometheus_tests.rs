@@ -148,6 +148,7 @@ fn every_name_of_the_contract_is_there() {
         "flumen_filtered_events_total",
         "flumen_routed_events_total",
         "flumen_refused_connections_total",
+        "flumen_source_errors_total",
         "flumen_lost_events_total",
         "flumen_marked_events_total",
         "flumen_unparsed_events_total",

@@ -5,7 +5,7 @@
 pub enum Mark {
     /// The kernel gave only the front of a datagram.
     Truncated,
-    /// A piece of an event that was longer than `event_max`.
+    /// A piece of an event that was longer than `event_max`, or that its octet count tore apart.
     Split,
     /// The message could not be parsed; it is kept whole.
     Unparsed,

@@ -16,7 +16,7 @@
 use std::io;
 
 use super::carry::{Carries, Carry, FRAME_EXTRA_BYTES};
-use super::framing::{self, Cut, Rules, Stage};
+use super::framing::{self, Cut, Framed, Rules, Stage};
 use super::relp::Counter;
 use crate::event::{Origin, OriginIndex, Page};
 use crate::limits::{self, u32_of, usize_of};
@@ -51,6 +51,8 @@ pub enum Visit {
 pub struct Stream {
     carry: Carry,
     stage: Stage,
+    /// Texts that had lost their octet count, not yet told.
+    astray: u32,
     /// The rest of a read waits, and comes before what the socket has.
     ahead: bool,
     /// Serial of the page that `index` is good for.
@@ -136,6 +138,16 @@ impl Stream {
         reach.filter(|(longest, _)| *longest > surely).unwrap_or((surely, 0))
     }
 
+    /// Texts that had lost their octet count since this was asked last.
+    pub fn take_astray(&mut self) -> u32 {
+        std::mem::take(&mut self.astray)
+    }
+
+    fn note(&mut self, framed: Framed) {
+        self.stage = framed.stage;
+        self.astray += framed.astray;
+    }
+
     /// Bytes of the unfinished frame.
     pub fn carried(&self) -> usize {
         self.carry.len()
@@ -176,9 +188,9 @@ impl Stream {
         let end = start + held + count;
         let (bytes, mut records) = desk.page.frame(u32_of(end), desk.at, index);
         records.keep(kept);
-        let (partial, stage) =
-            framing::frame(bytes, start, held, self.stage, desk.rules, &mut records);
-        self.stage = stage;
+        let framed = framing::frame(bytes, start, held, self.stage, desk.rules, &mut records);
+        let partial = framed.partial;
+        self.note(framed);
         let full = kept > 0 && records.is_full() && partial < end;
         if full {
             desk.carries.reach.leave(&bytes[partial..]);
@@ -196,7 +208,8 @@ impl Stream {
         let start = usize_of(desk.page.tail());
         let end = u32_of(start + held + 1);
         let (bytes, mut records) = desk.page.frame(end, desk.at, index);
-        self.stage = framing::cut(bytes, start, self.stage, why, desk.rules, &mut records);
+        let framed = framing::cut(bytes, start, self.stage, why, desk.rules, &mut records);
+        self.note(framed);
         let sums = records.finish();
         desk.page.settle(sums, desk.at, end);
     }

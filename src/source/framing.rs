@@ -7,15 +7,18 @@
 //! ```
 //! A counted frame is digits (the first not `0`), a space and `<`, with a count within `event_max`;
 //! anything else is a line, so `200 OK` is one. An empty line is no event. A longer line than
-//! `event_max` becomes pieces, all of them marked SPLIT.
+//! `event_max` becomes pieces, all of them marked SPLIT. What follows a counted frame without being
+//! one has lost its count, and ends at the next header (`astray`).
 //!
 //! Speed: newline-framed data costs one vectored search and one 16-byte store an event (8 ns for
 //! 190 bytes). `memchr2` finds LF and NUL in one go: measured, it costs as much as a plain LF
 //! search behind a separate look for NUL.
 
+mod astray;
+
 use std::ops::Range;
 
-use memchr::{memchr2, memchr2_iter};
+use memchr::{memchr2, memchr2_iter, memchr3};
 
 use super::text::{holds_control, parse_pri, trim};
 use crate::event::{Marks, Records};
@@ -42,6 +45,21 @@ pub enum Stage {
     Middle,
     /// More of a counted frame of which pieces have gone already: so many bytes are still to come.
     Counted(usize),
+    /// A frame behind a counted one, so many lines ago: a header is expected.
+    After(u8),
+    /// More of a text that has lost its count, of which pieces have gone already.
+    Astray(u8),
+}
+
+/// What a run of framing came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Framed {
+    /// Where the partial frame begins.
+    pub partial: usize,
+    /// What it is the beginning of.
+    pub stage: Stage,
+    /// Texts that had lost their count: the peer's errors.
+    pub astray: u32,
 }
 
 /// Why an unfinished frame becomes an event.
@@ -67,73 +85,99 @@ enum Kind {
     Undecided,
 }
 
-/// Frames `bytes[start..]`: pushes every whole frame and returns where the partial one begins and
-/// what it is. `stage` says what stands at `start`; its first `known` bytes were looked at before.
-/// With its records full it stops between two frames.
+/// Frames `bytes[start..]`: pushes every whole frame. `stage` says what stands at `start`; its
+/// first `known` bytes were looked at before. With its records full it stops between two frames.
 pub fn frame(
     bytes: &mut [u8],
     start: usize,
     known: usize,
-    stage: Stage,
+    mut stage: Stage,
     rules: &Rules,
     records: &mut Records<'_>,
-) -> (usize, Stage) {
+) -> Framed {
     let mut at = start;
     let mut seen = start + known;
-    let mut middle = stage == Stage::Middle;
+    let mut astray = 0;
     if let Stage::Counted(rest) = stage {
         if bytes.len() - at < rest {
-            return (at, stage);
+            return Framed { partial: at, stage, astray };
         }
         push_counted(bytes, at..at + rest, Marks::SPLIT, rules, records);
         at += rest;
-        seen = at;
+        (seen, stage) = (at, Stage::After(0));
     }
     loop {
         if records.is_full() {
-            return (at, if middle { Stage::Middle } else { Stage::Start });
+            return Framed { partial: at, stage, astray };
         }
-        if rules.counted && !middle && bytes.get(at).is_some_and(|byte| is_count(*byte)) {
+        let begins = matches!(stage, Stage::Start | Stage::After(_));
+        if rules.counted && begins && bytes.get(at).is_some_and(|byte| is_count(*byte)) {
             match kind(&bytes[at..], rules) {
                 Kind::Line => {}
-                Kind::Undecided => return (at, Stage::Start),
+                Kind::Undecided => return Framed { partial: at, stage, astray },
                 Kind::Counted { header, count } => {
                     if bytes.len() - at - header < count {
-                        return (at, Stage::Start);
+                        return Framed { partial: at, stage, astray };
                     }
                     let body = at + header;
                     push_counted(bytes, body..body + count, Marks::NONE, rules, records);
                     at = body + count;
-                    seen = at;
+                    (seen, stage) = (at, Stage::After(0));
                     continue;
                 }
             }
         }
-        let run = lines(bytes, at, seen, middle, rules, records);
-        (at, middle) = (run.at, run.middle);
+        if let Stage::After(_) | Stage::Astray(_) = stage {
+            let Some(end) = astray::end(bytes, at, seen, rules) else { break };
+            (at, stage) = astray::push(bytes, at, end, stage, &mut astray, rules, records);
+            seen = at;
+            continue;
+        }
+        let run = lines(bytes, at, seen, stage == Stage::Middle, rules, records);
+        at = run.at;
+        stage = if run.middle { Stage::Middle } else { Stage::Start };
         seen = at;
         match run.stop {
             Stop::Digit | Stop::Full => {}
             Stop::Nul(end) => {
                 // Raw files have one newline after each event, whatever it came with.
                 bytes[end] = b'\n';
-                push_line(bytes, at..end, middle, rules, records);
-                (at, seen, middle) = (end + 1, end + 1, false);
+                push_line(bytes, at..end, run.middle, rules, records);
+                (at, seen, stage) = (end + 1, end + 1, Stage::Start);
             }
             Stop::End => break,
         }
     }
-    // One byte more than the longest event may be the CR of a CR LF.
-    while bytes.len() - at >= rules.event_bytes_max + 2 {
-        push_pieces(bytes, at..at + rules.event_bytes_max, middle, rules, records);
-        at += rules.event_bytes_max;
-        middle = true;
+    while bytes.len() - at >= rules.event_bytes_max + extra(stage) {
+        let piece = at..at + rules.event_bytes_max;
+        at = piece.end;
+        let continued = matches!(stage, Stage::Middle | Stage::Astray(_));
+        astray += u32::from(astray::is_lost(&bytes[piece.clone()], stage));
+        push_pieces(bytes, piece, continued, rules, records);
+        stage = in_pieces(stage);
     }
-    (at, if middle { Stage::Middle } else { Stage::Start })
+    Framed { partial: at, stage, astray }
+}
+
+/// Bytes behind the longest event without which it is not known to be longer: one more may be the
+/// CR of a CR LF, and the front of a header may stand at the end.
+fn extra(stage: Stage) -> usize {
+    match stage {
+        Stage::After(_) | Stage::Astray(_) => astray::HEADER_BYTES_MAX,
+        Stage::Start | Stage::Middle | Stage::Counted(_) => 2,
+    }
+}
+
+/// The stage when a piece has gone and more is to come.
+fn in_pieces(stage: Stage) -> Stage {
+    match stage {
+        Stage::After(lines) | Stage::Astray(lines) => Stage::Astray(lines),
+        Stage::Start | Stage::Middle | Stage::Counted(_) => Stage::Middle,
+    }
 }
 
 /// Makes events of the unfinished frame `bytes[start..end]`; `bytes[end]` is free for a newline.
-/// Returns what follows.
+/// Says what follows; nothing is left.
 pub fn cut(
     bytes: &mut [u8],
     start: usize,
@@ -141,30 +185,28 @@ pub fn cut(
     why: Cut,
     rules: &Rules,
     records: &mut Records<'_>,
-) -> Stage {
+) -> Framed {
     let end = bytes.len() - 1;
     bytes[end] = b'\n';
+    let begins = matches!(stage, Stage::Start | Stage::After(_));
     let (header, rest) = match (stage, kind(&bytes[start..end], rules)) {
         (Stage::Counted(rest), _) => (0, Some(rest)),
-        (Stage::Start, Kind::Counted { header, count }) if rules.counted => (header, Some(count)),
+        (_, Kind::Counted { header, count }) if rules.counted && begins => (header, Some(count)),
         _ => (0, None),
     };
-    let mut marks = match stage {
-        Stage::Start if why == Cut::End => Marks::NONE,
-        _ => Marks::SPLIT,
-    };
+    let evicted = why == Cut::Evicted;
+    let framed = |stage, astray| Framed { partial: end + 1, stage, astray };
     let Some(rest) = rest else {
-        if end > start {
-            let evicted = why == Cut::Evicted;
-            let longest = rules.event_bytes_max;
-            if stage == Stage::Start && !evicted && end - start <= longest {
-                records.push(u32_of(start), u32_of(end - start), pri(&bytes[start..end], rules));
-            } else {
-                push_pieces(bytes, start..end, stage == Stage::Middle, rules, records);
-            }
+        let text = start..end;
+        let lost = end > start && astray::is_lost(&bytes[text.clone()], stage);
+        if begins && !lost && !evicted && text.len() <= rules.event_bytes_max {
+            push_line(bytes, text, false, rules, records);
+        } else if end > start {
+            push_pieces(bytes, text, !begins, rules, records);
         }
-        return if why == Cut::Evicted { Stage::Middle } else { Stage::Start };
+        return framed(if evicted { in_pieces(stage) } else { Stage::Start }, u32::from(lost));
     };
+    let mut marks = if begins && !evicted { Marks::NONE } else { Marks::SPLIT };
     let body = start + header;
     if why == Cut::End {
         // The count promised more.
@@ -175,20 +217,24 @@ pub fn cut(
         if holds_control(&bytes[body..end]) {
             marks = marks.with(Marks::CONTROL);
         }
-        let pri = if stage == Stage::Start { pri(&bytes[body..end], rules) } else { None };
+        let pri = if begins { pri(&bytes[body..end], rules) } else { None };
         records.push_marked(u32_of(body), u32_of(end - body), pri, marks);
     }
-    if why == Cut::Evicted { Stage::Counted(rest - (end - body)) } else { Stage::Start }
+    framed(if evicted { Stage::Counted(rest - (end - body)) } else { Stage::Start }, 0)
 }
 
 /// Whether the unfinished frame `carry` needs to stand before `fresh` now: because it ends there,
 /// or has become too long, or what it is was not known. Looks at no byte of a carried line twice.
 pub fn settles(carry: &[u8], stage: Stage, fresh: &[u8], rules: &Rules) -> bool {
     let bytes = carry.len() + fresh.len();
-    let line = || memchr2(b'\n', 0, fresh).is_some() || bytes >= rules.event_bytes_max + 2;
+    let line = || match stage {
+        Stage::After(_) | Stage::Astray(_) => memchr3(b'\n', 0, b'>', fresh).is_some(),
+        Stage::Start | Stage::Middle | Stage::Counted(_) => memchr2(b'\n', 0, fresh).is_some(),
+    };
+    let line = || line() || bytes >= rules.event_bytes_max + extra(stage);
     match stage {
         Stage::Counted(rest) => bytes >= rest,
-        Stage::Start if rules.counted => match kind(carry, rules) {
+        Stage::Start | Stage::After(_) if rules.counted => match kind(carry, rules) {
             Kind::Undecided => true,
             Kind::Counted { header, count } => bytes >= header + count,
             Kind::Line => line(),

@@ -21,6 +21,7 @@ mod kmsg;
 pub mod link;
 pub mod listen;
 pub mod local;
+pub mod miscounts;
 mod nap;
 pub mod network;
 pub mod parsing;

@@ -100,6 +100,14 @@ impl Protocol {
         }
     }
 
+    /// Texts that had lost their octet count since this was asked last.
+    pub fn take_astray(&mut self) -> u32 {
+        match self {
+            Self::Lines(stream) => stream.take_astray(),
+            Self::Relp(_) => 0,
+        }
+    }
+
     /// Says what is left to say. False: the connection may be closed.
     pub fn lingers(&mut self, link: &mut Link) -> bool {
         match self {

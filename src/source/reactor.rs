@@ -28,6 +28,7 @@ use super::framing::{Cut, Rules};
 use super::gate::{Entry, Gate, Places};
 use super::handshakes::Handshakes;
 use super::link::Link;
+use super::miscounts::Miscounts;
 use super::nap::Naps;
 use super::protocol::{Protocol, Speech};
 use super::relp::Counter;
@@ -94,6 +95,7 @@ pub struct Reactor {
     idle_timeout: Option<Duration>,
     handshakes: Handshakes,
     warden: Warden,
+    miscounts: Miscounts,
     /// When the first of those that were paused is read again.
     resume: Mono,
     counters: Arc<SourceCounters>,
@@ -181,6 +183,7 @@ impl Reactor {
             idle_timeout: parts.idle_timeout,
             handshakes,
             warden: Warden::new(parts.warden),
+            miscounts: Miscounts::default(),
             resume: Mono::MAX,
             counters: parts.counters,
             counter,
@@ -293,6 +296,7 @@ impl Reactor {
         if taken > 0 {
             connection.heard = now.mono;
         }
+        self.miscounts.tell(protocol.take_astray(), *origin, &self.counters, now);
         self.warden.charge(peer, desk.page.event_count() - before, now);
         let left = connection.allowance.map(|allowance| allowance.saturating_sub(taken));
         connection.allowance = left;
@@ -317,6 +321,8 @@ impl Reactor {
         if !connection.protocol.flush(&mut desk, origin, Cut::End) {
             return After::Full;
         }
+        let astray = connection.protocol.take_astray();
+        self.miscounts.tell(astray, origin, &self.counters, now);
         self.part(index);
         After::Rest
     }
@@ -478,6 +484,8 @@ impl Reactor {
             if !connection.protocol.flush(&mut desk, connection.origin, Cut::End) {
                 return false;
             }
+            let astray = connection.protocol.take_astray();
+            self.miscounts.tell(astray, connection.origin, &self.counters, now);
             self.part(index);
         }
         self.sweep = now.mono.after(SWEEP.min(patience));

@@ -24,10 +24,10 @@ struct Peer {
 }
 
 impl Remarks {
-    /// It happened again. How often it did, if it is time to say so.
-    pub fn note(&mut self, address: IpAddr, now: Now) -> Option<u64> {
+    /// It happened again, so many times. How often it did, if it is time to say so.
+    pub fn note(&mut self, address: IpAddr, times: u64, now: Now) -> Option<u64> {
         if let Some(peer) = self.peers.iter_mut().find(|peer| peer.address == address) {
-            peer.times += 1;
+            peer.times += times;
             if now.mono.since(peer.spoken) < EVERY {
                 return None;
             }
@@ -40,7 +40,7 @@ impl Remarks {
             self.peers.swap_remove(oldest);
         }
         self.peers.push(Peer { address, spoken: now.mono, times: 0 });
-        Some(1)
+        Some(times)
     }
 }
 
@@ -54,15 +54,15 @@ mod tests {
         let mut remarks = Remarks::default();
         let at = |seconds: u64| Now { mono: Mono(seconds * 1_000_000_000), wall: Wall(0) };
         let peer = |number: u32| IpAddr::V4(number.into());
-        assert_eq!(remarks.note(peer(1), at(0)), Some(1));
-        assert_eq!(remarks.note(peer(2), at(1)), Some(1));
+        assert_eq!(remarks.note(peer(1), 1, at(0)), Some(1));
+        assert_eq!(remarks.note(peer(2), 3, at(1)), Some(3));
         for second in 1..60 {
-            assert_eq!(remarks.note(peer(1), at(second)), None);
+            assert_eq!(remarks.note(peer(1), 2, at(second)), None);
         }
-        assert_eq!(remarks.note(peer(1), at(60)), Some(60));
-        assert_eq!(remarks.note(peer(1), at(61)), None);
+        assert_eq!(remarks.note(peer(1), 1, at(60)), Some(119));
+        assert_eq!(remarks.note(peer(1), 1, at(61)), None);
         for number in 100..1000 {
-            assert_eq!(remarks.note(peer(number), at(62)), Some(1));
+            assert_eq!(remarks.note(peer(number), 1, at(62)), Some(1));
         }
         assert_eq!(remarks.peers.len(), PEERS_MAX);
     }

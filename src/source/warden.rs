@@ -151,7 +151,7 @@ impl Warden {
     pub fn admits(&mut self, peer: Option<IpAddr>, now: Now) -> bool {
         let Some(address) = peer else { return true };
         let admitted = self.rules.admits(address);
-        if !admitted && let Some(times) = self.remarks.note(address, now) {
+        if !admitted && let Some(times) = self.remarks.note(address, 1, now) {
             tracing::warn!("{address} may not send (allow, deny): connections refused: {times}");
         }
         admitted
@@ -161,7 +161,7 @@ impl Warden {
     pub fn datagram(&mut self, peer: Option<IpAddr>, now: Now) -> Option<LostReason> {
         let address = peer?;
         if !self.rules.admits(address) {
-            if let Some(times) = self.remarks.note(address, now) {
+            if let Some(times) = self.remarks.note(address, 1, now) {
                 tracing::warn!("{address} may not send (allow, deny): datagrams lost: {times}");
             }
             return Some(LostReason::Refused);

@@ -13,23 +13,30 @@ const SYSLOG: Rules = Rules { counted: true, ..LINES };
 
 /// Frames `parts` as a connection does, and ends the stream. True: contiguous.
 fn framed(parts: &[&[u8]], rules: &Rules) -> (Vec<Text>, bool) {
+    let (texts, contiguous, _) = framed_and_counted(parts, rules);
+    (texts, contiguous)
+}
+
+/// The same, and how many texts had lost their count.
+fn framed_and_counted(parts: &[&[u8]], rules: &Rules) -> (Vec<Text>, bool, u32) {
     let mut page = Page::new(BATCH_BYTES_MIN);
     let origin = page.push_origin(Origin::LOCAL).unwrap();
-    let (at, mut held, mut stage) = (Wall(1), 0, Stage::Start);
+    let (at, mut held, mut stage, mut astray) = (Wall(1), 0, Stage::Start, 0);
     for part in parts {
         page.spare_mut()[held..held + part.len()].copy_from_slice(part);
         let start = usize_of(page.tail());
         let (bytes, mut records) = page.frame(u32_of(start + held + part.len()), at, origin);
         let end = bytes.len();
-        let (partial, next) = frame(bytes, start, held, stage, rules, &mut records);
+        let framed = frame(bytes, start, held, stage, rules, &mut records);
         let sums = records.finish();
-        page.settle(sums, at, u32_of(partial));
-        (held, stage) = (end - partial, next);
+        page.settle(sums, at, u32_of(framed.partial));
+        (held, stage) = (end - framed.partial, framed.stage);
+        astray += framed.astray;
     }
     let start = usize_of(page.tail());
     if held > 0 {
         let (bytes, mut records) = page.frame(u32_of(start + held + 1), at, origin);
-        cut(bytes, start, stage, Cut::End, rules, &mut records);
+        astray += cut(bytes, start, stage, Cut::End, rules, &mut records).astray;
         let sums = records.finish();
         page.settle(sums, at, u32_of(start + held + 1));
     }
@@ -38,12 +45,18 @@ fn framed(parts: &[&[u8]], rules: &Rules) -> (Vec<Text>, bool) {
     if let Some(bytes) = page.contiguous() {
         assert_eq!(bytes, joined, "contiguous is a promise");
     }
-    (texts, page.contiguous().is_some())
+    (texts, page.contiguous().is_some(), astray)
 }
 
 /// The same, said differently: one byte after the other from the front of the whole stream.
-fn reference(mut stream: &[u8], rules: &Rules) -> Vec<Text> {
-    let mut texts = Vec::new();
+fn reference(stream: &[u8], rules: &Rules) -> Vec<Text> {
+    reference_and_count(stream, rules).0
+}
+
+fn reference_and_count(mut stream: &[u8], rules: &Rules) -> (Vec<Text>, u32) {
+    let (mut texts, mut astray) = (Vec::new(), 0);
+    // Lines that may still come without a header before it is a stream of lines.
+    let mut expected = 0;
     while !stream.is_empty() {
         if let Some((message, whole, rest)) = counted(stream, rules) {
             let mut text = message.to_vec();
@@ -60,20 +73,41 @@ fn reference(mut stream: &[u8], rules: &Rules) -> Vec<Text> {
             if !text.is_empty() {
                 texts.push((text, marks));
             }
-            stream = rest;
+            (stream, expected) = (rest, 8);
             continue;
         }
+        let next = (1..stream.len()).find(|at| expected > 0 && is_header(&stream[*at..], rules));
         let end = stream.iter().position(|byte| [b'\n', 0].contains(byte));
+        if let Some(next) = next.filter(|next| end.is_none_or(|end| *next < end)) {
+            let text = &stream[..next];
+            let whole = parse_pri(text).is_some() && text.len() <= rules.event_bytes_max;
+            astray += u32::from(parse_pri(text).is_none() || whole);
+            let marks = if whole { Marks::NONE } else { Marks::SPLIT };
+            texts.extend(text.chunks(rules.event_bytes_max).map(|piece| (piece.to_vec(), marks)));
+            stream = &stream[next..];
+            continue;
+        }
         let mut line = &stream[..end.unwrap_or(stream.len())];
         if end.is_some_and(|end| stream[end] == b'\n') {
             line = line.strip_suffix(b"\r").unwrap_or(line);
         }
-        let split = line.len() > rules.event_bytes_max;
+        let lost = expected > 0 && !line.is_empty() && parse_pri(line).is_none();
+        astray += u32::from(lost);
+        expected -= i32::from(expected > 0 && !line.is_empty());
+        let split = lost || line.len() > rules.event_bytes_max;
         let marks = if split { Marks::SPLIT } else { Marks::NONE };
         texts.extend(line.chunks(rules.event_bytes_max).map(|piece| (piece.to_vec(), marks)));
         stream = end.map_or(&[][..], |end| &stream[end + 1..]);
     }
-    texts
+    (texts, astray)
+}
+
+/// Digits that make a count, a space and a PRI of one to three digits.
+fn is_header(stream: &[u8], rules: &Rules) -> bool {
+    let Some((_, _, _)) = counted(stream, rules) else { return false };
+    let pri = stream.iter().position(|byte| *byte == b'<').expect("it is a frame") + 1;
+    let digits = stream[pri..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (1..=3).contains(&digits) && stream.get(pri + digits) == Some(&b'>')
 }
 
 fn counted<'a>(stream: &'a [u8], rules: &Rules) -> Option<(&'a [u8], bool, &'a [u8])> {
@@ -110,11 +144,13 @@ fn counted_frames_are_told_from_lines_frame_by_frame() {
     let mut expected = plain(&["<1>abc", "200 OK", "<2>line", "<3>", "<4>a\nb", "12 "]);
     // The count 7 takes a byte of what follows.
     expected[0].0 = b"<1>abc2".to_vec();
-    expected[1].0 = b"00 OK".to_vec();
+    expected[1] = (b"00 OK".to_vec(), Marks::SPLIT);
     // "5 <3>\n\n": the frame takes both newlines and drops one.
     expected[3].0 = b"<3>\n".to_vec();
     expected[3].1 = Marks::CONTROL;
     expected[4].1 = Marks::CONTROL;
+    // The stream ends in the middle of a header.
+    expected[5].1 = Marks::SPLIT;
     assert_eq!(framed(&[stream], &SYSLOG).0, expected);
     assert_eq!(framed(&[b"200 OK\n6 <1>a\n"], &LINES), (plain(&["200 OK", "6 <1>a"]), true));
 }
@@ -147,6 +183,53 @@ fn absurd_counts_are_lines() {
 }
 
 #[test]
+fn a_wrong_count_costs_the_text_up_to_the_next_header() {
+    let whole = |text: &str| (text.as_bytes().to_vec(), Marks::NONE);
+    let stray = |text: &str| (text.as_bytes().to_vec(), Marks::SPLIT);
+    let frames = |counts: [usize; 3]| counts.map(|count| format!("{count} <13>a message")).concat();
+    for (counts, texts, errors) in [
+        ([13; 3], vec![whole("<13>a message"); 3], 0),
+        // Too small, once and always.
+        (
+            [13, 10, 13],
+            [whole("<13>a message"), whole("<13>a mess"), stray("age"), whole("<13>a message")]
+                .to_vec(),
+            1,
+        ),
+        ([10; 3], vec![vec![whole("<13>a mess"), stray("age")]; 3].concat(), 3),
+        // Too large: it takes the next header's front, or all of it.
+        (
+            [15, 13, 13],
+            [whole("<13>a message13"), stray(" <13>a message"), whole("<13>a message")].to_vec(),
+            1,
+        ),
+        (
+            [16, 13, 13],
+            [whole("<13>a message13 "), whole("<13>a message"), whole("<13>a message")].to_vec(),
+            1,
+        ),
+    ] {
+        let stream = frames(counts);
+        let (found, _, counted) = framed_and_counted(&[stream.as_bytes()], &SYSLOG);
+        assert_eq!(found, texts, "{counts:?}");
+        assert_eq!(counted, errors, "{counts:?}");
+    }
+}
+
+#[test]
+fn lines_among_counted_frames_are_no_errors_and_a_few_make_a_stream_of_lines() {
+    let mixed = b"6 <1>abc<2>line\n6 <1>abc\n\0\r\n<3>more\n6 <1>abc";
+    let (texts, _, astray) = framed_and_counted(&[mixed], &SYSLOG);
+    let expected = ["<1>abc", "<2>line", "<1>abc", "<3>more", "<1>abc"];
+    assert_eq!((texts, astray), (plain(&expected), 0));
+    let lines = ["6 <1>abc".to_owned(), "no 6 <1>abc\n".repeat(3), "no\n".repeat(20)].concat();
+    let (texts, _, astray) = framed_and_counted(&[lines.as_bytes()], &SYSLOG);
+    // Three texts that a header ends, and eight lines.
+    assert_eq!(astray, 3 + 8);
+    assert_eq!(texts.last(), Some(&(b"no".to_vec(), Marks::NONE)));
+}
+
+#[test]
 fn a_line_longer_than_the_longest_event_is_split_and_nothing_of_it_lost() {
     for length in [63, 64, 65, 127, 128, 129, 1000] {
         for ending in ["\n", "\r\n", "\0", ""] {
@@ -171,7 +254,8 @@ fn evicted_frames_go_on_where_they_were_cut() {
             let at = Wall(1);
             page.spare_mut()[..cut_at].copy_from_slice(&stream[..cut_at]);
             let (bytes, mut records) = page.frame(u32_of(cut_at), at, origin);
-            let (partial, stage) = frame(bytes, 0, 0, Stage::Start, rules, &mut records);
+            let Framed { partial, stage, .. } =
+                frame(bytes, 0, 0, Stage::Start, rules, &mut records);
             let sums = records.finish();
             page.settle(sums, at, u32_of(partial));
             let begun = &stream[partial..cut_at];
@@ -179,15 +263,17 @@ fn evicted_frames_go_on_where_they_were_cut() {
                 continue;
             }
             let (bytes, mut records) = page.frame(u32_of(cut_at + 1), at, origin);
-            let stage = cut(bytes, partial, stage, Cut::Evicted, rules, &mut records);
+            let stage = cut(bytes, partial, stage, Cut::Evicted, rules, &mut records).stage;
             let sums = records.finish();
             page.settle(sums, at, u32_of(cut_at + 1));
             let rest = &stream[cut_at..];
             page.spare_mut()[..rest.len()].copy_from_slice(rest);
             let start = cut_at + 1;
             let (bytes, mut records) = page.frame(u32_of(start + rest.len()), at, origin);
-            let (end, stage) = frame(bytes, start, 0, stage, rules, &mut records);
-            assert_eq!((end, stage), (start + rest.len(), Stage::Start));
+            let Framed { partial: end, stage, .. } =
+                frame(bytes, start, 0, stage, rules, &mut records);
+            let over = if rules.counted { Stage::After(0) } else { Stage::Start };
+            assert_eq!((end, stage), (start + rest.len(), over));
             let sums = records.finish();
             page.settle(sums, at, u32_of(end));
             let texts: Vec<u8> = page.events().flat_map(|event| event.bytes.to_vec()).collect();
@@ -209,6 +295,10 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         2 => text.prop_map(|text| format!("{text}\0").into_bytes()),
         1 => "[x\r]{50,150}\r?\n".prop_map(String::into_bytes),
         1 => "[0-9]{1,3} ?<?".prop_map(String::into_bytes),
+        2 => "[0-9]{1,3} <[0-9]{1,4}>".prop_map(String::into_bytes),
+        2 => (text, 0..20_usize).prop_map(|(text, wrong)| {
+            format!("{} <13>{text}", (text.len() + 4 + wrong).saturating_sub(9).max(1)).into_bytes()
+        }),
         1 => prop::collection::vec(prop::sample::select(&b"\r\n\0 1<a\x7f\t"[..]), 0..6),
     ];
     prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
@@ -218,10 +308,13 @@ proptest! {
     #[test]
     fn any_split_gives_the_same_events(stream in stream(), a in 0.0..1.0, b in 0.0..1.0) {
         for rules in [&LINES, &SYSLOG] {
-            let expected = reference(&stream, rules);
+            let (expected, astray) = reference_and_count(&stream, rules);
+            prop_assert_eq!(framed_and_counted(&[&stream], rules).2, astray);
             prop_assert_eq!(&framed(&[&stream], rules).0, &expected, "whole");
             let bytes: Vec<&[u8]> = stream.chunks(1).collect();
-            prop_assert_eq!(&framed(&bytes, rules).0, &expected, "byte by byte");
+            let (texts, _, counted) = framed_and_counted(&bytes, rules);
+            prop_assert_eq!(&texts, &expected, "byte by byte");
+            prop_assert_eq!(counted, astray, "byte by byte");
             for at in 0..stream.len() {
                 let (front, back) = stream.split_at(at);
                 prop_assert_eq!(&framed(&[front, back], rules).0, &expected, "at {}", at);
@@ -244,7 +337,8 @@ proptest! {
             let origin = page.push_origin(Origin::LOCAL).unwrap();
             page.spare_mut()[..front.len()].copy_from_slice(front);
             let (bytes, mut records) = page.frame(u32_of(front.len()), Wall(1), origin);
-            let (partial, stage) = frame(bytes, 0, 0, Stage::Start, rules, &mut records);
+            let Framed { partial, stage, .. } =
+                frame(bytes, 0, 0, Stage::Start, rules, &mut records);
             let _ = records.finish();
             let carry = &front[partial..];
             if carry.is_empty() || settles(carry, stage, back, rules) {
@@ -255,7 +349,7 @@ proptest! {
             page.spare_mut()[..joined.len()].copy_from_slice(&joined);
             let (bytes, mut records) = page.frame(u32_of(joined.len()), Wall(1), origin);
             let after = frame(bytes, 0, 0, stage, rules, &mut records);
-            prop_assert_eq!(after, (0, stage));
+            prop_assert_eq!(after, Framed { partial: 0, stage, astray: 0 });
             prop_assert_eq!(records.finish(), crate::event::Sums::default());
         }
     }

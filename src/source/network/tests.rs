@@ -155,6 +155,24 @@ fn both_framings_and_both_transports_arrive_with_their_origin() {
 }
 
 #[test]
+fn a_wrong_count_is_an_error_of_its_peer_and_the_next_frame_is_read() {
+    let mut rig = rig("syslog", "listen = 'tcp://127.0.0.1:0'");
+    let mut sender = rig.connect();
+    sender.write_all(b"7 <13>bcd7 <13>short8 <13>last9 <13>en").unwrap();
+    rig.until(|rig| rig.count() == 4);
+    assert_eq!(rig.texts(), ["<13>bcd", "<13>last", "<13>sho", "rt"]);
+    assert_eq!(rig.counters[0].errors.get(), 1);
+    drop(sender);
+    // What its sender never ended is no error of counting.
+    rig.until(|rig| rig.open() == 0);
+    assert_eq!((rig.count(), rig.counters[0].errors.get()), (5, 1));
+    // And a text that only the end of its stream ends.
+    rig.connect().write_all(b"7 <13>bcdlast").unwrap();
+    rig.until(|rig| rig.count() == 7 && rig.open() == 0);
+    assert_eq!(rig.counters[0].errors.get(), 2);
+}
+
+#[test]
 fn a_sender_at_full_rate_starves_nobody() {
     let mut rig = rig("tcp", "listen = 'tcp://127.0.0.1:0'");
     let mut greedy = rig.connect();
