@@ -97,7 +97,7 @@ impl<'a> Parts<'a> {
         counter("flumen_routed_events", "Events offered to at least one channel.", |part| {
             part.routed_events
         });
-        let help = "Connections closed that may not send, or failed their handshake.";
+        let help = "Connections closed that may not send, or did not begin as they must.";
         counter("flumen_refused_connections", help, |part| part.refused_connections);
         let help = "Reads that failed, and octet counts that do not match their messages.";
         counter("flumen_source_errors", help, |part| part.errors);

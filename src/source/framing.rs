@@ -134,9 +134,8 @@ pub fn frame(
             continue;
         }
         let run = lines(bytes, at, seen, stage == Stage::Middle, rules, records);
-        at = run.at;
+        (at, seen) = (run.at, run.at);
         stage = if run.middle { Stage::Middle } else { Stage::Start };
-        seen = at;
         match run.stop {
             Stop::Digit | Stop::Full => {}
             Stop::Nul(end) => {

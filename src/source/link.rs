@@ -74,6 +74,15 @@ pub enum Link {
 }
 
 impl Link {
+    /// The socket below whatever is wrapped around it, as long as that has seen nothing.
+    pub fn tcp(&mut self) -> Option<&mut TcpStream> {
+        match self {
+            Self::Tcp(socket) => Some(socket),
+            Self::Tls(tls) => Some(&mut tls.socket),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Reads what is there; `WouldBlock` when nothing is, 0 at the peer's end.
     pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {

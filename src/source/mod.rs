@@ -28,6 +28,7 @@ pub mod parsing;
 pub mod place;
 pub mod port;
 pub mod position;
+pub mod preamble;
 pub mod protocol;
 pub mod reach;
 pub mod reactor;

@@ -21,6 +21,7 @@ use super::keys::Keys;
 use super::link::Listener;
 use super::listen::{self, BoundSocket, Listen, Transport};
 use super::port::Port;
+use super::preamble::{self, Preamble, Preambles};
 use super::reactor::{Parts, Reactor};
 use super::relp::Counter;
 use super::tls::{TlsListener, TlsOptions, Worker};
@@ -112,6 +113,8 @@ pub struct Network {
     pub tls: Option<TlsOptions>,
     /// Who may send, and how much.
     pub warden: warden::Rules,
+    /// Connections over TCP begin with a PROXY header.
+    pub proxied: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -175,12 +178,14 @@ impl Network {
             access: Access::default(),
             tls: None,
             warden: warden::Rules::plan(section),
+            proxied: false,
         }
     }
 
-    /// With the rows of TLS, for sources that take it.
-    pub fn with_tls(mut self, section: &Section) -> Self {
+    /// With the rows of TLS and proxies, for sources with connections.
+    pub fn with_streams(mut self, section: &Section) -> Self {
         self.tls = TlsOptions::plan(section, &self.listens);
+        self.proxied = preamble::plan(section, &self.listens);
         self
     }
 
@@ -201,6 +206,10 @@ impl Network {
 
     fn has_datagrams(&self) -> bool {
         self.listens.iter().any(|listen| listen.transport.has_datagrams())
+    }
+
+    fn connection_bytes(&self) -> u64 {
+        CONNECTION_BYTES + if self.proxied { Preamble::BYTES as u64 } else { 0 }
     }
 
     fn carry_budget(&self) -> usize {
@@ -261,6 +270,7 @@ impl Network {
                 self.tls.as_ref().map(|tls| tls.handshake_timeout),
                 watch(),
             ),
+            preambles: Preambles::new(self.proxied, watch()),
             warden: self.warden.clone(),
             counters,
             receipts: self
@@ -318,14 +328,14 @@ impl SourcePlan for Network {
             lines.push(MemoryLine::new(&part, what, self.carry_budget() as u64 * threads));
             let connections = self.tcp.connections_max as u64;
             let what = format!("{connections} connections");
-            lines.push(MemoryLine::new(&part, what, connections * CONNECTION_BYTES));
+            lines.push(MemoryLine::new(&part, what, connections * self.connection_bytes()));
         }
         if let Some(tls) = &self.tls {
             let what = format!("buffer of TLS × {threads} threads");
             lines.push(MemoryLine::new(&part, what, Worker::BYTES as u64 * threads));
             let connections = tls.connections_max as u64;
             let what = format!("{connections} TLS connections");
-            let each = CONNECTION_BYTES + SESSION_BYTES_MAX as u64;
+            let each = self.connection_bytes() + SESSION_BYTES_MAX as u64;
             lines.push(MemoryLine::new(&part, what, connections * each));
         }
         if self.warden.limits() {

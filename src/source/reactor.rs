@@ -8,6 +8,8 @@
 //! The doorbell is a poll of its own, nested in the other: with the valve closed a worker sleeps at
 //! the doorbell alone, and arriving data does not wake it.
 
+mod clock;
+mod introduce;
 mod replies;
 mod rest;
 
@@ -30,6 +32,7 @@ use super::handshakes::Handshakes;
 use super::link::Link;
 use super::miscounts::Miscounts;
 use super::nap::Naps;
+use super::preamble::{Preamble, Preambles};
 use super::protocol::{Protocol, Speech};
 use super::relp::Counter;
 use super::warden::{self, Warden};
@@ -63,6 +66,7 @@ pub struct Parts {
     pub rules: Rules,
     pub idle_timeout: Option<Duration>,
     pub handshakes: Handshakes,
+    pub preambles: Preambles,
     pub warden: warden::Rules,
     pub counters: Arc<SourceCounters>,
     /// For a source that acknowledges, and how many channels must confirm.
@@ -94,6 +98,7 @@ pub struct Reactor {
     rules: Rules,
     idle_timeout: Option<Duration>,
     handshakes: Handshakes,
+    preambles: Preambles,
     warden: Warden,
     miscounts: Miscounts,
     /// When the first of those that were paused is read again.
@@ -111,6 +116,8 @@ pub struct Reactor {
 
 struct Connection {
     link: Link,
+    /// What it has to say first.
+    preamble: Option<Box<Preamble>>,
     /// Its place is one of these.
     places: Arc<Places>,
     protocol: Protocol,
@@ -148,7 +155,7 @@ impl Reactor {
         let waker = Arc::new(Bell(Waker::new(doorbell.registry(), DOORBELL)?));
         let bell = doorbell.as_raw_fd();
         poll.registry().register(&mut SourceFd(&bell), DOORBELL, Interest::READABLE)?;
-        let Parts { mut gates, mut datagrams, carries, rules, handshakes, .. } = parts;
+        let Parts { mut gates, mut datagrams, carries, rules, handshakes, preambles, .. } = parts;
         let mut token = GATES;
         for gate in &mut gates {
             gate.listener_mut().register(poll.registry(), Token(token))?;
@@ -182,6 +189,7 @@ impl Reactor {
             rules,
             idle_timeout: parts.idle_timeout,
             handshakes,
+            preambles,
             warden: Warden::new(parts.warden),
             miscounts: Miscounts::default(),
             resume: Mono::MAX,
@@ -267,7 +275,7 @@ impl Reactor {
         if self.carries.is_tight() && !self.evict(page, now) {
             return After::Full;
         }
-        self.read(index, page, now)
+        self.introduce(index, now).unwrap_or_else(|| self.read(index, page, now))
     }
 
     fn read(&mut self, index: usize, page: &mut Page, now: Now) -> After {
@@ -379,7 +387,14 @@ impl Reactor {
         After::Again
     }
 
-    fn add(&mut self, link: Link, speech: Speech, places: Arc<Places>, origin: Origin, now: Now) {
+    fn add(
+        &mut self,
+        mut link: Link,
+        speech: Speech,
+        places: Arc<Places>,
+        origin: Origin,
+        now: Now,
+    ) {
         let index = self.vacant.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.listed.push(false);
@@ -390,6 +405,7 @@ impl Reactor {
         let owner = Owner { index, tenant: self.tenants };
         let protocol = speech.begin(owner, &self.rules);
         let mut connection = Connection {
+            preamble: link.tcp().and_then(|_| self.preambles.begin()),
             link,
             places,
             protocol,
@@ -414,82 +430,6 @@ impl Reactor {
         self.count_open();
         // Its first bytes may have come before it was registered.
         list(&mut self.ready, &mut self.listed, token);
-    }
-
-    // ── by the clock ──
-
-    fn tick(&mut self, now: Now) {
-        self.datagrams.count_drops(now);
-        if now.mono >= self.resume {
-            self.read_again(now);
-        }
-        if now.mono >= self.retry {
-            self.retry = Mono::MAX;
-            for token in GATES..GATES + self.gates.len() {
-                list(&mut self.ready, &mut self.listed, token);
-            }
-        }
-    }
-
-    /// Those that were paused for long enough are read again.
-    fn read_again(&mut self, now: Now) {
-        self.resume = Mono::MAX;
-        let base = self.base();
-        for (index, connection) in self.connections.iter_mut().enumerate() {
-            let Some(connection) = connection.as_mut().filter(|one| one.paused > Mono(0)) else {
-                continue;
-            };
-            if connection.paused > now.mono {
-                self.resume = self.resume.min(connection.paused);
-            } else {
-                connection.paused = Mono(0);
-                // What was left unread is no silence.
-                if connection.link.is_settled() {
-                    connection.heard = now.mono;
-                }
-                list(&mut self.ready, &mut self.listed, base + index);
-            }
-        }
-    }
-
-    /// The shortest time that somebody may be silent.
-    fn patience(&self) -> Option<Duration> {
-        self.idle_timeout.into_iter().chain(self.handshakes.timeout()).min()
-    }
-
-    /// Closes connections that were silent, or did not agree, for too long. False: the page has no
-    /// room.
-    fn sweep(&mut self, page: &mut Page, now: Now) -> bool {
-        let Some(patience) = self.patience().filter(|_| now.mono >= self.sweep) else {
-            return true;
-        };
-        self.handshakes.tick(now);
-        for index in 0..self.connections.len() {
-            let listed = self.listed[self.base() + index];
-            let Some(connection) = &mut self.connections[index] else { continue };
-            let silent = now.mono.since(connection.heard);
-            let settled = connection.link.is_settled();
-            let timeout = if settled { self.idle_timeout } else { self.handshakes.timeout() };
-            // Whoever dribbles has no more time to agree than whoever is silent.
-            let owed = connection.protocol.is_owed();
-            let waits = settled && (listed || owed || connection.paused > Mono(0));
-            if waits || timeout.is_none_or(|timeout| silent < timeout) {
-                continue;
-            }
-            if !settled {
-                self.handshakes.late(connection.origin, &self.counters, now);
-            }
-            let (rules, carries) = (&self.rules, &mut self.carries);
-            let mut desk = Desk { page, carries, rules, at: now.wall, counter: None };
-            if !connection.protocol.flush(&mut desk, connection.origin, Cut::End) {
-                return false;
-            }
-            let astray = connection.protocol.take_astray();
-            self.miscounts.tell(astray, connection.origin, &self.counters, now);
-            self.part(index);
-        }
-        self.sweep = now.mono.after(SWEEP.min(patience));
-        true
     }
 
     /// While stopping: whether everybody who had come has been read.

@@ -7,6 +7,7 @@ use super::acks;
 use super::listen::Transport;
 use super::local;
 use super::network::{self, Network, TcpOptions, UdpOptions};
+use super::preamble;
 use super::tls;
 use super::warden;
 use super::zones::{self, Zones};
@@ -19,7 +20,7 @@ pub(super) const KIND: SourceKind = SourceKind {
     options: OPTIONS,
     plan: |section| {
         let (udp, tcp) = (UdpOptions::plan(section), TcpOptions::plan(section));
-        let network = Network::plan(section, TRANSPORTS, true, udp, tcp).with_tls(section);
+        let network = Network::plan(section, TRANSPORTS, true, udp, tcp).with_streams(section);
         let ack = acks::plan(section, network.has_acknowledging());
         let access = local::plan(section);
         Box::new(Network { zones: Some(Zones::plan(section)), ack, access, ..network })
@@ -47,6 +48,7 @@ const OPTIONS: &[OptionDoc] = &[
     network::IDLE_TIMEOUT,
     network::KEEPALIVE,
     tls::TLS,
+    preamble::PROXY_PROTOCOL,
     warden::ALLOW,
     warden::DENY,
     warden::RATE_LIMIT,

@@ -3,6 +3,7 @@
 use super::SourceKind;
 use super::listen::Transport;
 use super::network::{self, Network, TcpOptions, UdpOptions};
+use super::preamble;
 use super::tls;
 use super::warden;
 use crate::config::OptionDoc;
@@ -16,7 +17,7 @@ pub(super) const KIND: SourceKind = SourceKind {
         let tcp = TcpOptions::plan(section);
         let allowed = &[Transport::TCP, Transport::TLS];
         let network = Network::plan(section, allowed, false, UdpOptions::NONE, tcp);
-        Box::new(network.with_tls(section))
+        Box::new(network.with_streams(section))
     },
 };
 
@@ -28,6 +29,7 @@ const OPTIONS: &[OptionDoc] = &[
     network::IDLE_TIMEOUT,
     network::KEEPALIVE,
     tls::TLS,
+    preamble::PROXY_PROTOCOL,
     warden::ALLOW,
     warden::DENY,
     warden::RATE_LIMIT,

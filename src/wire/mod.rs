@@ -3,5 +3,6 @@
 pub mod http;
 pub mod journal;
 pub mod kmsg;
+pub mod proxy;
 pub mod relp;
 pub mod tls;

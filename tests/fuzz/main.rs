@@ -3,7 +3,8 @@
 //! `RUSTC_BOOTSTRAP=1 cargo fuzz run message --fuzz-dir tests/fuzz`.
 //!
 //! The corpus is every message of the conformance cases, and what a fuzzer found: `corpus/`.
-//! What a RELP peer may send has a target of its own: `relp`, with the corpus `sessions/`.
+//! What a RELP peer may send has a target of its own, `relp`, with the corpus `sessions/`; so has
+//! what stands for a PROXY header: `proxy`, with `headers/`.
 
 #![cfg_attr(fuzzing, no_main)]
 
@@ -12,6 +13,8 @@ mod check;
 #[cfg(fuzzing)]
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| check::message(bytes));
 
+#[cfg(not(fuzzing))]
+mod proxy;
 #[cfg(not(fuzzing))]
 mod relp;
 

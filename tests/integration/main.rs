@@ -29,6 +29,7 @@ mod overload;
 mod papers;
 mod parse;
 mod peers;
+mod proxy;
 mod python;
 mod readme;
 mod relp;

@@ -28,6 +28,14 @@ pub(crate) fn journal_remote() -> Option<PathBuf> {
     if path.is_file() { Some(path) } else { missing("systemd-journal-remote") }
 }
 
+/// haproxy: where `scripts/peers` put it, or installed.
+#[track_caller]
+pub(crate) fn haproxy() -> Option<PathBuf> {
+    let named = std::env::var_os("FLUMEN_HAPROXY").map(PathBuf::from);
+    let path = named.unwrap_or_else(|| PathBuf::from("/usr/sbin/haproxy"));
+    if path.is_file() { Some(path) } else { missing("haproxy") }
+}
+
 /// A program that must also be allowed to do its work here; the command, ready for more arguments.
 #[track_caller]
 pub(crate) fn able(name: &str, flags: &[&str]) -> Option<Command> {

@@ -1,0 +1,50 @@
+//! Connections that say first whom they are for.
+
+use super::super::preamble::Heard;
+use super::{After, Now, Reactor, list};
+
+impl Reactor {
+    /// Takes a header that is due. `None`: the connection's peer is known, and it may be read.
+    pub(super) fn introduce(&mut self, index: usize, now: Now) -> Option<After> {
+        let connection = self.connections[index].as_mut()?;
+        let (preamble, socket) = (connection.preamble.as_mut()?, connection.link.tcp()?);
+        match preamble.hear(socket) {
+            Heard::Peer(peer) => {
+                connection.origin.peer = peer.or(connection.origin.peer);
+                connection.preamble = None;
+                connection.heard = now.mono;
+                return None;
+            }
+            Heard::More if !self.stopping => {}
+            // Nothing of it can be an event.
+            Heard::More | Heard::Nothing => self.close(index),
+            Heard::Fault(kind, what) => {
+                let origin = connection.origin;
+                self.preambles.refuse(kind, origin, &what, &self.counters, now);
+                self.close(index);
+            }
+        }
+        Some(After::Rest)
+    }
+
+    /// Whether a header is still to come; one that is late is waited for no longer.
+    pub(super) fn awaits_header(&mut self, index: usize, now: Now) -> bool {
+        let Some(connection) = &self.connections[index] else { return false };
+        if connection.preamble.is_none() {
+            return false;
+        }
+        let timeout = self.preambles.timeout();
+        if timeout.is_none_or(|timeout| now.mono.since(connection.heard) < timeout) {
+            return true;
+        }
+        // It may have come in time, and waited for us while nothing could be read.
+        if self.introduce(index, now).is_none() {
+            let token = self.base() + index;
+            list(&mut self.ready, &mut self.listed, token);
+        } else if let Some(connection) = &self.connections[index] {
+            self.preambles.late(connection.origin, &self.counters, now);
+            self.close(index);
+        }
+        true
+    }
+}
