@@ -115,9 +115,15 @@ struct Peer {
 impl Peer {
     /// Connected, and its session open.
     fn new(rig: &mut Rig) -> Self {
+        Self::behind(rig, "")
+    }
+
+    /// The same with this in front of it.
+    fn behind(rig: &mut Rig, header: &str) -> Self {
         let socket = TcpStream::connect(rig.address).unwrap();
         socket.set_nonblocking(true).unwrap();
         let mut peer = Self { socket, heard: String::new(), ended: false };
+        peer.say(header);
         peer.say(OPEN);
         let began = Instant::now();
         while !peer.heard.ends_with("commands=syslog\n") {
@@ -175,6 +181,16 @@ fn a_reply_comes_when_its_batch_has_reached_its_mark() {
     rig.slips.drain(..).for_each(ReceiptSlip::confirm);
     rig.replies(&mut peer, "5 rsp 6 200 OK\n6 rsp 0\n0 serverclose 0\n");
     assert!(peer.ended);
+}
+
+#[test]
+fn a_session_may_begin_behind_a_proxy_header() {
+    let mut rig = Rig::new("proxy_protocol = 'on'");
+    let mut peer = Peer::behind(&mut rig, "PROXY TCP4 192.0.2.7 198.51.100.1 51234 2514\r\n");
+    peer.say(&message(2, "<13>one"));
+    rig.until(|rig| rig.texts.len() == 1);
+    rig.slips.drain(..).for_each(ReceiptSlip::confirm);
+    rig.replies(&mut peer, "2 rsp 6 200 OK\n");
 }
 
 #[test]

@@ -204,6 +204,21 @@ fn who_is_not_welcome_is_told_counted_and_hinders_nobody() {
 }
 
 #[test]
+fn a_proxy_header_stands_in_front_of_the_handshake() {
+    let papers = Papers::new();
+    let mut rig = rig("tcp", &format!("{}\nproxy_protocol = 'on'", papers.body("")));
+    let mut sender = papers.sender(&rig, None);
+    sender.socket.write_all(b"PROXY TCP4 192.0.2.7 198.51.100.1 51234 6514\r\n").unwrap();
+    sender.open(&mut rig).unwrap();
+    sender.send(&mut rig, b"line\n");
+    rig.until(|rig| rig.count() == 1);
+    let peer = rig.pages[0].events().next().unwrap().origin.peer;
+    assert_eq!(peer, Some("192.0.2.7:51234".parse().unwrap()));
+    assert!(papers.sender(&rig, None).open(&mut rig).is_err(), "TLS at once is no header");
+    rig.until(|rig| rig.refused() == 1 && rig.open() == 1);
+}
+
+#[test]
 fn stopping_reads_what_has_come() {
     let papers = Papers::new();
     let mut rig = rig("tcp", &papers.body(""));
