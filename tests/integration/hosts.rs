@@ -51,7 +51,7 @@ fn a_file_a_host_over_both_transports() {
     send(&agent, &[old, other, odd]);
     agent.wait_for(3);
     let mut stream = TcpStream::connect(agent.tcp("net")).unwrap();
-    stream.write_all(format!("{new}\n{} {other}{odd}\n", other.len()).as_bytes()).unwrap();
+    stream.write_all(format!("{new}\n{odd}\n{} {other}", other.len()).as_bytes()).unwrap();
     let ledger = agent.wait_for(6);
     let source = &ledger["sources"][0];
     assert_eq!(source["marked_events"]["unparsed"], 2);
