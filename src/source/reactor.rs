@@ -22,6 +22,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use self::clock::Attention;
 use super::acks::{Acks, Owner};
 use super::carry::Carries;
 use super::connection::{Desk, Visit};
@@ -94,6 +95,7 @@ pub struct Reactor {
     /// When to ask again at gates that could not accept.
     retry: Mono,
     sweep: Mono,
+    attention: Attention,
     carries: Carries,
     rules: Rules,
     idle_timeout: Option<Duration>,
@@ -122,6 +124,7 @@ struct Connection {
     places: Arc<Places>,
     protocol: Protocol,
     origin: Origin,
+    /// By the clock of `Attention`.
     heard: Mono,
     /// It is not read before: its peer has sent too much.
     paused: Mono,
@@ -185,6 +188,7 @@ impl Reactor {
             listed: vec![true; token],
             retry: Mono::MAX,
             sweep: Mono(0),
+            attention: Attention::default(),
             carries,
             rules,
             idle_timeout: parts.idle_timeout,
@@ -302,7 +306,7 @@ impl Reactor {
             Err(error) => Visit::Failed(error),
         };
         if taken > 0 {
-            connection.heard = now.mono;
+            connection.heard = self.attention.at(now);
         }
         self.miscounts.tell(protocol.take_astray(), *origin, &self.counters, now);
         self.warden.charge(peer, desk.page.event_count() - before, now);
@@ -410,7 +414,7 @@ impl Reactor {
             places,
             protocol,
             origin,
-            heard: now.mono,
+            heard: self.attention.at(now),
             paused: Mono(0),
             ended: false,
             allowance: None,
@@ -463,6 +467,7 @@ impl Source for Reactor {
             self.look(Some(Duration::ZERO));
         }
         self.polled = false;
+        self.attention.returns(now);
         self.tick(now);
         if self.stopping {
             let sockets = GATES + self.gates.len();
@@ -489,6 +494,9 @@ impl Source for Reactor {
     }
 
     fn wait(&mut self, now: Now, until: Mono, open: bool) {
+        if !open {
+            self.attention.leaves(now);
+        }
         if std::mem::take(&mut self.rung) || open && !self.ready.is_empty() {
             return;
         }

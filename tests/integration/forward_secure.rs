@@ -98,7 +98,7 @@ input(type="imrelp" address="{address}" port="{port}" tls="on" tls.caCert="{dir}
       tls.myCert="{dir}/server.pem" tls.myPrivKey="{dir}/server.key"
       tls.authMode="name" tls.permittedPeer=["one.example"])"#;
 
-const TLS: &str = r#"module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1"
+const TLS: &str = r#"module(load="imtcp" StreamDriver.Name="{driver}" StreamDriver.Mode="1"
        StreamDriver.AuthMode="x509/name" PermittedPeer=["one.example"])
 input(type="imtcp" address="{address}" port="{port}")"#;
 
@@ -150,12 +150,14 @@ fn relps_to_imrelp_by_both_libraries() {
 }
 
 #[test]
-fn tls_to_imtcp_with_gtls() {
+fn tls_to_imtcp_by_both_drivers() {
     let Some(program) = rsyslogd() else { return };
-    let at = place(34);
-    let (papers, peer) = start(&program, &at, TLS);
-    let tls = format!("framing = 'octet'\n{OURS}");
-    all_arrive(&options(&papers, &format!("tls://{at}"), &tls), &papers.path("out"), peer);
+    for (host, driver) in [(34, "gtls"), (44, "ossl")] {
+        let at = place(host);
+        let (papers, peer) = start(&program, &at, &TLS.replace("{driver}", driver));
+        let tls = format!("framing = 'octet'\n{OURS}");
+        all_arrive(&options(&papers, &format!("tls://{at}"), &tls), &papers.path("out"), peer);
+    }
 }
 
 /// A receiver that is somebody else, and one that does not want us: nothing is sent, or nothing of
@@ -181,6 +183,39 @@ fn where_one_side_refuses_the_other_nothing_is_delivered() {
     }
 }
 
+/// `gtls` agrees with everybody, in either version, and hangs up on whom it does not want; `ossl`
+/// does so with certificates of the wrong name.
+#[test]
+fn where_imtcp_refuses_us_nothing_is_delivered() {
+    let Some(program) = rsyslogd() else { return };
+    for (host, driver) in [(42, "gtls"), (45, "ossl")] {
+        let at = place(host);
+        let (papers, peer) = start(&program, &at, &TLS.replace("{driver}", driver));
+        nobody_else_delivers(&papers, &at, &["one.other"]);
+        peer.finish();
+    }
+}
+
+/// Nothing of whoever is not vouched for, has one of these names or no certificate is delivered;
+/// ours is.
+#[track_caller]
+fn nobody_else_delivers(papers: &Papers, at: &str, unwelcome: &[&str]) {
+    let out = papers.path("out");
+    for name in unwelcome {
+        papers.issue(&papers.authority, name, &[name]);
+    }
+    let others = unwelcome.iter().map(|name| OURS.replace("/sender.", &format!("/{name}.")));
+    let stranger = OURS.replace("/sender.", "/stranger.");
+    let nobody = "tls = { ca = '{dir}/ca.pem' }".to_owned();
+    for tls in others.chain([stranger, nobody]) {
+        for version in ["1.2", "1.3"] {
+            let tls = tls.replace("tls = {", &format!("tls = {{ versions = ['{version}'],"));
+            let options = options(papers, &format!("tls://{at}"), &tls);
+            nothing_arrives(&format!("framing = 'octet'\n{options}"), &out, "tls://");
+        }
+    }
+}
+
 // ── syslog-ng ──
 
 const SYSLOG_NG: &str = r#"@version: 3.38
@@ -192,10 +227,7 @@ destination out { file("{dir}/out" template("${MSG}\n")); };
 log { source(net); destination(out); };
 "#;
 
-#[test]
-fn tls_to_syslog_ng() {
-    let Some(program) = syslog_ng() else { return };
-    let at = place(37);
+fn start_syslog_ng(program: &Path, at: &str) -> (Papers, Running) {
     let papers = Papers::new();
     let (address, port) = at.split_once(':').unwrap();
     papers.issue(&papers.authority, "server", &[address]);
@@ -211,6 +243,24 @@ fn tls_to_syslog_ng() {
         command.arg(flag).arg(papers.path(name));
     }
     let peer = Running::start(&mut command);
+    assert!(until(|| TcpStream::connect(at).is_ok()), "nobody listens at {at}");
+    (papers, peer)
+}
+
+#[test]
+fn tls_to_syslog_ng() {
+    let Some(program) = syslog_ng() else { return };
+    let at = place(37);
+    let (papers, peer) = start_syslog_ng(&program, &at);
     let tls = format!("framing = 'octet'\n{OURS}");
     all_arrive(&options(&papers, &format!("tls://{at}"), &tls), &papers.path("out"), peer);
+}
+
+#[test]
+fn where_syslog_ng_refuses_us_nothing_is_delivered() {
+    let Some(program) = syslog_ng() else { return };
+    let at = place(43);
+    let (papers, peer) = start_syslog_ng(&program, &at);
+    nobody_else_delivers(&papers, &at, &[]);
+    peer.finish();
 }

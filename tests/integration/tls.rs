@@ -1,4 +1,4 @@
-//! TLS with real senders: openssl s_client, rsyslogd (gtls), syslog-ng, our own load generator.
+//! TLS with real senders: openssl s_client, rsyslogd by both drivers, syslog-ng, our own generator.
 
 use crate::forward::syslog_ng;
 use crate::harness::{Agent, SYSLOG_TO_FILE, flumen, sum, until};
@@ -116,27 +116,30 @@ module(load="imfile")
 input(type="imfile" File="{dir}/texts" Tag="flumen-test:" Severity="info" Facility="local4")
 action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp"
        TCP_Framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format"
-       StreamDriver="gtls" StreamDriverMode="1" StreamDriverAuthMode="x509/name"
+       StreamDriver="{driver}" StreamDriverMode="1" StreamDriverAuthMode="x509/name"
        StreamDriverPermittedPeers="localhost")
 "#;
 
 #[test]
-fn rsyslog_with_gtls() {
+fn rsyslog_by_both_drivers() {
     let Some(program) = rsyslogd() else { return };
-    let papers = Papers::new();
-    let agent = papers.agent(MUTUAL);
-    write_lines(&papers.path("texts"), &texts(COUNT));
-    let here = papers.dir.path().to_str().unwrap();
-    let configuration =
-        RSYSLOG.replace("{dir}", here).replace("{port}", &agent.tls("net").port().to_string());
-    let file = papers.path("rsyslog.conf");
-    std::fs::write(&file, configuration).unwrap();
-    let sender = Running::start(Command::new(program).args(["-n", "-iNONE", "-f"]).arg(&file));
-    agent.wait_for(COUNT as u64);
-    sender.finish();
-    let events = agent.stop().well().lines("out.log.zst");
-    assert_texts(&events, &texts(COUNT));
-    assert!(events.iter().all(|event| event.starts_with("<166>1 ")), "{:?}", events[0]);
+    for driver in ["gtls", "ossl"] {
+        let papers = Papers::new();
+        let agent = papers.agent(MUTUAL);
+        write_lines(&papers.path("texts"), &texts(COUNT));
+        let configuration = RSYSLOG
+            .replace("{driver}", driver)
+            .replace("{dir}", papers.dir.path().to_str().unwrap())
+            .replace("{port}", &agent.tls("net").port().to_string());
+        let file = papers.path("rsyslog.conf");
+        std::fs::write(&file, configuration).unwrap();
+        let sender = Running::start(Command::new(&program).args(["-n", "-iNONE", "-f"]).arg(&file));
+        agent.wait_for(COUNT as u64);
+        sender.finish();
+        let events = agent.stop().well().lines("out.log.zst");
+        assert_texts(&events, &texts(COUNT));
+        assert!(events.iter().all(|event| event.starts_with("<166>1 ")), "{:?}", events[0]);
+    }
 }
 
 const SYSLOG_NG: &str = r#"@version: 3.38

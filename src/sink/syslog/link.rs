@@ -1,18 +1,19 @@
 //! One target: its connection from the first try to the last word, and the batch it is sending.
 //!
 //! ```text
-//!   Rest ─▶ Away ─▶ (Asking) ─▶ Connecting ─▶ (Agreeing) ─▶ Up ─▶ Leaving ─▶ Rest
-//!             ▲──────────────── failed, backoff ─────────────┘
+//!   Rest ─▶ Away ─▶ (Asking) ─▶ Connecting ─▶ (Agreeing) ─▶ (Settling) ─▶ Up ─▶ Leaving ─▶ Rest
+//!             ▲──────────────────── failed, backoff ──────────────────────┘
 //! ```
 //! Nothing blocks: names are looked up by a helper, connecting and writing say when they would.
+
+mod arrive;
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mio::Registry;
 use mio::net::{TcpStream, UdpSocket};
-use mio::{Interest, Registry, Token};
-use socket2::{SockRef, TcpKeepalive};
 
 use super::backoff::Backoff;
 use super::datagram::{self, DatagramWriter};
@@ -21,7 +22,6 @@ use super::load::Load;
 use super::relp::RelpWriter;
 use super::stream::{self, Conduit, StreamWriter};
 use super::target::{Place, Target};
-use super::tls::TlsConduit;
 use crate::channel::Channel;
 use crate::memory::gate::exempt;
 use crate::runtime::helper::Desk;
@@ -31,12 +31,6 @@ use crate::wire::tls::client::Setup;
 
 /// What a peer may still take to say that it has read everything.
 const LAST_WORD: Duration = Duration::from_secs(2);
-
-/// Silence after which the kernel asks whether the peer is still there, how often and how many
-/// times: an idle connection to a machine that is gone is found after 90 s.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
-const KEEPALIVE_PROBES: u32 = 3;
 
 /// While stopping nobody is stayed away from for longer.
 const HURRY: Duration = Duration::from_millis(500);
@@ -103,6 +97,11 @@ enum State {
     Agreeing {
         conduit: Box<dyn Conduit>,
         since: Mono,
+    },
+    /// Agreed, and the peer may yet refuse us: nothing is sent before `until`.
+    Settling {
+        conduit: Box<dyn Conduit>,
+        until: Mono,
     },
     Up {
         wire: Wire,
@@ -178,7 +177,9 @@ impl Link {
     pub(super) fn look_at(&self, limits: Limits) -> Mono {
         match &self.state {
             State::Rest | State::Asking => Mono::MAX,
-            State::Away { until } | State::Leaving { until, .. } => *until,
+            State::Away { until }
+            | State::Settling { until, .. }
+            | State::Leaving { until, .. } => *until,
             State::Connecting { since, .. } | State::Agreeing { since, .. } => {
                 since.after(limits.connect)
             }
@@ -243,6 +244,7 @@ impl Link {
                 let late = now >= since.after(kit.limits.connect);
                 return self.agree(late, kit);
             }
+            State::Settling { .. } => return self.settle(kit),
             State::Up { .. } if !wanted && self.load.is_none() => self.leave(kit),
             State::Up { .. } => return self.hear(kit),
             State::Leaving { conduit, until } => {
@@ -336,110 +338,6 @@ impl Link {
 
     // ── its states ──
 
-    fn begin(&mut self, kit: &Kit<'_>) {
-        match (&self.target.place, kit.desk) {
-            // With several addresses each has its turn before the name is looked up again.
-            (Place::Name(name), Some(desk)) if self.turn >= self.addresses.len() => {
-                exempt(|| desk.ask((self.index, name.clone())));
-                self.turn = 0;
-                self.state = State::Asking;
-            }
-            _ => self.connect(kit),
-        }
-    }
-
-    fn connect(&mut self, kit: &Kit<'_>) {
-        let address = self.addresses[self.turn % self.addresses.len()];
-        self.turn += 1;
-        let token = Token(self.index + 1);
-        (self.readable, self.writable) = (false, false);
-        let begun = exempt(|| {
-            if self.target.is_datagram() {
-                let socket = datagram_socket(address, kit.registry, token)?;
-                return Ok(State::Up { wire: Wire::Datagrams(socket), since: kit.now.mono });
-            }
-            let mut socket = TcpStream::connect(address)?;
-            kit.registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
-            Ok(State::Connecting { socket, since: kit.now.mono })
-        });
-        match begun {
-            Ok(state) => self.state = state,
-            Err(error) => return self.fail(&error, kit),
-        }
-        if let (State::Up { .. }, Writer::Datagrams(writer)) = (&self.state, &mut self.writer) {
-            writer.connected(self.failed);
-            self.writable = true;
-        }
-    }
-
-    fn finish_connecting(&mut self, late: bool, kit: &Kit<'_>) -> bool {
-        let State::Connecting { socket, .. } = &self.state else { return false };
-        let outcome = match socket.take_error() {
-            Ok(Some(error)) | Err(error) => Err(error),
-            Ok(None) => match socket.peer_addr() {
-                Ok(_) => Ok(()),
-                Err(_) if !late => return false,
-                Err(_) => Err(io::Error::new(ErrorKind::TimedOut, "no answer to connecting")),
-            },
-        };
-        if let Err(error) = outcome {
-            self.fail(&error, kit);
-            return true;
-        }
-        let State::Connecting { socket, since } = std::mem::replace(&mut self.state, State::Rest)
-        else {
-            return false;
-        };
-        tune(&socket);
-        let host = self.target.host();
-        let conduit = exempt(|| -> io::Result<Box<dyn Conduit>> {
-            match kit.tls.filter(|_| self.target.is_secure()) {
-                Some(setup) => Ok(Box::new(TlsConduit::new(socket, setup, &host)?)),
-                None => Ok(Box::new(socket)),
-            }
-        });
-        match conduit {
-            Ok(conduit) => self.state = State::Agreeing { conduit, since },
-            Err(error) => {
-                self.fail(&error, kit);
-                return true;
-            }
-        }
-        if let Writer::Relp(writer) = &mut self.writer {
-            writer.connected();
-        }
-        self.agree(late, kit);
-        true
-    }
-
-    /// TLS and RELP have things to say before the first event.
-    fn agree(&mut self, late: bool, kit: &Kit<'_>) -> bool {
-        let State::Agreeing { conduit, .. } = &mut self.state else { return false };
-        let agreed = exempt(|| match (conduit.advance(), &mut self.writer) {
-            (Ok(true), Writer::Relp(writer)) => writer.advance(conduit.as_mut()),
-            (agreed, _) => agreed,
-        });
-        match agreed {
-            Ok(true) => {}
-            Ok(false) if !late => return false,
-            Ok(false) => {
-                let what = "it does not agree on how to talk: is it the right port?";
-                self.fail(&io::Error::new(ErrorKind::TimedOut, what), kit);
-                return true;
-            }
-            Err(error) => {
-                self.fail(&error, kit);
-                return true;
-            }
-        }
-        let state = std::mem::replace(&mut self.state, State::Rest);
-        let State::Agreeing { conduit, .. } = state else { return false };
-        self.state = State::Up { wire: Wire::Stream(conduit), since: kit.now.mono };
-        self.writable = true;
-        self.works(kit.now);
-        true
-    }
-
     /// Reads what the peer says, for nothing but its end.
     fn hear(&mut self, kit: &Kit<'_>) -> bool {
         let State::Up { wire: Wire::Stream(conduit), .. } = &mut self.state else { return false };
@@ -511,31 +409,4 @@ fn drain(conduit: &mut dyn Conduit) -> io::Result<bool> {
             Err(error) => return Err(error),
         }
     }
-}
-
-fn datagram_socket(
-    address: SocketAddr,
-    registry: &Registry,
-    token: Token,
-) -> io::Result<UdpSocket> {
-    let any: SocketAddr =
-        if address.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
-    let mut socket = UdpSocket::bind(any)?;
-    socket.connect(address)?;
-    // A wish: the kernel gives what net.core.wmem_max allows.
-    let _ = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER_BYTES);
-    registry.register(&mut socket, token, Interest::WRITABLE)?;
-    Ok(socket)
-}
-
-const SEND_BUFFER_BYTES: usize = 4 << 20;
-
-/// Wishes, all of them: a socket works without.
-fn tune(socket: &TcpStream) {
-    let _ = socket.set_nodelay(true);
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE_EVERY)
-        .with_retries(KEEPALIVE_PROBES);
-    let _ = SockRef::from(socket).set_tcp_keepalive(&keepalive);
 }

@@ -26,6 +26,11 @@ pub(super) trait Conduit: Send {
         Ok(true)
     }
 
+    /// Agreed as it is, the peer may still say that it does not want us.
+    fn may_be_refused(&self) -> bool {
+        false
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
     /// What was written is with the kernel.

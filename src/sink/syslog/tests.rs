@@ -2,6 +2,8 @@
 
 mod acknowledged;
 mod forwarding;
+#[cfg(test)]
+mod settling;
 
 use std::io::{self, ErrorKind};
 use std::net::UdpSocket as Receiver;

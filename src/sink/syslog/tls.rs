@@ -158,6 +158,10 @@ impl Conduit for TlsConduit {
         self.session.advance(&mut self.socket, &mut self.scratch)
     }
 
+    fn may_be_refused(&self) -> bool {
+        self.session.may_be_refused()
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.session.write(&mut self.socket, bytes)?;
         match self.socket.broken.take() {

@@ -3,6 +3,31 @@
 use std::time::Duration;
 
 use super::{Cut, Desk, GATES, Mono, Now, Page, Reactor, SWEEP, list};
+use crate::time::duration_ns;
+
+/// Time as it passes for senders: it stands still while the valve is closed, when they may have
+/// spoken and nobody has heard it. Closing and opening cost nothing for each connection.
+#[derive(Default)]
+pub(super) struct Attention {
+    left: Option<Mono>,
+    away: Duration,
+}
+
+impl Attention {
+    pub(super) fn leaves(&mut self, now: Now) {
+        self.left.get_or_insert(now.mono);
+    }
+
+    pub(super) fn returns(&mut self, now: Now) {
+        if let Some(left) = self.left.take() {
+            self.away += now.mono.since(left);
+        }
+    }
+
+    pub(super) fn at(&self, now: Now) -> Mono {
+        Mono(now.mono.0.saturating_sub(duration_ns(self.away)))
+    }
+}
 
 impl Reactor {
     pub(super) fn tick(&mut self, now: Now) {
@@ -21,7 +46,7 @@ impl Reactor {
     /// Those that were paused for long enough are read again.
     fn read_again(&mut self, now: Now) {
         self.resume = Mono::MAX;
-        let base = self.base();
+        let (base, heard) = (self.base(), self.attention.at(now));
         for (index, connection) in self.connections.iter_mut().enumerate() {
             let Some(connection) = connection.as_mut().filter(|one| one.paused > Mono(0)) else {
                 continue;
@@ -32,7 +57,7 @@ impl Reactor {
                 connection.paused = Mono(0);
                 // What was left unread is no silence.
                 if connection.link.is_settled() {
-                    connection.heard = now.mono;
+                    connection.heard = heard;
                 }
                 list(&mut self.ready, &mut self.listed, base + index);
             }
@@ -59,7 +84,7 @@ impl Reactor {
             }
             let listed = self.listed[self.base() + index];
             let Some(connection) = &mut self.connections[index] else { continue };
-            let silent = now.mono.since(connection.heard);
+            let silent = self.attention.at(now).since(connection.heard);
             let settled = connection.link.is_settled();
             let timeout = if settled { self.idle_timeout } else { self.handshakes.timeout() };
             // Whoever dribbles has no more time to agree than whoever is silent.

@@ -6,13 +6,14 @@ use super::{After, Now, Reactor, list};
 impl Reactor {
     /// Takes a header that is due. `None`: the connection's peer is known, and it may be read.
     pub(super) fn introduce(&mut self, index: usize, now: Now) -> Option<After> {
+        let heard = self.attention.at(now);
         let connection = self.connections[index].as_mut()?;
         let (preamble, socket) = (connection.preamble.as_mut()?, connection.link.tcp()?);
         match preamble.hear(socket) {
             Heard::Peer(peer) => {
                 connection.origin.peer = peer.or(connection.origin.peer);
                 connection.preamble = None;
-                connection.heard = now.mono;
+                connection.heard = heard;
                 return None;
             }
             Heard::More if !self.stopping => {}
@@ -34,7 +35,7 @@ impl Reactor {
             return false;
         }
         let timeout = self.preambles.timeout();
-        if timeout.is_none_or(|timeout| now.mono.since(connection.heard) < timeout) {
+        if timeout.is_none_or(|timeout| self.attention.at(now).since(connection.heard) < timeout) {
             return true;
         }
         // It may have come in time, and waited for us while nothing could be read.

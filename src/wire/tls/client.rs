@@ -12,17 +12,19 @@
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, Error, RootCertStore, SignatureScheme};
 
 use super::peers::Peers;
 use super::server::unlisted;
 use super::session::Session;
-use super::{About, Identity, SetupError, Versions, provider, unusable};
+use super::{About, Identity, SetupError, Versions, checks_signatures, provider, unusable};
 
 /// Whom to believe.
 #[derive(Debug)]
@@ -99,8 +101,35 @@ impl Setup {
             let what = format!("\"{host}\" is no name that a certificate could have");
             SetupError::new(About::Whole, what, "connect by a DNS name or an IP address")
         })?;
-        Session::client(Arc::clone(&self.config), name)
+        let asked = Arc::new(AtomicBool::new(false));
+        let mut config = ClientConfig::clone(&self.config);
+        let (resolver, told) = (config.client_auth_cert_resolver, Arc::clone(&asked));
+        config.client_auth_cert_resolver = Arc::new(Answer { resolver, asked: told });
+        Session::client(Arc::new(config), name, asked)
             .map_err(|error| SetupError::new(About::Whole, error.to_string(), "see above"))
+    }
+}
+
+/// Says who we are, and notes that somebody wanted to know.
+#[derive(Debug)]
+struct Answer {
+    resolver: Arc<dyn ResolvesClientCert>,
+    asked: Arc<AtomicBool>,
+}
+
+impl ResolvesClientCert for Answer {
+    fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        // Relaxed: the session that asks is the one that reads it.
+        self.asked.store(true, Ordering::Relaxed);
+        self.resolver.resolve(hints, schemes)
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        self.resolver.only_raw_public_keys()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.resolver.has_certs()
     }
 }
 
@@ -145,25 +174,5 @@ impl ServerCertVerifier for Guard {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    checks_signatures!();
 }

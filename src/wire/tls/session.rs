@@ -14,6 +14,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
@@ -63,6 +64,8 @@ pub struct Session {
     phase: Phase,
     /// The handshake was done once.
     opened: bool,
+    /// A client was asked for its certificate.
+    asked: Option<Arc<AtomicBool>>,
     /// Read from the socket: no whole record, or no room for its text.
     rest: Vec<u8>,
     /// There may be whole records in `rest` or rustls.
@@ -97,9 +100,11 @@ impl Session {
     pub(super) fn client(
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
+        asked: Arc<AtomicBool>,
     ) -> Result<Self, Error> {
         let connection = UnbufferedClientConnection::new(config, name)?;
         let mut session = Self::new(Side::Client(Box::new(connection)), Phase::Handshake);
+        session.asked = Some(asked);
         // Our hello is ready to be pushed.
         session.digest(&mut [], &mut [], &mut 0);
         Ok(session)
@@ -110,6 +115,7 @@ impl Session {
             side,
             phase,
             opened: false,
+            asked: None,
             rest: Vec::new(),
             unfinished: false,
             text: Vec::new(),
@@ -435,6 +441,12 @@ impl Session {
     /// The handshake is done.
     pub fn is_open(&self) -> bool {
         self.opened
+    }
+
+    /// The server has asked who we are. It may look at our answer when the session is open already
+    /// (with TLS 1.3 always), and say only then that it does not want us.
+    pub fn may_be_refused(&self) -> bool {
+        self.asked.as_ref().is_some_and(|asked| asked.load(Ordering::Relaxed))
     }
 
     /// The stream ended without a goodbye: by an accident, or by somebody in between.

@@ -203,6 +203,47 @@ fn who_is_not_welcome_is_told_counted_and_hinders_nobody() {
     assert!(told.contains("`one.other`, whom `peers` does not list"), "{told}");
 }
 
+/// A closed valve for longer than a handshake may take: who came before it, and who had begun, has
+/// all of its time still; the time before and behind it counts.
+#[test]
+fn time_behind_a_closed_valve_is_not_the_senders() {
+    let papers = Papers::new();
+    let more = "handshake_timeout = '10s'";
+    let body = format!("{}\nproxy_protocol = 'on'\nidle_timeout = '30s'", papers.body(more));
+    let mut rig = rig("tcp", &body);
+    let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 51234 6514\r\n";
+    let mut open = papers.sender(&rig, None);
+    open.socket.write_all(header).unwrap();
+    open.open(&mut rig).unwrap();
+    let mut begun = papers.sender(&rig, None);
+    let silent = papers.sender(&rig, None);
+    begun.socket.write_all(header).unwrap();
+    rig.until(|rig| rig.open() == 3);
+    rig.ahead = Duration::from_secs(4);
+    rig.step();
+
+    let now = rig.now();
+    rig.sources[0].wait(now, now.mono, false);
+    rig.ahead = Duration::from_secs(3600);
+    let now = rig.now();
+    rig.sources[0].wait(now, now.mono, false);
+    rig.ahead = Duration::from_secs(7200);
+    rig.step();
+    assert_eq!((rig.open(), rig.refused()), (3, 0), "{:?}", rig.told());
+    begun.open(&mut rig).unwrap();
+
+    // Of their ten seconds the others have spent four, and two more now.
+    rig.ahead = Duration::from_secs(7202);
+    rig.step();
+    assert_eq!((rig.open(), rig.refused()), (3, 0), "{:?}", rig.told());
+    rig.ahead = Duration::from_secs(7208);
+    rig.until(|rig| rig.open() == 2);
+    assert_eq!(rig.refused(), 1, "{:?}", rig.told());
+    rig.ahead = Duration::from_secs(7240);
+    rig.until(|rig| rig.open() == 0);
+    drop(silent);
+}
+
 #[test]
 fn a_proxy_header_stands_in_front_of_the_handshake() {
     let papers = Papers::new();
