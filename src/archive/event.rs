@@ -25,6 +25,10 @@ pub struct Fields<'a> {
     pub time: Option<Cow<'a, str>>,
     #[serde(borrow, default, rename = "log.source.address", alias = "peer")]
     pub peer: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "host.name")]
+    pub host: Option<Cow<'a, str>>,
+    #[serde(default, rename = "log.syslog.severity.code")]
+    pub severity: Option<u8>,
     #[serde(borrow, default)]
     message: Option<Cow<'a, str>>,
     #[serde(borrow, default)]

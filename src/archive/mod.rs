@@ -1,15 +1,25 @@
 //! Reading back: files to blocks to events, whatever codec and encoder wrote them.
 //!
 //! [`segments`] finds files, a [`Reader`] hands out one block at a time, [`visit`] calls back for
-//! each event. Finished, open and torn segments are read up to the last whole block; a block whose
+//! each event. Who reads many files on many threads takes them in the order of time ([`order`]),
+//! each with its blocks ([`survey`]), and works on those as a crew ([`crew`]); what is looked for
+//! in them is a [`query`] with a [`pattern`].
+//!
+//! Finished, open and torn segments are read up to the last whole block; a block whose
 //! bytes are damaged is left out and counted, those behind it are read. Files without our headers
 //! (plain text, or what a stock tool wrote) are read as streams of lines.
 //!
 //! Memory: one block, stored and decoded; of a stream, one piece of a mebibyte or one line.
 
 mod base64;
+pub mod crew;
 mod event;
+mod kind;
+pub mod order;
+pub mod pattern;
+pub mod query;
 mod read;
+pub mod survey;
 
 use std::io;
 use std::ops::ControlFlow;

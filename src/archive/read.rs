@@ -4,12 +4,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::kind::{HEAD_BYTES, is_open, plain_name, sniff};
 use super::{ArchiveError, EventView};
 use crate::codec::{Codec, Decompressor, Encoding};
-use crate::storage::block::{BlockHeader, crc32c, decode_frame};
-use crate::storage::catalog::OPEN_SUFFIX;
+use crate::storage::block::{BlockHeader, crc32c};
 use crate::storage::segment::{BlockEntry, Check, End, Scanner};
-use crate::storage::{Container, Disk, DiskFile, read_full_at};
+use crate::storage::{Disk, DiskFile, read_full_at};
 use crate::time::Wall;
 
 /// Some decoded bytes of a file: a block, or as many lines of a stream as fit a piece.
@@ -80,12 +80,25 @@ enum Source {
 
 /// How much of a stream is decoded at once.
 const PIECE_BYTES: usize = 1 << 20;
-/// Enough of a file to know it by.
-const HEAD_BYTES: usize = 512;
 /// A line of a foreign file longer than this is handed out in parts.
 const LINE_BYTES_MAX: usize = 16 << 20;
 
 impl<'a> BlockView<'a> {
+    /// A block that ends with the end of a line.
+    pub fn whole(bytes: &'a [u8], encoding: Option<Encoding>, times: Option<(Wall, Wall)>) -> Self {
+        Self { bytes, encoding, times, whole: true }
+    }
+
+    /// The bytes without a last line that may be half.
+    pub fn whole_lines(&self) -> &'a [u8] {
+        let end = if self.whole { self.bytes.len() } else { self.last_line() };
+        &self.bytes[..end]
+    }
+
+    fn last_line(&self) -> usize {
+        memchr::memrchr(b'\n', self.bytes).map_or(0, |at| at + 1)
+    }
+
     /// The events of the block, in order; a line without its LF counts unless it may be half.
     pub fn events(&self) -> impl Iterator<Item = EventView<'a>> + use<'a> {
         let (mut rest, whole) = (self.bytes, self.whole);
@@ -108,7 +121,12 @@ impl<'a> BlockView<'a> {
 impl Reader {
     pub fn open(disk: &dyn Disk, path: &Path) -> Result<Self, ArchiveError> {
         let error = |source| ArchiveError { path: path.to_owned(), source };
-        let file = disk.open_read(path).map_err(error)?;
+        Self::of_file(path, disk.open_read(path).map_err(error)?)
+    }
+
+    /// As [`Reader::open`], of a file that is open already.
+    pub fn of_file(path: &Path, file: Arc<dyn DiskFile>) -> Result<Self, ArchiveError> {
+        let error = |source| ArchiveError { path: path.to_owned(), source };
         let scanner = Scanner::new(Arc::clone(&file), Check::Headers).map_err(error)?;
         Ok(Self::new(path, Source::Blocks { file, scanner, decompressor: None }))
     }
@@ -325,35 +343,6 @@ fn decode(
     }
 }
 
-/// What a file is, by its first bytes; a name decides about a skippable frame that is not ours.
-fn sniff(head: &[u8], path: &Path) -> Codec {
-    if let Ok((header, _)) = decode_frame(head)
-        && let Some(codec) = Codec::from_wire_id(header.container.wire_id())
-    {
-        return codec;
-    }
-    match head {
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Codec::Zstd,
-        [0x04, 0x22, 0x4d, 0x18, ..] => Codec::Lz4,
-        [0x1f, 0x8b, ..] => Codec::Gzip,
-        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-            let name = path.as_os_str().to_string_lossy();
-            let container = Container::from_name(name.trim_end_matches(OPEN_SUFFIX));
-            if container == Container::Lz4 { Codec::Lz4 } else { Codec::Zstd }
-        }
-        _ => Codec::None,
-    }
-}
-
-fn plain_name(path: &Path) -> bool {
-    let name = path.as_os_str().to_string_lossy();
-    Container::from_name(name.trim_end_matches(OPEN_SUFFIX)) == Container::Plain
-}
-
-fn is_open(path: &Path) -> bool {
-    path.as_os_str().to_string_lossy().ends_with(OPEN_SUFFIX)
-}
-
 /// A file as a reader with a place of its own. After its end it reads what was appended since.
 struct FileCursor {
     file: Arc<dyn DiskFile>,
@@ -372,10 +361,10 @@ impl Read for FileCursor {
 mod tests {
     use super::*;
     use crate::archive::{segments, visit};
-    use crate::storage::OsDisk;
     use crate::storage::block::{BlockFacts, seal_block, stamp};
     use crate::storage::index::index_frames;
     use crate::storage::recovery::{Mode, Outcome, Recovered, recover};
+    use crate::storage::{Container, OsDisk};
     use proptest::prelude::*;
     use std::io::Write;
     use std::ops::ControlFlow;

@@ -1,17 +1,16 @@
 //! `flumen cat`: events back out, exactly as stored or as one JSON object a line.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::output::{finish, tell, time_text};
-use crate::archive::{ArchiveError, BlockView, Ending, EventView, Reader, Summary};
-use crate::archive::{base64_encode, segments};
+use super::event_json::json_lines;
+use super::output::{finish, tell};
+use super::pipe::{is_pipe, open_pipe};
+use crate::archive::{ArchiveError, Ending, Reader, Summary, segments};
 use crate::storage::OsDisk;
 use crate::storage::catalog::OPEN_SUFFIX;
 
@@ -37,8 +36,6 @@ pub struct CatArgs {
 
 /// How often a followed file is looked at: well under `block.age`, its own granularity.
 const POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
-/// Standard input, as most commands call it.
-const STDIN: &str = "-";
 /// Large enough that a block is a few writes.
 const OUTPUT_BYTES: usize = 256 << 10;
 
@@ -93,22 +90,6 @@ fn whole(
             Ok(false)
         }
     }
-}
-
-/// Standard input, or what can be read as little twice: no place in it can be gone back to.
-fn is_pipe(path: &Path) -> bool {
-    let kind = std::fs::metadata(path).map(|facts| facts.file_type());
-    path == Path::new(STDIN)
-        || kind.is_ok_and(|kind| kind.is_fifo() || kind.is_char_device() || kind.is_socket())
-}
-
-fn open_pipe(path: &Path) -> Result<Reader, ArchiveError> {
-    if path == Path::new(STDIN) {
-        return Reader::of_stream(path, Box::new(io::stdin()));
-    }
-    let file = std::fs::File::open(path);
-    let file = file.map_err(|source| ArchiveError { path: path.to_owned(), source })?;
-    Reader::of_stream(path, Box::new(file))
 }
 
 /// Files by the name they have or will have once finished, so that a seal prints none again.
@@ -249,52 +230,6 @@ fn report(summary: &Summary) -> bool {
     }
 }
 
-#[derive(serde::Serialize)]
-struct Line<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time_of: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_base64: Option<String>,
-    file: &'a str,
-}
-
-fn json_lines(path: &Path, block: &BlockView<'_>, out: &mut impl Write) -> io::Result<()> {
-    let file = path.to_string_lossy();
-    let block_time = block.times.map(|(_, last)| time_text(last));
-    for event in block.events() {
-        json_line(&file, block_time.as_deref(), &event, out)?;
-    }
-    Ok(())
-}
-
-fn json_line(
-    file: &str,
-    block_time: Option<&str>,
-    event: &EventView<'_>,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    let (fields, text) = event.fields();
-    let own = fields.time.is_some();
-    let time = fields.time.or_else(|| block_time.map(Cow::Borrowed));
-    let message = std::str::from_utf8(&text).ok();
-    let line = Line {
-        time_of: time.is_some().then_some(if own { "event" } else { "block" }),
-        time,
-        peer: fields.peer,
-        message,
-        message_base64: message.is_none().then(|| base64_encode(&text)),
-        file,
-    };
-    serde_json::to_writer(&mut *out, &line)?;
-    out.write_all(b"\n")
-}
-
 fn is_open(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == OPEN_SUFFIX.trim_matches('.'))
 }
@@ -306,33 +241,6 @@ fn finished_name(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::Encoding;
-
-    fn line(text: &[u8], encoding: Encoding) -> String {
-        let event = EventView { line: text, encoding: Some(encoding), block_times: None };
-        let mut out = Vec::new();
-        json_line("a.zst", Some("2003-10-11T22:14:15Z"), &event, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn json_says_whose_time_it_is_and_keeps_every_byte() {
-        assert_eq!(
-            line(b"a \"b\"", Encoding::Raw),
-            concat!(
-                r#"{"time":"2003-10-11T22:14:15Z","time_of":"block","message":"a \"b\"","#,
-                "\"file\":\"a.zst\"}\n"
-            )
-        );
-        assert_eq!(
-            line(br#"{"time":"2001-01-01T00:00:00Z","peer":"h:1","message":"x"}"#, Encoding::Json),
-            concat!(
-                r#"{"time":"2001-01-01T00:00:00Z","time_of":"event","peer":"h:1","#,
-                "\"message\":\"x\",\"file\":\"a.zst\"}\n"
-            )
-        );
-        assert!(line(b"\xff", Encoding::Raw).contains(r#""message_base64":"/w==""#));
-    }
 
     #[test]
     fn a_seal_does_not_change_the_name_a_file_is_followed_by() {

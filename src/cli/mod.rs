@@ -8,9 +8,13 @@ pub mod blast;
 pub mod cat;
 mod check;
 mod demo;
+mod event_json;
+pub mod grep;
 pub mod inspect;
+mod instant;
 mod output;
 pub mod parse;
+mod pipe;
 pub mod repair;
 mod run;
 
@@ -36,6 +40,7 @@ enum Command {
     Blast(blast::BlastArgs),
     Audit(audit::AuditArgs),
     Cat(cat::CatArgs),
+    Grep(grep::GrepArgs),
     Inspect(inspect::InspectArgs),
     Parse(parse::ParseArgs),
     Repair(repair::RepairArgs),
@@ -78,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Blast(args) => blast::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Cat(args) => cat::run(args),
+        Command::Grep(args) => grep::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Parse(args) => parse::run(args),
         Command::Repair(args) => repair::run(args),

@@ -24,7 +24,7 @@ pub const SKIPPABLE_MAGIC: u32 = 0x184D_2A5B;
 const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff];
 const GZIP_FIELD: [u8; 2] = *b"FL";
 /// An empty deflate stream with its CRC-32 and length.
-const GZIP_TAIL: [u8; 10] = [3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+pub(super) const GZIP_TAIL: [u8; 10] = [3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const GZIP_LEAD_BYTES: usize = GZIP_HEAD.len() + 6;
 
 /// Enough bytes to know a frame by: what [`Container::lead`] looks at.

@@ -19,13 +19,13 @@ use super::container::{Container, skippable_lead};
 use super::segment::BlockEntry;
 
 pub(super) const INDEX_MAGIC: [u8; 4] = *b"FLMI";
-const INDEX_VERSION: u8 = 1;
-const INDEX_HEAD_BYTES: usize = 32;
-const INDEX_TAIL_BYTES: usize = 12;
+pub(super) const INDEX_VERSION: u8 = 1;
+pub(super) const INDEX_HEAD_BYTES: usize = 32;
+pub(super) const INDEX_TAIL_BYTES: usize = 12;
 pub const ENTRY_BYTES: usize = 48;
-const SEEK_TABLE_MAGIC: u32 = 0x184D_2A5E;
-const SEEK_FOOTER_MAGIC: u32 = 0x8F92_EAB1;
-const SEEK_FOOTER_BYTES: usize = 9;
+pub(super) const SEEK_TABLE_MAGIC: u32 = 0x184D_2A5E;
+pub(super) const SEEK_FOOTER_MAGIC: u32 = 0x8F92_EAB1;
+pub(super) const SEEK_FOOTER_BYTES: usize = 9;
 
 /// Appends what seals a segment: the index, and for zstd the seek table. Nothing for plain text.
 /// `blocks` are all blocks of the file, in order, without gaps.

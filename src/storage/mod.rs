@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   block      one [header frame][data frame]; pure functions over bytes
-//!   segment    a run of blocks: scanned, sealed; its index in `index`
+//!   segment    a run of blocks: scanned, sealed; its index in `index`, read by `index_reader`
+//!   resync     the next whole block behind a damaged place
 //!   catalog    NAME.log.zst.open → NAME.log.zst
 //!   numbers    which number is next, without a listing at every open
 //!   sync_round many dirty files at once
@@ -23,9 +24,11 @@ pub mod catalog;
 pub mod container;
 pub mod durable_names;
 pub mod index;
+pub mod index_reader;
 pub mod numbers;
 pub mod os_disk;
 pub mod recovery;
+pub mod resync;
 pub mod retention;
 pub mod segment;
 pub mod sync_round;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::block::{BlockHeader, HeaderError, decode_frame};
 use super::container::{Container, LEAD_BYTES_MAX};
 use super::index::{INDEX_MAGIC, index_frames};
-use super::{Disk, DiskFile, ReadAt, catalog, read_full_at, write_all_at};
+use super::{Disk, DiskFile, ReadAt, catalog, read_full_at, resync, write_all_at};
 use crate::limits::BLOCK_HEADER_BYTES_MAX;
 use crate::time::Wall;
 
@@ -310,37 +310,12 @@ pub fn write_index(
 
 /// Counts whole blocks behind `from`: what cutting there would cost.
 pub fn whole_blocks_after(file: &dyn ReadAt, from: u64) -> io::Result<u64> {
-    let file_bytes = file.bytes()?;
     let (mut at, mut found) = (from, 0);
-    let mut buffer = vec![0; BUFFER_BYTES];
-    // The last bytes of a window are looked at again in the next: a header may lie across.
-    const OVERLAP: usize = 256;
-    while at < file_bytes {
-        let read = read_full_at(file, at, &mut buffer)?;
-        let window = &buffer[..read];
-        let hit = memchr::memmem::find_iter(window, &super::block::MAGIC).find_map(|payload_at| {
-            [Container::Zstd.lead_bytes(), Container::Gzip.lead_bytes()].into_iter().find_map(
-                |lead| {
-                    let start = payload_at.checked_sub(lead)?;
-                    let (header, header_bytes) = decode_frame(&window[start..]).ok()?;
-                    Some((
-                        BlockEntry::new(at + start as u64, header_bytes, &header),
-                        header.crc_stored,
-                    ))
-                },
-            )
-        });
-        at = match hit {
-            Some((entry, crc)) if entry.end_offset() <= file_bytes => {
-                let mut scanner = Scanner::new(file, Check::Stored)?;
-                let whole = scanner.stored_crc(&entry)? == crc;
-                found += u64::from(whole);
-                if whole { entry.end_offset() } else { entry.data_offset() }
-            }
-            Some((entry, _)) => entry.data_offset(),
-            None if read <= OVERLAP => break,
-            None => at + (read - OVERLAP) as u64,
-        };
+    let mut scanner = Scanner::new(file, Check::Stored)?;
+    while let Some((entry, header)) = resync::next_block(file, at)? {
+        let whole = scanner.stored_crc(&entry)? == header.crc_stored;
+        found += u64::from(whole);
+        at = if whole { entry.end_offset() } else { entry.data_offset() };
     }
     Ok(found)
 }

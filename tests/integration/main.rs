@@ -15,6 +15,7 @@ mod formats;
 mod forward;
 mod forward_acknowledged;
 mod forward_secure;
+mod grep;
 mod harness;
 mod hosts;
 mod journal;

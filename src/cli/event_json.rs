@@ -1,0 +1,91 @@
+//! An event as one JSON object a line: `cat --json`, `grep --json`.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::output::time_text;
+use crate::archive::{BlockView, EventView, base64_encode};
+
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_of: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_base64: Option<String>,
+    file: &'a str,
+}
+
+pub(super) fn json_lines(
+    path: &Path,
+    block: &BlockView<'_>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let file = path.to_string_lossy();
+    let block_time = block.times.map(|(_, last)| time_text(last));
+    for event in block.events() {
+        json_line(&file, block_time.as_deref(), &event, out)?;
+    }
+    Ok(())
+}
+
+/// One event; `block_time` is its time when it has none of its own.
+pub(super) fn json_line(
+    file: &str,
+    block_time: Option<&str>,
+    event: &EventView<'_>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let (fields, text) = event.fields();
+    let own = fields.time.is_some();
+    let time = fields.time.or_else(|| block_time.map(Cow::Borrowed));
+    let message = std::str::from_utf8(&text).ok();
+    let line = Line {
+        time_of: time.is_some().then_some(if own { "event" } else { "block" }),
+        time,
+        peer: fields.peer,
+        message,
+        message_base64: message.is_none().then(|| base64_encode(&text)),
+        file,
+    };
+    serde_json::to_writer(&mut *out, &line)?;
+    out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Encoding;
+
+    fn line(text: &[u8], encoding: Encoding) -> String {
+        let event = EventView { line: text, encoding: Some(encoding), block_times: None };
+        let mut out = Vec::new();
+        json_line("a.zst", Some("2003-10-11T22:14:15Z"), &event, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn json_says_whose_time_it_is_and_keeps_every_byte() {
+        assert_eq!(
+            line(b"a \"b\"", Encoding::Raw),
+            concat!(
+                r#"{"time":"2003-10-11T22:14:15Z","time_of":"block","message":"a \"b\"","#,
+                "\"file\":\"a.zst\"}\n"
+            )
+        );
+        assert_eq!(
+            line(br#"{"time":"2001-01-01T00:00:00Z","peer":"h:1","message":"x"}"#, Encoding::Json),
+            concat!(
+                r#"{"time":"2001-01-01T00:00:00Z","time_of":"event","peer":"h:1","#,
+                "\"message\":\"x\",\"file\":\"a.zst\"}\n"
+            )
+        );
+        assert!(line(b"\xff", Encoding::Raw).contains(r#""message_base64":"/w==""#));
+    }
+}
