@@ -10,8 +10,9 @@
 //! all keys must match, and of a key's list any. What a message does not have matches nothing:
 //! without a PRI it has no severity.
 //!
-//! Cost: severity and facility are one look into 192 bits; text is a vectored search; host and app
-//! are looked up in what the source has parsed, or parsed here.
+//! Cost: all filters by severity and facility alone are one look into 192 bits, since an event goes
+//! through all of them in whatever order; text is a vectored search; host and app are looked up in
+//! what the source has parsed, or parsed here.
 
 use memchr::memmem::Finder;
 use regex::bytes::{Regex, RegexBuilder};
@@ -55,6 +56,9 @@ const REGEX_BYTES_MAX: usize = 1 << 20;
 /// A list of filters; the empty one lets everything pass.
 #[derive(Clone, Debug, Default)]
 pub struct Filters {
+    /// What the filters that look at nothing else let pass.
+    pris: Option<Pris>,
+    /// The others.
     rules: Vec<Rule>,
 }
 
@@ -73,29 +77,36 @@ struct Condition {
     regexes: Vec<Regex>,
 }
 
-/// A set of PRIs.
+/// A set of PRIs, and whether messages without one are in it: theirs is the number behind the last.
 #[derive(Clone, Copy, Debug)]
-struct Pris([u64; 3]);
+struct Pris([u64; 4]);
+
+const NO_PRI: u8 = PRI_MAX + 1;
 
 impl Pris {
     fn new(mut wanted: impl FnMut(u8) -> bool) -> Self {
-        let mut bits = [0; 3];
-        for pri in (0..=PRI_MAX).filter(|pri| wanted(*pri)) {
+        let mut bits = [0; 4];
+        for pri in (0..=NO_PRI).filter(|pri| wanted(*pri)) {
             bits[usize::from(pri / 64)] |= 1 << (pri % 64);
         }
         Self(bits)
     }
 
     #[inline]
-    fn contains(self, pri: u8) -> bool {
-        self.0.get(usize::from(pri / 64)).is_some_and(|bits| bits >> (pri % 64) & 1 == 1)
+    fn contains(&self, pri: u8) -> bool {
+        self.0[usize::from(pri / 64)] >> (pri % 64) & 1 == 1
+    }
+
+    #[inline]
+    fn contain(&self, event: &Event<'_>) -> bool {
+        self.contains(event.pri.or_else(|| pri_of(event.bytes)).unwrap_or(NO_PRI))
     }
 }
 
 impl Filters {
     /// Reads `filters` of a source or a sink; what is wrong is told at its place.
     pub fn plan(section: &Section) -> Self {
-        let mut rules = Vec::new();
+        let (mut rules, mut plain) = (Vec::new(), Vec::new());
         for filter in section.tables(FILTERS.name, FILTER) {
             let given = ["keep", "drop"].map(|key| filter.explicit(key));
             match given {
@@ -110,21 +121,32 @@ impl Filters {
                 [keep, _] => {
                     let key = if keep { "keep" } else { "drop" };
                     let condition = Condition::plan(&filter.subsection(key, MATCH));
-                    rules.push(Rule { keep, condition });
+                    match condition.pris.filter(|_| !condition.looks_at_text()) {
+                        Some(pris) => plain.push((keep, pris)),
+                        None => rules.push(Rule { keep, condition }),
+                    }
                 }
             }
         }
-        Self { rules }
+        let all = |pri| plain.iter().all(|(keep, pris)| pris.contains(pri) == *keep);
+        let pris = (!plain.is_empty()).then(|| Pris::new(all));
+        Self { pris, rules }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.pris.is_none() && self.rules.is_empty()
     }
 
     /// Whether the event goes through all of them.
     #[inline]
     pub fn pass(&self, event: &Event<'_>) -> bool {
-        self.rules.iter().all(|rule| rule.condition.matches(event) == rule.keep)
+        self.pris.as_ref().is_none_or(|pris| pris.contain(event))
+            // By value: an event that nobody has an address of is never put together.
+            && (self.rules.is_empty() || self.pass_rules(*event))
+    }
+
+    fn pass_rules(&self, event: Event<'_>) -> bool {
+        self.rules.iter().all(|rule| rule.condition.matches(&event) == rule.keep)
     }
 }
 
@@ -137,7 +159,9 @@ impl Condition {
         let (facilities, severities) = (facilities(section), severities(section));
         let pris = (facilities.is_some() || severities.is_some()).then(|| {
             let holds = |set: &Option<u32>, value: u8| set.is_none_or(|set| set >> value & 1 == 1);
-            Pris::new(|pri| holds(&facilities, pri >> 3) && holds(&severities, pri & 7))
+            Pris::new(|pri| {
+                pri != NO_PRI && holds(&facilities, pri >> 3) && holds(&severities, pri & 7)
+            })
         });
         let strings = |key| section.texts(key).into_iter().map(|text| text.value);
         let mut texts = Vec::new();
@@ -156,15 +180,13 @@ impl Condition {
         }
     }
 
-    #[inline]
+    fn looks_at_text(&self) -> bool {
+        let lists = [self.hosts.len(), self.apps.len(), self.texts.len(), self.regexes.len()];
+        lists.iter().any(|count| *count > 0)
+    }
+
     fn matches(&self, event: &Event<'_>) -> bool {
-        if let Some(pris) = self.pris {
-            let pri = event.pri.or_else(|| pri_of(event.bytes));
-            if !pri.is_some_and(|pri| pris.contains(pri)) {
-                return false;
-            }
-        }
-        self.matches_text(event)
+        self.pris.is_none_or(|pris| pris.contain(event)) && self.matches_text(event)
     }
 
     fn matches_text(&self, event: &Event<'_>) -> bool {
@@ -304,6 +326,16 @@ mod tests {
             ("[{ keep = { text = ['query', 'this'] } }]", [false, true, true]),
             ("[{ drop = { regex = 's[el]+.w|opened$' } }]", [false, false, true]),
             ("{ drop = { regex = '(?i)WHAT' } }", [true, true, false]),
+            // Several by PRI are one look, and what has none goes by them too.
+            (
+                "[{ keep = { severity = '..info' } }, { drop = { facility = '20' } }]",
+                [true, false, false],
+            ),
+            (
+                "[{ drop = { severity = 'info' } }, { drop = { facility = '20' } }]",
+                [false, false, true],
+            ),
+            ("[{ drop = { severity = 'info' } }, { keep = { text = 'q' } }]", [false, true, false]),
         ] {
             let rules = plan(filters).unwrap_or_else(|told| panic!("{filters}: {told}"));
             let found = [old, new, odd].map(|text| passes(&rules, text.as_bytes()));

@@ -55,14 +55,15 @@ impl Page {
     /// Takes out the events since then that are not to be kept. When none is left, their bytes are
     /// free again.
     pub fn retain(&mut self, since: &Since, mut keep: impl FnMut(&Event<'_>) -> bool) -> Removed {
-        let (stride, base, tail, count) = (self.stride, self.base, self.tail, self.slots);
-        let (mut time_min, mut time_max) = (since.time_min, since.time_max);
-        let mut marks = self.marks;
+        let (stride, count) = (self.stride, self.slots);
+        let (mut marks, view) = (self.marks, View { base: self.base, stride, tail: self.tail });
         let body = self.body_mut();
         let (bytes, slots) = body.split_at_mut(body.len() - count * SLOT_BYTES);
-        let (bytes, slots) = (&bytes[..tail], bytemuck::cast_slice_mut::<u8, Slot>(slots));
+        let slots = bytemuck::cast_slice_mut::<u8, Slot>(slots);
         let mut origins = Origins::default();
-        let (mut read, mut write) = (since.slots, since.slots);
+        // What is kept in front of all that is refused costs no more than to be asked for.
+        let mut read = view.skip(bytes, slots, since.slots, &mut origins, &mut keep);
+        let (mut write, mut refused) = (read, true);
         let mut removed = Removed::default();
         while read < count {
             let top = count - 1 - read;
@@ -72,30 +73,22 @@ impl Page {
                 write = read;
                 continue;
             }
-            let (slot, fields) = (slots[top], top + 1 - stride);
-            let start = usize_of(slot.offset);
-            let text = &bytes[start..start + usize_of(slot.length)];
-            let at = Wall(base.0 + i64::from(slot.delta));
-            let event = Event {
-                bytes: text,
-                at,
-                origin: origins.find(slots, slot.origin),
-                pri: (slot.pri != PRI_NONE).then_some(slot.pri),
-                marks: Marks::from_bits(slot.tag),
-                parsed: Parsed::new(text, &slots[fields..top]),
-            };
-            if keep(&event) {
-                slots.copy_within(fields..=top, count - write - stride);
+            let event = view.event(bytes, slots, top, &mut origins);
+            if !std::mem::take(&mut refused) && keep(&event) {
+                slots.copy_within(top + 1 - stride..=top, count - write - stride);
                 write += stride;
-                (time_min, time_max) = (time_min.min(at), time_max.max(at));
             } else {
                 event.marks.counted().for_each(|mark: Mark| marks[mark as usize] -= 1);
                 removed.events += 1;
-                removed.bytes += text.len() as u64;
+                removed.bytes += event.bytes.len() as u64;
             }
             read += stride;
         }
         if removed.events > 0 {
+            let (mut time_min, mut time_max) = (since.time_min, since.time_max);
+            view.times(&slots[count - write..count - since.slots], |at| {
+                (time_min, time_max) = (time_min.min(at), time_max.max(at));
+            });
             self.cut(since, write, removed);
             (self.time_min, self.time_max, self.marks) = (time_min, time_max, marks);
         }
@@ -125,6 +118,77 @@ impl Page {
         (self.time_min, self.time_max) = (other.time_min, other.time_max);
         (self.event_bytes, self.marks) = (other.event_bytes, other.marks);
         self.contiguous = other.contiguous;
+    }
+}
+
+/// What turns slots into events.
+#[derive(Clone, Copy)]
+struct View {
+    base: Wall,
+    stride: usize,
+    tail: usize,
+}
+
+impl View {
+    #[inline(always)]
+    fn event<'page>(
+        self,
+        bytes: &'page [u8],
+        slots: &'page [Slot],
+        top: usize,
+        origins: &mut Origins,
+    ) -> Event<'page> {
+        let slot = slots[top];
+        let start = usize_of(slot.offset);
+        let bytes = &bytes[..self.tail][start..start + usize_of(slot.length)];
+        Event {
+            bytes,
+            at: self.at(slot),
+            origin: origins.find(slots, slot.origin),
+            pri: (slot.pri != PRI_NONE).then_some(slot.pri),
+            marks: Marks::from_bits(slot.tag),
+            parsed: Parsed::new(bytes, &slots[top + 1 - self.stride..top]),
+        }
+    }
+
+    fn at(self, slot: Slot) -> Wall {
+        Wall(self.base.0 + i64::from(slot.delta))
+    }
+
+    /// The number of the first slot from `read` on whose event is refused.
+    #[inline]
+    fn skip(
+        self,
+        bytes: &[u8],
+        slots: &[Slot],
+        mut read: usize,
+        origins: &mut Origins,
+        keep: &mut impl FnMut(&Event<'_>) -> bool,
+    ) -> usize {
+        while read < slots.len() {
+            let top = slots.len() - 1 - read;
+            if slots[top].kind() == KIND_ORIGIN {
+                read += 1;
+            } else if keep(&self.event(bytes, slots, top, origins)) {
+                read += self.stride;
+            } else {
+                break;
+            }
+        }
+        read
+    }
+
+    /// Tells the times of all events among these slots.
+    fn times(self, slots: &[Slot], mut tell: impl FnMut(Wall)) {
+        let mut left = slots.len();
+        while left > 0 {
+            let slot = slots[left - 1];
+            let origin = slot.kind() == KIND_ORIGIN;
+            if !origin {
+                tell(self.at(slot));
+            }
+            left -= if origin { 1 } else { self.stride };
+        }
     }
 }
 

@@ -205,6 +205,9 @@ impl<'a> Message<'a> {
 /// The PRI at the very front, and nothing else: what costs next to nothing.
 #[inline]
 pub fn pri_of(bytes: &[u8]) -> Option<u8> {
+    if let Some(front) = bytes.first_chunk() {
+        return pri::at_front(u64::from_le_bytes(*front));
+    }
     match pri::lead(bytes) {
         Lead::Pri { pri, .. } => Some(pri),
         _ => None,
