@@ -176,7 +176,7 @@ impl Condition {
             hosts: strings("host").collect(),
             apps: strings("app").collect(),
             texts,
-            regexes: regexes(section),
+            regexes: regexes(section, "regex"),
         }
     }
 
@@ -268,9 +268,10 @@ fn suggestion(text: &str, words: impl Iterator<Item = &'static str> + Clone) -> 
     }
 }
 
-fn regexes(section: &Section) -> Vec<Regex> {
+/// A list of regular expressions; what is none is told at its place.
+pub fn regexes(section: &Section, key: &'static str) -> Vec<Regex> {
     let mut regexes = Vec::new();
-    for text in section.texts("regex") {
+    for text in section.texts(key) {
         match RegexBuilder::new(&text).size_limit(REGEX_BYTES_MAX).build() {
             Ok(regex) => regexes.push(regex),
             Err(error) => {

@@ -6,4 +6,4 @@
 
 pub mod filter;
 
-pub use filter::{FILTERS, Filters};
+pub use filter::{FILTERS, Filters, regexes};

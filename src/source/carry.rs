@@ -51,6 +51,11 @@ impl Carry {
         self.buffer.is_empty()
     }
 
+    /// Forgets so many bytes at the front.
+    pub fn forget(&mut self, count: usize) {
+        self.buffer.drain(..count);
+    }
+
     /// Forgets the bytes and keeps the buffer, for a visit that goes on.
     pub fn clear(&mut self) {
         self.buffer.clear();

@@ -14,9 +14,12 @@
 //! a ninth of the gap; with fields beside the events it is less.
 
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::carry::{Carries, Carry, FRAME_EXTRA_BYTES};
 use super::framing::{self, Cut, Framed, Rules, Stage};
+use super::multiline::{Group, Multiline, frame_bytes_max};
 use super::relp::Counter;
 use crate::event::{Origin, OriginIndex, Page};
 use crate::limits::{self, u32_of, usize_of};
@@ -51,6 +54,8 @@ pub enum Visit {
 pub struct Stream {
     carry: Carry,
     stage: Stage,
+    /// Of a stream whose lines are joined: then that frames it, and `stage` stays at its start.
+    group: Option<Box<Group>>,
     /// Texts that had lost their octet count, not yet told.
     astray: u32,
     /// The rest of a read waits, and comes before what the socket has.
@@ -71,6 +76,11 @@ pub struct Desk<'a> {
 }
 
 impl Stream {
+    /// One whose lines are joined.
+    pub fn joined(multiline: &Arc<Multiline>) -> Self {
+        Self { group: Some(Box::new(Group::new(Arc::clone(multiline)))), ..Self::default() }
+    }
+
     /// Reads until there is no more, `bound` bytes have come, or the page is full. `carries` must
     /// not be tight. `read` may return fewer bytes than asked for; only `WouldBlock` or 0 end it.
     pub fn visit(
@@ -113,7 +123,7 @@ impl Stream {
             };
             if held > 0 && !standing {
                 let (hole, fresh) = spare[..held + count].split_at_mut(held);
-                if !framing::settles(self.carry.bytes(), self.stage, fresh, desk.rules) {
+                if !self.settles(fresh, desk.rules) {
                     desk.carries.append(&mut self.carry, fresh);
                     held += count;
                     continue;
@@ -129,6 +139,14 @@ impl Stream {
         };
         self.leave(desk, origin, held, standing, &visit);
         visit
+    }
+
+    fn settles(&mut self, fresh: &[u8], rules: &Rules) -> bool {
+        let carry = self.carry.bytes();
+        match &mut self.group {
+            None => framing::settles(carry, self.stage, fresh, rules),
+            Some(group) => group.settles(carry, fresh, rules),
+        }
     }
 
     /// How many of the bytes in `gap` to read, and slots to keep while they are framed.
@@ -172,6 +190,35 @@ impl Stream {
         true
     }
 
+    /// How long its open group may wait for more; none: there is none.
+    pub fn patience(&self) -> Option<Duration> {
+        self.group.as_ref().filter(|group| group.is_open()).map(|group| group.age())
+    }
+
+    /// Nothing came behind the open group for long enough: it is an event. False: the page has no
+    /// room.
+    pub fn end_group(&mut self, desk: &mut Desk<'_>, origin: Origin) -> bool {
+        let Some(lines) = self.group.as_ref().map(|group| group.waiting_bytes()) else {
+            return true;
+        };
+        if desk.page.free_bytes() < lines + RESERVE_BYTES {
+            return false;
+        }
+        let index = self.origin(desk.page, origin);
+        desk.page.spare_mut()[..lines].copy_from_slice(&self.carry.bytes()[..lines]);
+        let start = usize_of(desk.page.tail());
+        let end = u32_of(start + lines);
+        let (bytes, mut records) = desk.page.frame(end, desk.at, index);
+        self.group.iter_mut().for_each(|it| it.end(bytes, start, desk.rules, &mut records));
+        let sums = records.finish();
+        desk.page.settle(sums, desk.at, end);
+        self.carry.forget(lines);
+        if self.carry.is_empty() {
+            desk.carries.release(&mut self.carry);
+        }
+        true
+    }
+
     /// Frames `held` unfinished and `count` fresh bytes at the tail; returns how many are
     /// unfinished now, and stand at the tail. With `kept` slots set apart they may run out before:
     /// then the rest waits, and we are ahead.
@@ -188,11 +235,15 @@ impl Stream {
         let end = start + held + count;
         let (bytes, mut records) = desk.page.frame(u32_of(end), desk.at, index);
         records.keep(kept);
-        let framed = framing::frame(bytes, start, held, self.stage, desk.rules, &mut records);
+        let framed = match &mut self.group {
+            None => framing::frame(bytes, start, held, self.stage, desk.rules, &mut records),
+            Some(group) => Framed::whole(group.frame(bytes, start, held, desk.rules, &mut records)),
+        };
         let partial = framed.partial;
         self.note(framed);
         let full = kept > 0 && records.is_full() && partial < end;
         if full {
+            self.group.iter_mut().for_each(|group| group.rewind());
             desk.carries.reach.leave(&bytes[partial..]);
             self.ahead = true;
         }
@@ -208,8 +259,13 @@ impl Stream {
         let start = usize_of(desk.page.tail());
         let end = u32_of(start + held + 1);
         let (bytes, mut records) = desk.page.frame(end, desk.at, index);
-        let framed = framing::cut(bytes, start, self.stage, why, desk.rules, &mut records);
-        self.note(framed);
+        match &mut self.group {
+            None => {
+                let framed = framing::cut(bytes, start, self.stage, why, desk.rules, &mut records);
+                self.note(framed);
+            }
+            Some(group) => group.cut(bytes, start, why, desk.rules, &mut records),
+        }
         let sums = records.finish();
         desk.page.settle(sums, desk.at, end);
     }
@@ -253,7 +309,9 @@ impl Stream {
     }
 }
 
-const _: () = assert!(page_bytes_min(limits::EVENT_BYTES_MAX) <= limits::BATCH_BYTES_DEFAULT);
+const _: () = assert!(
+    page_bytes_min(frame_bytes_max(limits::EVENT_BYTES_MAX)) <= limits::BATCH_BYTES_DEFAULT
+);
 
 /// The smallest page that holds the longest frame, a read behind it, and what that may become.
 pub const fn page_bytes_min(event_bytes_max: usize) -> usize {

@@ -62,6 +62,13 @@ pub struct Framed {
     pub astray: u32,
 }
 
+impl Framed {
+    /// Everything in front of `partial` is framed, and no count was wrong.
+    pub fn whole(partial: usize) -> Self {
+        Self { partial, stage: Stage::Start, astray: 0 }
+    }
+}
+
 /// Why an unfinished frame becomes an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {

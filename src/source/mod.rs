@@ -22,6 +22,7 @@ pub mod link;
 pub mod listen;
 pub mod local;
 pub mod miscounts;
+pub mod multiline;
 mod nap;
 pub mod network;
 pub mod parsing;

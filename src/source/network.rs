@@ -20,8 +20,10 @@ use super::handshakes::Handshakes;
 use super::keys::Keys;
 use super::link::Listener;
 use super::listen::{self, BoundSocket, Listen, Transport};
+use super::multiline::{self, Multiline};
 use super::port::Port;
 use super::preamble::{self, Preamble, Preambles};
+use super::protocol::Speech;
 use super::reactor::{Parts, Reactor};
 use super::relp::Counter;
 use super::tls::{TlsListener, TlsOptions, Worker};
@@ -101,6 +103,8 @@ pub struct Network {
     pub event_bytes_max: usize,
     /// Counted frames may stand among the lines.
     pub counted: bool,
+    /// Lines that belong together are joined.
+    pub multiline: Option<Arc<Multiline>>,
     /// It receives syslog messages: the zones of their times.
     pub zones: Option<Zones>,
     /// Senders that wait for it are told when their messages have reached this mark.
@@ -171,6 +175,7 @@ impl Network {
             threads: section.integer("threads", 1..=limits::THREADS_MAX as i64) as usize,
             event_bytes_max: section.size_in("event_max", events) as usize,
             counted,
+            multiline: None,
             zones: None,
             ack: None,
             udp,
@@ -182,10 +187,22 @@ impl Network {
         }
     }
 
-    /// With the rows of TLS and proxies, for sources with connections.
+    /// With the rows of TLS, proxies and joined lines, for sources with connections.
     pub fn with_streams(mut self, section: &Section) -> Self {
         self.tls = TlsOptions::plan(section, &self.listens);
         self.proxied = preamble::plan(section, &self.listens);
+        self.multiline = Multiline::plan(section).map(Arc::new);
+        let lines = |listen: &Listen| {
+            listen.transport.has_streams() && listen.transport.speech() == Speech::Lines
+        };
+        if self.multiline.is_some() {
+            // A counted frame is a whole message, and needs nobody to join it.
+            self.counted = false;
+            if !self.listens.is_empty() && !self.listens.iter().any(lines) {
+                let what = "nothing listens for lines";
+                section.warn("multiline", what, "add \"tcp://0.0.0.0:5514\" to `listen`");
+            }
+        }
         self
     }
 
@@ -197,7 +214,15 @@ impl Network {
     /// The longest frame that may wait for its rest.
     fn frame_bytes_max(&self) -> usize {
         let control = if self.has_acknowledging() { relp::CONTROL_BYTES_MAX } else { 0 };
-        self.event_bytes_max.max(control)
+        self.line_bytes_max().max(control)
+    }
+
+    /// The same on streams of lines.
+    fn line_bytes_max(&self) -> usize {
+        match self.multiline {
+            None => self.event_bytes_max,
+            Some(_) => multiline::frame_bytes_max(self.event_bytes_max),
+        }
     }
 
     fn has_streams(&self) -> bool {
@@ -265,6 +290,7 @@ impl Network {
                 event_bytes_max: self.event_bytes_max,
                 want_pri: context.want_pri,
             },
+            multiline: self.multiline.clone(),
             idle_timeout: self.tcp.idle_timeout,
             handshakes: Handshakes::new(
                 self.tls.as_ref().map(|tls| tls.handshake_timeout),
@@ -357,7 +383,7 @@ impl SourcePlan for Network {
     fn page_bytes_min(&self) -> usize {
         let least = [
             (self.has_datagrams(), datagrams::page_bytes_min(self.event_bytes_max)),
-            (self.has_streams(), connection::page_bytes_min(self.event_bytes_max)),
+            (self.has_streams(), connection::page_bytes_min(self.line_bytes_max())),
             (self.has_acknowledging(), super::relp::page_bytes_min(self.event_bytes_max)),
         ];
         least.into_iter().filter(|(has, _)| *has).map(|(_, bytes)| bytes).max().unwrap_or(0)

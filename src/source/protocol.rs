@@ -5,10 +5,14 @@
 //! say, and sends it by `Link::write` at the end of `visit`, which the reactor also calls whenever
 //! the peer has room again.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::acks::Owner;
 use super::connection::{Desk, Stream, Visit};
 use super::framing::{Cut, Rules};
 use super::link::Link;
+use super::multiline::Multiline;
 use super::reactor::VISIT_BYTES;
 use super::relp::Relp;
 use crate::event::Origin;
@@ -33,9 +37,14 @@ impl Speech {
         }
     }
 
-    pub fn begin(self, owner: Owner, rules: &Rules) -> Protocol {
+    pub fn begin(
+        self,
+        owner: Owner,
+        rules: &Rules,
+        multiline: Option<&Arc<Multiline>>,
+    ) -> Protocol {
         match self {
-            Self::Lines => Protocol::Lines(Stream::default()),
+            Self::Lines => Protocol::Lines(multiline.map_or_else(Stream::default, Stream::joined)),
             Self::Relp => Protocol::Relp(Box::new(Relp::new(owner, rules.event_bytes_max))),
         }
     }
@@ -97,6 +106,22 @@ impl Protocol {
                 relp.let_go(desk.carries);
                 true
             }
+        }
+    }
+
+    /// How long lines that wait to be joined may wait for more; none: there are none.
+    pub fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Lines(stream) => stream.patience(),
+            Self::Relp(_) => None,
+        }
+    }
+
+    /// Nothing more came in time. False: the page has no room.
+    pub fn end_group(&mut self, desk: &mut Desk<'_>, origin: Origin) -> bool {
+        match self {
+            Self::Lines(stream) => stream.end_group(desk, origin),
+            Self::Relp(_) => true,
         }
     }
 

@@ -9,6 +9,7 @@
 //! the doorbell alone, and arriving data does not wake it.
 
 mod clock;
+mod groups;
 mod introduce;
 mod replies;
 mod rest;
@@ -32,6 +33,7 @@ use super::gate::{Entry, Gate, Places};
 use super::handshakes::Handshakes;
 use super::link::Link;
 use super::miscounts::Miscounts;
+use super::multiline::Multiline;
 use super::nap::Naps;
 use super::preamble::{Preamble, Preambles};
 use super::protocol::{Protocol, Speech};
@@ -65,6 +67,8 @@ pub struct Parts {
     pub datagrams: Datagrams,
     pub carries: Carries,
     pub rules: Rules,
+    /// Lines are joined.
+    pub multiline: Option<Arc<Multiline>>,
     pub idle_timeout: Option<Duration>,
     pub handshakes: Handshakes,
     pub preambles: Preambles,
@@ -98,6 +102,9 @@ pub struct Reactor {
     attention: Attention,
     carries: Carries,
     rules: Rules,
+    multiline: Option<Arc<Multiline>>,
+    /// When the first group of lines may have waited for long enough.
+    ripe: Mono,
     idle_timeout: Option<Duration>,
     handshakes: Handshakes,
     preambles: Preambles,
@@ -191,6 +198,8 @@ impl Reactor {
             attention: Attention::default(),
             carries,
             rules,
+            multiline: parts.multiline,
+            ripe: Mono::MAX,
             idle_timeout: parts.idle_timeout,
             handshakes,
             preambles,
@@ -251,7 +260,7 @@ impl Reactor {
     fn due(&self) -> Mono {
         let sweep = if self.patience().is_some() { self.sweep } else { Mono::MAX };
         let datagrams = self.datagrams.drops_due().min(self.datagrams.quiet_at());
-        datagrams.min(self.retry).min(sweep).min(self.resume)
+        datagrams.min(self.retry).min(sweep).min(self.resume).min(self.ripe)
     }
 
     // ── visits ──
@@ -307,6 +316,9 @@ impl Reactor {
         };
         if taken > 0 {
             connection.heard = self.attention.at(now);
+        }
+        if let Some(age) = protocol.patience() {
+            self.ripe = self.ripe.min(now.mono.after(age));
         }
         self.miscounts.tell(protocol.take_astray(), *origin, &self.counters, now);
         self.warden.charge(peer, desk.page.event_count() - before, now);
@@ -407,7 +419,7 @@ impl Reactor {
         let token = self.base() + index;
         self.tenants += 1;
         let owner = Owner { index, tenant: self.tenants };
-        let protocol = speech.begin(owner, &self.rules);
+        let protocol = speech.begin(owner, &self.rules, self.multiline.as_ref());
         let mut connection = Connection {
             preamble: link.tcp().and_then(|_| self.preambles.begin()),
             link,
@@ -475,7 +487,7 @@ impl Source for Reactor {
                 list(&mut self.ready, &mut self.listed, token);
             }
         }
-        let mut full = !self.sweep(page, now);
+        let mut full = !self.end_groups(page, now) || !self.sweep(page, now);
         // One round: who is ready now has one visit each.
         for _ in 0..self.ready.len() {
             let Some(token) = self.ready.pop_front() else { break };

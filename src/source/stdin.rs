@@ -8,6 +8,7 @@ use super::carry::Carries;
 use super::connection::{Desk, Stream, Visit, page_bytes_min};
 use super::framing::{Cut, Rules};
 use super::input::Input;
+use super::multiline::{self, Multiline};
 use super::network::EVENT_MAX;
 use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
 use crate::config::OptionDoc;
@@ -25,17 +26,31 @@ pub(super) const KIND: SourceKind = SourceKind {
     options: OPTIONS,
     plan: |section| {
         let events = limits::EVENT_BYTES_MIN as u64..=limits::EVENT_BYTES_MAX as u64;
-        Box::new(Plan { event_bytes_max: section.size_in("event_max", events) as usize })
+        Box::new(Plan {
+            event_bytes_max: section.size_in("event_max", events) as usize,
+            multiline: Multiline::plan(section).map(Arc::new),
+        })
     },
 };
 
-const OPTIONS: &[OptionDoc] = &[EVENT_MAX];
+const OPTIONS: &[OptionDoc] = &[EVENT_MAX, multiline::MULTILINE];
 
 /// Bytes of one `receive`, a quarter of a batch: then the clock is read again.
 const VISIT_BYTES: usize = 256 << 10;
 
 struct Plan {
     event_bytes_max: usize,
+    multiline: Option<Arc<Multiline>>,
+}
+
+impl Plan {
+    /// The longest frame that may wait for its rest.
+    fn frame_bytes_max(&self) -> usize {
+        match self.multiline {
+            None => self.event_bytes_max,
+            Some(_) => multiline::frame_bytes_max(self.event_bytes_max),
+        }
+    }
 }
 
 impl SourcePlan for Plan {
@@ -48,7 +63,7 @@ impl SourcePlan for Plan {
     }
 
     fn memory(&self, name: &str) -> Vec<MemoryLine> {
-        let bytes = Carries::budget(self.event_bytes_max, 0) as u64;
+        let bytes = Carries::budget(self.frame_bytes_max(), 0) as u64;
         vec![MemoryLine::new(format!("sources.{name}"), "an unfinished line", bytes)]
     }
 
@@ -57,7 +72,7 @@ impl SourcePlan for Plan {
     }
 
     fn page_bytes_min(&self) -> usize {
-        page_bytes_min(self.event_bytes_max)
+        page_bytes_min(self.frame_bytes_max())
     }
 
     fn is_patient(&self) -> bool {
@@ -76,7 +91,12 @@ impl SourcePlan for Plan {
             event_bytes_max: self.event_bytes_max,
             want_pri: context.want_pri,
         };
-        let stdin = Stdin::new(input, rules, Arc::clone(&context.counters[0])).map_err(failed)?;
+        let mut stdin =
+            Stdin::new(input, rules, Arc::clone(&context.counters[0])).map_err(failed)?;
+        if let Some(multiline) = &self.multiline {
+            stdin.stream = Stream::joined(multiline);
+            stdin.carries = Carries::new(self.frame_bytes_max(), 0);
+        }
         Ok(Built { sources: vec![Box::new(stdin)], bound: Vec::new() })
     }
 }
@@ -90,6 +110,8 @@ struct Stdin {
     /// After `stop`: bytes that had come by then.
     allowance: Option<usize>,
     finished: bool,
+    /// When something came last.
+    heard: Mono,
 }
 
 impl Stdin {
@@ -102,7 +124,13 @@ impl Stdin {
             counters,
             allowance: None,
             finished: false,
+            heard: Mono(0),
         })
+    }
+
+    /// When lines that wait to be joined have waited for long enough.
+    fn ripe(&self) -> Mono {
+        self.stream.patience().map_or(Mono::MAX, |age| self.heard.after(age))
     }
 }
 
@@ -114,10 +142,15 @@ impl Source for Stdin {
         if !page.accepts_time(now.wall) {
             return Received { full: true, more: true, finished: false };
         }
+        let ripe = now.mono >= self.ripe() && self.input.waiting_bytes() == 0;
         let input = &self.input;
         let mut left = self.allowance.unwrap_or(usize::MAX);
         let (carries, rules) = (&mut self.carries, &self.rules);
         let mut desk = Desk { page, carries, rules, at: now.wall, counter: None };
+        if ripe && !self.stream.end_group(&mut desk, Origin::LOCAL) {
+            return Received { full: true, more: true, finished: false };
+        }
+        let heard = &mut self.heard;
         let visit = self.stream.visit(&mut desk, Origin::LOCAL, VISIT_BYTES, |into| {
             if left == 0 {
                 return Err(io::ErrorKind::WouldBlock.into());
@@ -125,6 +158,7 @@ impl Source for Stdin {
             let longest = into.len().min(left);
             let count = input.read(&mut into[..longest])?;
             left -= count;
+            *heard = now.mono;
             Ok(count)
         });
         let stopping = self.allowance.is_some();
@@ -147,7 +181,7 @@ impl Source for Stdin {
     }
 
     fn wait(&mut self, now: Now, until: Mono, open: bool) {
-        self.input.wait(now, until, open);
+        self.input.wait(now, if open { until.min(self.ripe()) } else { until }, open);
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
@@ -238,6 +272,33 @@ mod tests {
         writer.write_all(b"after\n").unwrap();
         assert!(stdin.receive(&mut page, NOW).finished);
         assert_eq!(texts(&page), [&b"before"[..], b"half"]);
+    }
+
+    #[test]
+    fn joined_lines_end_by_age_and_with_the_input() {
+        let (mut writer, mut stdin) = piped();
+        let section =
+            crate::config::Section::parse("multiline = { start = '^>', age = '5s' }", OPTIONS);
+        let multiline = Multiline::plan(&section).unwrap();
+        stdin.stream = Stream::joined(&Arc::new(multiline));
+        stdin.carries = Carries::new(multiline::frame_bytes_max(1000), 0);
+        let mut page = Page::new(64 << 10);
+        let later = |seconds: u64| Now { mono: Mono(seconds * 1_000_000_000), wall: Wall(0) };
+        writer.write_all(b"> one\ntwo\n> three\nfour\n").unwrap();
+        stdin.receive(&mut page, later(1));
+        assert_eq!(texts(&page), ["> one\ntwo".as_bytes()]);
+        assert_eq!(stdin.ripe(), later(6).mono);
+        // Longer ago, but the rest stands in the pipe.
+        writer.write_all(b"five\n").unwrap();
+        stdin.receive(&mut page, later(7));
+        stdin.receive(&mut page, later(11));
+        assert_eq!((page.event_count(), stdin.ripe()), (1, later(12).mono));
+        stdin.receive(&mut page, later(12));
+        assert_eq!(texts(&page)[1], b"> three\nfour\nfive");
+        writer.write_all(b"> six\nseven").unwrap();
+        drop(writer);
+        assert!(stdin.receive(&mut page, later(13)).finished);
+        assert_eq!(texts(&page)[2], b"> six\nseven");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::SourceKind;
 use super::acks;
 use super::listen::Transport;
 use super::local;
+use super::multiline;
 use super::network::{self, Network, TcpOptions, UdpOptions};
 use super::preamble;
 use super::tls;
@@ -47,6 +48,7 @@ const OPTIONS: &[OptionDoc] = &[
     network::CONNECTIONS_MAX,
     network::IDLE_TIMEOUT,
     network::KEEPALIVE,
+    multiline::MULTILINE,
     tls::TLS,
     preamble::PROXY_PROTOCOL,
     warden::ALLOW,

@@ -2,6 +2,7 @@
 
 use super::SourceKind;
 use super::listen::Transport;
+use super::multiline;
 use super::network::{self, Network, TcpOptions, UdpOptions};
 use super::preamble;
 use super::tls;
@@ -28,6 +29,7 @@ const OPTIONS: &[OptionDoc] = &[
     network::CONNECTIONS_MAX,
     network::IDLE_TIMEOUT,
     network::KEEPALIVE,
+    multiline::MULTILINE,
     tls::TLS,
     preamble::PROXY_PROTOCOL,
     warden::ALLOW,

@@ -1,6 +1,8 @@
 //! Sources with real sockets, stepped by hand.
 
 #[cfg(test)]
+mod multiline;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod tls;
