@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Disk, catalog};
 
-/// More are forgotten and synced again: a path with times in it has new directories for ever.
-const KNOWN_MAX: usize = 4096;
+/// More are forgotten and synced again: a path with times in it has new directories for ever. As
+/// many as have a sink's keys each one of its own, 4 MiB with long names.
+const KNOWN_MAX: usize = 1 << 15;
 
 /// What one owner knows of the directories from its root down.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::{DirEntry, Disk, DiskFile, FileFacts, OsDisk, ReadAt, Space, Volume};
@@ -16,10 +16,14 @@ pub(crate) struct WatchedDisk {
 struct Call {
     count: usize,
     errno: Option<i32>,
+    /// Only files with this in their name.
+    of: String,
 }
 
 struct WatchedFile {
     file: Arc<dyn DiskFile>,
+    /// As it was when it was opened.
+    path: PathBuf,
     disk: WatchedDisk,
 }
 
@@ -32,32 +36,40 @@ impl WatchedDisk {
 
     /// From now on it fails with this error, or no more.
     pub(crate) fn fail(&self, what: &'static str, errno: Option<i32>) {
-        self.calls.lock().unwrap().entry(what).or_default().errno = errno;
+        self.fail_of(what, "", errno);
     }
 
-    fn called(&self, what: &'static str) -> io::Result<()> {
+    /// The same for files with `of` in their name.
+    pub(crate) fn fail_of(&self, what: &'static str, of: &str, errno: Option<i32>) {
+        let mut calls = self.calls.lock().unwrap();
+        let call = calls.entry(what).or_default();
+        (call.errno, call.of) = (errno, of.to_owned());
+    }
+
+    fn called(&self, what: &'static str, path: &Path) -> io::Result<()> {
         let mut calls = self.calls.lock().unwrap();
         let call = calls.entry(what).or_default();
         call.count += 1;
-        call.errno.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
+        let hit = path.to_string_lossy().contains(&call.of);
+        call.errno.filter(|_| hit).map_or(Ok(()), |no| Err(io::Error::from_raw_os_error(no)))
     }
 
-    fn watch(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(WatchedFile { file, disk: self.clone() })
+    fn watch(&self, file: Arc<dyn DiskFile>, path: &Path) -> Arc<dyn DiskFile> {
+        Arc::new(WatchedFile { file, path: path.to_owned(), disk: self.clone() })
     }
 }
 
 impl Disk for WatchedDisk {
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.watch(OsDisk.create_new(path)?))
+        Ok(self.watch(OsDisk.create_new(path)?, path))
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.watch(OsDisk.open_read(path)?))
+        Ok(self.watch(OsDisk.open_read(path)?, path))
     }
 
     fn open_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.watch(OsDisk.open_write(path)?))
+        Ok(self.watch(OsDisk.open_write(path)?, path))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -65,7 +77,7 @@ impl Disk for WatchedDisk {
     }
 
     fn rename_no_replace(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.called("rename")?;
+        self.called("rename", from)?;
         OsDisk.rename_no_replace(from, to)
     }
 
@@ -74,12 +86,12 @@ impl Disk for WatchedDisk {
     }
 
     /// Counted, not done: tests make thousands.
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        self.called("sync_dir")
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.called("sync_dir", dir)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        self.called("list")?;
+        self.called("list", dir)?;
         OsDisk.list(dir)
     }
 
@@ -108,11 +120,12 @@ impl ReadAt for WatchedFile {
 
 impl DiskFile for WatchedFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.called("write", &self.path)?;
         self.file.write_at(offset, bytes)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk.called("sync_data")
+        self.disk.called("sync_data", &self.path)
     }
 
     /// Whatever the temporary directory lies on.
@@ -121,15 +134,15 @@ impl DiskFile for WatchedFile {
     }
 
     fn sync_volume(&self) -> io::Result<()> {
-        self.disk.called("sync_volume")
+        self.disk.called("sync_volume", &self.path)
     }
 
     fn written_back(&self) -> io::Result<()> {
-        self.disk.called("written_back")
+        self.disk.called("written_back", &self.path)
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
-        self.disk.called("truncate")?;
+        self.disk.called("truncate", &self.path)?;
         self.file.truncate(bytes)
     }
 

@@ -202,3 +202,33 @@ fn files_have_their_mode_and_a_command_sees_each() {
     assert_eq!(modes(&root), [0o604; 2], "finished");
     assert_eq!(std::fs::read_to_string(ended.dir.path().join("seen")).unwrap(), "1\n1\n");
 }
+
+/// Thousands of files are finished together: one by one each would wait for the disk twice, and a
+/// stop would outlast its time.
+#[test]
+fn thousands_of_hosts_are_finished_within_the_time_of_a_stop() {
+    const HOSTS: usize = 5000;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let open_files = limit.map_or(HOSTS as u64, |most| most.saturating_sub(200)).min(8000);
+    let text = SYSLOG_TO_FILE
+        .replace(
+            "{dir}/out.log\"",
+            &format!("{{dir}}/logs/%{{host}}.log\"\nopen_files = {open_files}"),
+        )
+        .replace("[agent]", "[agent]\ndrain = \"12s\"");
+    let agent = Agent::start(&text);
+    let mut stream = TcpStream::connect(agent.tcp("net")).unwrap();
+    let lines: String = (0..HOSTS)
+        .map(|host| format!("<13>1 2003-10-11T22:14:15Z host{host} a - - - text of {host}\n"))
+        .collect();
+    stream.write_all(lines.as_bytes()).unwrap();
+    agent.wait_for(HOSTS as u64);
+    let ended = agent.stop().well();
+    let found = std::fs::read_dir(ended.dir.path().join("logs")).unwrap();
+    let mut names: Vec<_> =
+        found.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    let mut expected: Vec<_> = (0..HOSTS).map(|host| format!("host{host}.log.zst")).collect();
+    expected.sort();
+    assert!(names == expected, "{} files", names.len());
+}

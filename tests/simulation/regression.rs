@@ -7,6 +7,7 @@ const FOUND: &[(u64, &str)] = &[
     (713, "an emptied file's name was removed from under its successor"),
     (50265, "a round of one sink lost another's bytes, who is told at its own next sync"),
     (3128, "one file's failed sync ended the incident of another that still blocked"),
+    (51600, "a seal that failed just before the end was not tried again, its losses not counted"),
     (1147, "a failed sync took from a file set aside what an earlier life had counted as lost"),
 ];
 

@@ -3,6 +3,9 @@
 //! A segment has one owner at a time. While it is written the writer owns it and the clerk gets
 //! only a handle to sync; to be sealed or rescued it is handed over whole.
 
+mod rescues;
+mod seals;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,12 +13,11 @@ use std::time::Duration;
 
 use crate::memory::ReceiptSlip;
 use crate::runtime::clock::Clock;
-use crate::storage::block::{crc32c, decode_frame, stamp};
+use crate::storage::block::crc32c;
 use crate::storage::retention::{Keep, retain};
-use crate::storage::segment::{BlockEntry, write_index};
+use crate::storage::segment::BlockEntry;
 use crate::storage::{
-    Access, Container, Disk, DiskFile, DurableNames, Numbers, Volume, catalog, read_full_at,
-    sync_files, write_all_at,
+    Access, Container, Disk, DiskFile, DurableNames, Numbers, Volume, sync_files,
 };
 use crate::time::{Mono, Now};
 
@@ -55,8 +57,8 @@ pub(super) enum Question {
     Tend { tending: Tending, sync: bool },
     /// Sync all of these, together if they are many.
     TendAll(Vec<Tending>),
-    /// Index, sync, rename; `again` when that failed before.
-    Seal { segment: Segment, unsynced: Unsynced, again: bool },
+    /// Index, sync, rename all of these, together.
+    SealAll(Vec<Sealing>),
     /// A sync failed: save what the page cache still has into a new segment.
     Rescue { lane: usize, stem: Arc<Path>, segment: Segment },
     /// Remove what need not be kept.
@@ -74,13 +76,8 @@ pub(super) enum Answer {
         tended: Vec<Tended>,
         round: Vec<Tending>,
     },
-    /// `lost_events`: of those unsynced, because a sync failed and they could not be read again.
-    Sealed {
-        segment: Segment,
-        unsynced: Unsynced,
-        again: bool,
-        lost_events: u64,
-        result: io::Result<()>,
+    SealedAll {
+        sealed: Vec<Sealed>,
         leftovers: Vec<Segment>,
     },
     Rescued {
@@ -115,6 +112,24 @@ pub(super) struct Tended {
     /// The bytes are durable, but not the name by which they are found.
     pub(super) unnamed: Option<io::Error>,
     pub(super) took: Duration,
+}
+
+/// A segment to be finished.
+pub(super) struct Sealing {
+    pub(super) segment: Segment,
+    pub(super) unsynced: Unsynced,
+    /// That failed before.
+    pub(super) again: bool,
+    /// It failed before and we are closing: if it fails now, the next start will do it.
+    pub(super) last: bool,
+}
+
+/// What came of it.
+pub(super) struct Sealed {
+    pub(super) sealing: Sealing,
+    /// Of those unsynced, because a sync failed and they could not be read again.
+    pub(super) lost_events: u64,
+    pub(super) result: io::Result<()>,
 }
 
 /// What came of a rescue.
@@ -155,18 +170,6 @@ pub(super) struct Clerk {
     pub(super) entries_expected: usize,
 }
 
-impl Segment {
-    /// Deleted or moved away, another of our files may have got its name by now: not to be renamed
-    /// or removed in its place.
-    fn has_its_name(&self) -> io::Result<()> {
-        if self.file.linked(&self.open_path)? {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::NotFound.into())
-        }
-    }
-}
-
 impl Clerk {
     pub(super) fn answer(&mut self, question: Question, now: Now) -> Answer {
         match question {
@@ -187,10 +190,10 @@ impl Clerk {
                 round.clear();
                 Answer::TendedAll { tended, round }
             }
-            Question::Seal { segment, unsynced, again } => {
-                let (segment, lost_events, result) = self.finish(segment, now);
+            Question::SealAll(round) => {
+                let sealed = self.seal_all(round, now);
                 let leftovers = std::mem::take(&mut self.leftovers);
-                Answer::Sealed { segment, unsynced, again, lost_events, result, leftovers }
+                Answer::SealedAll { sealed, leftovers }
             }
             Question::Rescue { lane, stem, segment } => {
                 let result = self.rescue(&stem, segment, now);
@@ -249,145 +252,6 @@ impl Clerk {
             // Moved away under us: told by `linked`.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             outcome => outcome,
-        }
-    }
-
-    /// Seals. What a failed sync left in doubt goes to a new segment, which is sealed instead.
-    fn finish(&mut self, mut segment: Segment, now: Now) -> (Segment, u64, io::Result<()>) {
-        let mut lost_events = 0;
-        if segment.left {
-            let settled = self.finish_old(&mut segment);
-            return (segment, 0, settled.map(|note| tracing::info!("{note}")));
-        }
-        if segment.suspect {
-            let stem = Arc::clone(&segment.stem);
-            match self.rescue(&stem, segment, now) {
-                Ok(rescue) => (segment, lost_events) = (rescue.segment, rescue.lost_events),
-                Err(unrescued) => return (unrescued.segment, 0, Err(unrescued.error)),
-            }
-        }
-        let result = match segment.bytes {
-            0 => self.remove(&segment),
-            _ => self.seal(&mut segment),
-        };
-        (segment, lost_events, result)
-    }
-
-    /// Index, sync, rename, sync of the name. After an error it may be asked again, unless the
-    /// segment has become suspect.
-    fn seal(&mut self, segment: &mut Segment) -> io::Result<()> {
-        let disk = Arc::clone(&self.disk);
-        let finished = match segment.finished.take() {
-            Some(finished) => finished,
-            None => {
-                let (file, blocks) = (segment.file.as_ref(), &segment.entries);
-                write_index(file, self.container, segment.id, blocks, segment.bytes)?;
-                if let Err(error) = file.sync_data() {
-                    segment.suspect = true;
-                    return Err(error);
-                }
-                segment.has_its_name()?;
-                let finished = catalog::rename_finished(disk.as_ref(), &segment.open_path)?;
-                self.names.changed(&finished);
-                self.finished.iter().for_each(|it| it.tell(&finished));
-                finished
-            }
-        };
-        segment.synced_bytes = segment.bytes;
-        let finished = segment.finished.insert(finished);
-        self.names.sync(disk.as_ref(), finished)
-    }
-
-    /// Saves the unsynced blocks that can still be read into a new segment; the old file is cut at
-    /// its synced mark and finished, or set aside. On error nothing has changed hands.
-    fn rescue(
-        &mut self,
-        stem: &Path,
-        mut old: Segment,
-        now: Now,
-    ) -> Result<Rescue, Box<Unrescued>> {
-        let first = old.entries.partition_point(|entry| entry.end_offset() <= old.synced_bytes);
-        let mut new = match self.open(stem, now) {
-            Ok(new) => new,
-            Err(error) => return Err(Box::new(Unrescued { segment: old, error })),
-        };
-        let mut lost_events = 0;
-        for entry in &old.entries[first..] {
-            match self.move_block(&old, entry, &mut new) {
-                Ok(true) => {}
-                Ok(false) => lost_events += u64::from(entry.event_count),
-                Err(error) => {
-                    // What was copied must not be found twice.
-                    let cut = new.file.truncate(0);
-                    if self.remove(&new).is_err() && cut.is_err() {
-                        new.entries.clear();
-                        (new.bytes, new.left) = (0, true);
-                        self.leftovers.push(new);
-                    }
-                    return Err(Box::new(Unrescued { segment: old, error }));
-                }
-            }
-        }
-        old.entries.truncate(first);
-        old.bytes = old.synced_bytes;
-        let note = self.finish_old(&mut old).unwrap_or_else(|error| {
-            let path = old.open_path.display();
-            let note = format!("{path} stays as it is, and is tried again: {error}");
-            old.left = true;
-            self.leftovers.push(old);
-            note
-        });
-        Ok(Rescue { segment: new, lost_events, note })
-    }
-
-    fn remove(&self, segment: &Segment) -> io::Result<()> {
-        segment.has_its_name()?;
-        self.disk.remove(&segment.open_path)
-    }
-
-    /// Copies one block; says whether its bytes were still good.
-    fn move_block(&self, old: &Segment, entry: &BlockEntry, new: &mut Segment) -> io::Result<bool> {
-        let length = usize::try_from(entry.end_offset() - entry.offset).expect("under 4 GiB");
-        let mut bytes = vec![0; length];
-        let read = read_full_at(&*old.file, entry.offset, &mut bytes).unwrap_or(0);
-        if read != length || !self.whole(entry, &bytes) {
-            return Ok(false);
-        }
-        stamp(self.container, &mut bytes, new.id, new.entries.len() as u64);
-        write_all_at(new.file.as_ref(), new.bytes, &bytes)?;
-        new.entries.push(BlockEntry { offset: new.bytes, ..*entry });
-        new.bytes += bytes.len() as u64;
-        Ok(true)
-    }
-
-    fn whole(&self, entry: &BlockEntry, bytes: &[u8]) -> bool {
-        if self.container == Container::Plain {
-            return crc32c(bytes) == entry.crc_raw;
-        }
-        decode_frame(bytes).is_ok_and(|(header, at)| crc32c(&bytes[at..]) == header.crc_stored)
-    }
-
-    /// Says how it ended. On error its blocks can still be found in it.
-    fn finish_old(&mut self, old: &mut Segment) -> io::Result<String> {
-        let path = Arc::clone(&old.open_path);
-        let path = path.display();
-        if old.bytes > 0 {
-            match self.seal(old) {
-                Ok(()) => return Ok(format!("{path} was cut at its synced mark and finished")),
-                // It has its name, which a power cut may take back: no harm.
-                Err(_) if old.finished.is_some() => return Ok(format!("{path} was finished")),
-                Err(error) => tracing::warn!("{path}: cannot be finished: {error}"),
-            }
-        }
-        let aside = old.has_its_name();
-        let aside = aside.and_then(|()| catalog::set_aside(self.disk.as_ref(), &old.open_path));
-        match aside {
-            Ok(name) => Ok(format!("{path} was set aside as {}", name.display())),
-            // The next start finds it: not with blocks that now stand in another file.
-            Err(error) => match old.file.truncate(old.bytes) {
-                Ok(()) => Ok(format!("{path} is cut, for it cannot be set aside: {error}")),
-                Err(_) => Err(error),
-            },
         }
     }
 

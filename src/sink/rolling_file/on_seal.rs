@@ -17,8 +17,9 @@ use crate::time::{Mono, Now};
 
 /// Longer than that a command is hung, and killed.
 const COMMAND_MAX: Duration = Duration::from_secs(60);
-/// Finished files that wait for their command.
-const WAITING_MAX: usize = 1024;
+/// Finished files that wait for their command: as many as a sink remembers keys, for all of them
+/// may be finished at once. 24 bytes each, and the path of one that waits.
+const WAITING_MAX: usize = 16 << 10;
 
 /// The clerks' end.
 #[derive(Clone)]

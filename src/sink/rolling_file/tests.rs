@@ -2,6 +2,7 @@
 
 mod rescues;
 mod rounds;
+mod seals;
 
 use std::path::PathBuf;
 use std::sync::Arc;

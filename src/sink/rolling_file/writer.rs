@@ -9,6 +9,7 @@
 
 mod answers;
 mod commits;
+mod seals;
 mod syncs;
 
 use std::collections::{HashMap, VecDeque};
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::block::{Block, Place};
-use super::clerk::{Answer, Question, Segment, Tending, Unsynced};
+use super::clerk::{Answer, Question, Sealing, Segment, Tending, Unsynced};
 use super::lane::{Lane, State};
 use super::roll_policy::RollPolicy;
 use super::tempo::Tempo;
@@ -95,6 +96,9 @@ pub(super) struct Writer {
     /// Asked of the clerk and not answered.
     open_questions: usize,
     backlog: VecDeque<Question>,
+    /// Segments to be finished, together, as soon as those are that are at the clerk's.
+    seals: Vec<Sealing>,
+    sealing: bool,
     /// Segments whose sealing failed, to be tried again.
     unsealed: Vec<(Segment, Unsynced)>,
     unsealed_retry_at: Mono,
@@ -125,6 +129,8 @@ impl Writer {
             round: Vec::new(),
             open_questions: 0,
             backlog: VecDeque::with_capacity(QUESTIONS_MAX),
+            seals: Vec::new(),
+            sealing: false,
             unsealed: Vec::new(),
             unsealed_retry_at: Mono(0),
             sealing_again: 0,
@@ -148,6 +154,7 @@ impl Writer {
         self.lane(id).parked.push_back(block);
         self.flush(id, now);
         self.commit(now);
+        self.seal_all();
     }
 
     /// Answers of the clerk, then what is due by the clock. Says whether anything happened.
@@ -162,6 +169,7 @@ impl Writer {
         if now.mono >= self.tick_at {
             self.tick(now);
         }
+        self.seal_all();
         while self.open_questions < QUESTIONS_MAX {
             let Some(question) = self.backlog.pop_front() else { break };
             self.open_questions += 1;
@@ -185,6 +193,7 @@ impl Writer {
 
     pub(super) fn is_closed(&self) -> bool {
         let idle = self.open_questions == 0 && self.backlog.is_empty();
+        let idle = idle && self.seals.is_empty();
         self.closing && idle && self.unsealed.is_empty() && self.by_stem.is_empty()
     }
 
@@ -303,21 +312,6 @@ impl Writer {
         self.sync(id, true);
     }
 
-    /// Hands the segment over to be finished; the next block opens another.
-    fn roll(&mut self, id: usize) {
-        let lane = self.lane(id);
-        match std::mem::replace(&mut lane.state, State::Closed) {
-            State::Open(mut open) => {
-                lane.roll_ordered = false;
-                let mut unsynced = open.asked;
-                unsynced.absorb(&mut open.fresh);
-                let segment = open.segment;
-                self.ask(Question::Seal { segment, unsynced, again: false });
-            }
-            other => lane.state = other,
-        }
-    }
-
     // ── by the clock ──
 
     fn tick(&mut self, now: Now) {
@@ -381,16 +375,6 @@ impl Writer {
         }
     }
 
-    fn seal_again(&mut self, now: Now) {
-        if self.open_questions + self.backlog.len() < QUESTIONS_MAX {
-            self.unsealed_retry_at = now.mono.after(RETRY);
-            for (segment, unsynced) in std::mem::take(&mut self.unsealed) {
-                self.sealing_again += 1;
-                self.ask(Question::Seal { segment, unsynced, again: true });
-            }
-        }
-    }
-
     // ── lanes and faults ──
 
     fn lane(&mut self, id: usize) -> &mut Lane {
@@ -424,31 +408,6 @@ impl Writer {
         }
     }
 
-    /// Too many files are open: the one idle for longest is finished.
-    fn spare_files(&mut self, newest: usize) {
-        // Counted on the way up only; ten thousand lanes are not looked at for each that opens.
-        self.open_at_most += 1;
-        if self.open_at_most <= self.rules.open_files_max {
-            return;
-        }
-        let states = || self.lanes.iter().flatten().map(|lane| &lane.state);
-        let rescuing = states().filter(|state| matches!(state, State::Rescuing { .. })).count();
-        let count = states().filter(|state| matches!(state, State::Open(_))).count();
-        self.open_at_most = count + rescuing;
-        if count <= self.rules.open_files_max {
-            return;
-        }
-        let idle = |(id, lane): (usize, &Option<Lane>)| {
-            let lane = lane.as_ref()?;
-            let spare = matches!(&lane.state, State::Open(open) if open.held.is_none());
-            (spare && id != newest && !lane.tending && lane.parked.is_empty())
-                .then_some((lane.appended_at, id))
-        };
-        if let Some((_, id)) = self.lanes.iter().enumerate().filter_map(idle).min() {
-            self.roll(id);
-        }
-    }
-
     fn fail(&mut self, id: usize, now: Now, error: &io::Error) {
         let lane = self.lane(id);
         lane.retry_at = now.mono.after(RETRY);
@@ -479,6 +438,10 @@ impl Writer {
 
     fn ask(&mut self, question: Question) {
         self.backlog.push_back(question);
+        self.ask_next();
+    }
+
+    fn ask_next(&mut self) {
         if self.open_questions < QUESTIONS_MAX
             && let Some(question) = self.backlog.pop_front()
         {

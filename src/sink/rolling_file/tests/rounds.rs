@@ -5,10 +5,14 @@ use crate::storage::watched_disk::WatchedDisk;
 
 /// A file for each peer, each with one event that is not synced yet.
 fn dirty(peers: usize) -> (Stand, WatchedDisk) {
+    dirty_with(peers, "sync = '1s'")
+}
+
+pub(super) fn dirty_with(peers: usize, options: &str) -> (Stand, WatchedDisk) {
     let disk = WatchedDisk::default();
-    let options = "path = 'DIR/%{peer}.log'\nsync = '1s'\nblock = { age = '100ms' }";
+    let options = format!("path = 'DIR/%{{peer}}.log'\nblock = {{ age = '100ms' }}\n{options}");
     let dir = tempfile::tempdir().expect("a directory");
-    let mut stand = Stand::on(dir, Arc::new(disk.clone()), options);
+    let mut stand = Stand::on(dir, Arc::new(disk.clone()), &options);
     let events: Vec<(String, String)> =
         (0..peers).map(|peer| (format!("10.0.0.{peer}"), format!("of {peer}"))).collect();
     let events: Vec<(&str, &str)> =
@@ -20,7 +24,7 @@ fn dirty(peers: usize) -> (Stand, WatchedDisk) {
     (stand, disk)
 }
 
-fn finished(stand: &Stand) -> Vec<String> {
+pub(super) fn finished(stand: &Stand) -> Vec<String> {
     stand.files().into_iter().filter(|name| name.ends_with(".zst")).collect()
 }
 

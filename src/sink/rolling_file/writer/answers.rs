@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{LOOK, RETRY, Writer};
 use crate::memory::ReceiptSlip;
 use crate::sink::rolling_file::clerk::{
-    Answer, Question, Rescue, Segment, Tended, Unrescued, Unsynced,
+    Answer, Question, Rescue, Sealed, Sealing, Segment, Tended, Unrescued, Unsynced,
 };
 use crate::sink::rolling_file::lane::{Open, State};
 use crate::telemetry::LostReason;
@@ -25,11 +25,9 @@ impl Writer {
                 self.round = round;
                 tended.into_iter().for_each(|tended| self.tended(tended, now));
             }
-            Answer::Sealed { segment, mut unsynced, again, lost_events, result, leftovers } => {
-                self.sealing_again -= usize::from(again);
-                self.lose(&mut unsynced, lost_events);
+            Answer::SealedAll { sealed, leftovers } => {
                 self.keep(leftovers, now);
-                self.sealed(segment, unsynced, result, now);
+                self.sealed_all(sealed, now);
             }
             Answer::Rescued { lane, result, leftovers } => {
                 self.keep(leftovers, now);
@@ -200,7 +198,26 @@ impl Writer {
         // Its slips are dropped: nobody can say whether those events are still somewhere.
     }
 
-    fn sealed(&mut self, segment: Segment, unsynced: Unsynced, result: io::Result<()>, now: Now) {
+    fn sealed_all(&mut self, mut sealed: Vec<Sealed>, now: Now) {
+        self.sealing = false;
+        self.sealing_again -= sealed.iter().filter(|one| one.sealing.again).count();
+        // Failures first: else the incident would end with the first that is well, and begin anew.
+        sealed.sort_by_key(|one| one.result.is_ok());
+        for Sealed { sealing, lost_events, result } in sealed {
+            let Sealing { segment, mut unsynced, last, .. } = sealing;
+            self.lose(&mut unsynced, lost_events);
+            self.sealed(segment, unsynced, result, last, now);
+        }
+    }
+
+    fn sealed(
+        &mut self,
+        segment: Segment,
+        unsynced: Unsynced,
+        result: io::Result<()>,
+        last: bool,
+        now: Now,
+    ) {
         let path = segment.open_path.display();
         match result {
             Ok(()) => {
@@ -213,7 +230,8 @@ impl Writer {
                 self.ties.watch.once(now, &what);
                 self.breathe(now);
             }
-            Err(error) if self.closing => {
+            // Not at the first failure: what a failed sync lost would be counted by nobody.
+            Err(error) if last => {
                 self.ties.counters.errors.add(1);
                 tracing::warn!("{path} cannot be finished ({error}); the next start will do it");
             }

@@ -1,0 +1,138 @@
+//! Finishing segments: many in one round share their syncs.
+//!
+//! ```text
+//!   index … index    each behind its blocks
+//!   one sync         of each file, or when they are many of their volume (`sync_round`)
+//!   rename … rename  only of those whose sync was well
+//!   sync of names    each directory once
+//! ```
+//! Whatever fails, fails for the segments that it is about, as if each were finished alone: one
+//! without room for its index stays open; one whose sync failed is suspect, and its blocks are
+//! saved into another when it is tried again.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{Clerk, Sealed, Sealing, Segment};
+use crate::storage::segment::write_index;
+use crate::storage::{catalog, sync_files};
+use crate::time::Now;
+
+impl Segment {
+    /// Deleted or moved away, another of our files may have got its name by now: not to be renamed
+    /// or removed in its place.
+    pub(super) fn has_its_name(&self) -> io::Result<()> {
+        if self.file.linked(&self.open_path)? {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+}
+
+impl Clerk {
+    /// Finishes all. What a failed sync left in doubt goes to a new segment, which is sealed
+    /// instead.
+    pub(super) fn seal_all(&mut self, round: Vec<Sealing>, now: Now) -> Vec<Sealed> {
+        let prepared = round.into_iter().map(|sealing| self.prepare(sealing, now));
+        let (mut sealed, prepared): (Vec<Sealed>, Vec<bool>) = prepared.unzip();
+        let ready = sealed.iter_mut().zip(prepared).filter(|(_, ready)| *ready);
+        let (mut segments, results): (Vec<_>, Vec<_>) =
+            ready.map(|(one, _)| (&mut one.sealing.segment, &mut one.result)).unzip();
+        for (result, outcome) in results.into_iter().zip(self.seal(&mut segments)) {
+            *result = outcome;
+        }
+        sealed
+    }
+
+    /// All that is done for one segment alone; says whether it is to be sealed then.
+    fn prepare(&mut self, mut sealing: Sealing, now: Now) -> (Sealed, bool) {
+        let over = |sealing, lost_events, result| (Sealed { sealing, lost_events, result }, false);
+        if sealing.segment.left {
+            let settled = self.finish_old(&mut sealing.segment);
+            return over(sealing, 0, settled.map(|note| tracing::info!("{note}")));
+        }
+        let mut lost_events = 0;
+        if sealing.segment.suspect {
+            let Sealing { segment, unsynced, again, last } = sealing;
+            let stem = Arc::clone(&segment.stem);
+            match self.rescue(&stem, segment, now) {
+                Ok(rescue) => {
+                    lost_events = rescue.lost_events;
+                    sealing = Sealing { segment: rescue.segment, unsynced, again, last };
+                }
+                Err(unrescued) => {
+                    let sealing = Sealing { segment: unrescued.segment, unsynced, again, last };
+                    return over(sealing, 0, Err(unrescued.error));
+                }
+            }
+        }
+        if sealing.segment.bytes == 0 {
+            let removed = self.remove(&sealing.segment);
+            return over(sealing, lost_events, removed);
+        }
+        (Sealed { sealing, lost_events, result: Ok(()) }, true)
+    }
+
+    /// Index, sync, rename, sync of the names: each step for all before the next one. Says what
+    /// came of each segment. After an error it may be asked again, unless the segment has become
+    /// suspect.
+    pub(super) fn seal(&mut self, segments: &mut [&mut Segment]) -> Vec<io::Result<()>> {
+        let mut results: Vec<_> = segments.iter().map(|segment| self.index(segment)).collect();
+        self.sync_indexed(segments, &mut results);
+        for (segment, result) in well(segments, &mut results) {
+            *result = self.rename(segment);
+        }
+        // Not before all have their names: so a directory is synced once.
+        for (segment, result) in well(segments, &mut results) {
+            let finished = segment.finished.as_ref().expect("it has just been renamed");
+            *result = self.names.sync(self.disk.as_ref(), finished);
+        }
+        results
+    }
+
+    fn index(&self, segment: &Segment) -> io::Result<()> {
+        if segment.finished.is_some() {
+            return Ok(());
+        }
+        let (file, blocks) = (segment.file.as_ref(), &segment.entries);
+        write_index(file, self.container, segment.id, blocks, segment.bytes)
+    }
+
+    fn sync_indexed(&self, segments: &mut [&mut Segment], results: &mut [io::Result<()>]) {
+        let indexed = well(segments, results).filter(|(segment, _)| segment.finished.is_none());
+        let indexed: Vec<_> = indexed.collect();
+        let file = |segment: &Segment| (Arc::clone(&segment.file), segment.volume);
+        let files: Vec<_> = indexed.iter().map(|(segment, _)| file(segment)).collect();
+        let outcomes = sync_files(&files, self.disk.files_synced_singly_max());
+        for ((segment, result), outcome) in indexed.into_iter().zip(outcomes) {
+            segment.suspect |= outcome.is_err();
+            *result = outcome;
+        }
+    }
+
+    fn rename(&mut self, segment: &mut Segment) -> io::Result<()> {
+        if segment.finished.is_none() {
+            segment.has_its_name()?;
+            let finished = catalog::rename_finished(self.disk.as_ref(), &segment.open_path)?;
+            self.names.changed(&finished);
+            self.finished.iter().for_each(|it| it.tell(&finished));
+            segment.finished = Some(finished);
+        }
+        segment.synced_bytes = segment.bytes;
+        Ok(())
+    }
+
+    pub(super) fn remove(&self, segment: &Segment) -> io::Result<()> {
+        segment.has_its_name()?;
+        self.disk.remove(&segment.open_path)
+    }
+}
+
+/// Those of which nothing has failed so far.
+fn well<'a, 'b>(
+    segments: &'a mut [&'b mut Segment],
+    results: &'a mut [io::Result<()>],
+) -> impl Iterator<Item = (&'a mut &'b mut Segment, &'a mut io::Result<()>)> {
+    segments.iter_mut().zip(results).filter(|(_, result)| result.is_ok())
+}

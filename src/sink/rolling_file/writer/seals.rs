@@ -1,0 +1,81 @@
+//! What the writer gives away to be finished, and when: gathered, so that many share their syncs.
+
+use super::{RETRY, Writer};
+use crate::sink::rolling_file::clerk::{Question, Sealing};
+use crate::sink::rolling_file::lane::{Lane, State};
+use crate::time::Now;
+
+/// This share of the files that may be open is finished at once when there are too many.
+const SPARED_SHARE: usize = 32;
+
+impl Writer {
+    /// Sets the segment aside to be finished; the next block opens another.
+    pub(super) fn roll(&mut self, id: usize) {
+        let lane = self.lane(id);
+        match std::mem::replace(&mut lane.state, State::Closed) {
+            State::Open(mut open) => {
+                lane.roll_ordered = false;
+                let mut unsynced = open.asked;
+                unsynced.absorb(&mut open.fresh);
+                let (again, last) = (false, false);
+                self.seals.push(Sealing { segment: open.segment, unsynced, again, last });
+            }
+            other => lane.state = other,
+        }
+    }
+
+    pub(super) fn seal_again(&mut self, now: Now) {
+        if self.sealing_again == 0 {
+            self.unsealed_retry_at = now.mono.after(RETRY);
+            self.sealing_again = self.unsealed.len();
+            let (again, last) = (true, self.closing);
+            let unsealed = self.unsealed.drain(..);
+            let sealing = |(segment, unsynced)| Sealing { segment, unsynced, again, last };
+            self.seals.extend(unsealed.map(sealing));
+        }
+    }
+
+    /// Hands over what is to be finished. One round at a time: what comes meanwhile shares the
+    /// next. Before other questions, so that files are not opened faster than they are finished.
+    pub(super) fn seal_all(&mut self) {
+        if self.seals.is_empty() || self.sealing {
+            return;
+        }
+        self.sealing = true;
+        let round = std::mem::take(&mut self.seals);
+        self.backlog.push_front(Question::SealAll(round));
+        self.ask_next();
+    }
+
+    /// Too many files are open: those idle for longest are finished, a few at once, for all are
+    /// looked at and a round of them costs little more than one.
+    pub(super) fn spare_files(&mut self, newest: usize) {
+        // Counted on the way up only; ten thousand lanes are not looked at for each that opens.
+        self.open_at_most += 1;
+        let most = self.rules.open_files_max;
+        if self.open_at_most <= most {
+            return;
+        }
+        let states = || self.lanes.iter().flatten().map(|lane| &lane.state);
+        let rescuing = states().filter(|state| matches!(state, State::Rescuing { .. })).count();
+        let count = states().filter(|state| matches!(state, State::Open(_))).count();
+        self.open_at_most = count + rescuing;
+        if count <= most {
+            return;
+        }
+        let idle = |(id, lane): (usize, &Option<Lane>)| {
+            let lane = lane.as_ref()?;
+            let spare = matches!(&lane.state, State::Open(open) if open.held.is_none());
+            (spare && id != newest && !lane.tending && lane.parked.is_empty())
+                .then_some((lane.appended_at, id))
+        };
+        let mut idle: Vec<_> = self.lanes.iter().enumerate().filter_map(idle).collect();
+        let spared = (count - most + most / SPARED_SHARE).min(idle.len());
+        if spared < idle.len() {
+            idle.select_nth_unstable(spared);
+        }
+        idle.truncate(spared);
+        idle.iter().for_each(|(_, id)| self.roll(*id));
+        self.open_at_most -= spared;
+    }
+}
