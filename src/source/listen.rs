@@ -7,13 +7,14 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+use super::interface;
 use super::local;
 use super::place::Place;
 use super::protocol::Speech;
@@ -113,6 +114,21 @@ pub struct Listen {
     pub place: Place,
 }
 
+impl Listen {
+    /// The multicast group whose datagrams come here.
+    pub fn group(&self) -> Option<IpAddr> {
+        self.place.internet().map(|address| address.ip()).filter(IpAddr::is_multicast)
+    }
+
+    /// It takes datagrams at the port of a group among these, and is none.
+    fn beside_group(&self, listens: &[Self]) -> bool {
+        let port = |listen: &Self| listen.place.internet().map(|address| address.port());
+        self.group().is_none()
+            && self.transport == Transport::UDP
+            && listens.iter().any(|it| it.group().is_some() && port(it) == port(self))
+    }
+}
+
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.transport.name, self.place)
@@ -165,7 +181,12 @@ fn read(section: &Section, text: &Spanned<String>, allowed: &[Transport]) -> Opt
         return None;
     };
     let place = match transport.at {
-        Where::Address => address(rest).map(Place::Internet),
+        Where::Address => address(rest).and_then(|address| match transport {
+            stream if stream.is_stream() && address.ip().is_multicast() => {
+                Err("to a multicast group go datagrams and no connections (udp://)".to_owned())
+            }
+            _ => Ok(Place::Internet(address)),
+        }),
         Where::Path => path(rest).map(Place::Path),
         Where::Name if rest.is_empty() => {
             Err("it has no name (FileDescriptorName= of the socket unit)".to_owned())
@@ -215,25 +236,31 @@ fn address(rest: &str) -> Result<SocketAddr, String> {
     }
 }
 
-/// Binds every entry once for each thread; a path or what is passed on only for the first. Result:
-/// one list for each thread, in their order.
+/// Binds every entry once for each thread; a group, a path or what is passed on only for the first.
+/// Result: one list for each thread, in their order.
 pub fn bind(
     name: &str,
     listens: &[Listen],
     threads: usize,
     access: Access,
+    interface: Option<&str>,
 ) -> Result<Vec<Vec<BoundSocket>>, BuildError> {
     let mut all: Vec<Vec<BoundSocket>> = (0..threads).map(|_| Vec::new()).collect();
-    for (index, listen) in listens.iter().enumerate() {
+    // Groups last: they may share a port that somebody has, and nobody may share theirs first.
+    let mut order: Vec<(usize, &Listen)> = listens.iter().enumerate().collect();
+    order.sort_by_key(|(_, listen)| listen.group().is_some());
+    for (index, listen) in order {
         let listener = u16::try_from(index).expect("a list of addresses is short");
-        let failed = |error: io::Error| refused(name, listen, &error);
+        let failed = |error: io::Error| refused_on(interface, name, listen, &error);
         match &listen.place {
             Place::Internet(address) => {
                 let mut address = *address;
-                for (thread, sockets) in all.iter_mut().enumerate() {
+                let threads = if listen.group().is_some() { 1 } else { threads };
+                for (thread, sockets) in all.iter_mut().take(threads).enumerate() {
                     let transport = listen.transport;
                     let shared = (threads > 1, thread > 0);
-                    let socket = bind_one(transport, address, listens, shared).map_err(failed)?;
+                    let socket =
+                        bind_one(transport, address, listens, interface, shared).map_err(failed)?;
                     // Port 0 has become a number, and the other threads want the same one.
                     let bound = socket.local_addr().map_err(failed)?.as_socket();
                     address = bound.expect("a bound internet socket has an internet address");
@@ -256,6 +283,14 @@ pub fn bind(
                     all[0].push(take(socket, listener, listen).map_err(failed)?);
                 }
             }
+        }
+    }
+    for sockets in &mut all {
+        sockets.sort_by_key(|socket| socket.listener);
+        // Groups are bound: from now on nobody shares the port of what is not one.
+        for bound in sockets.iter().filter(|bound| bound.listen.beside_group(listens)) {
+            let failed = |error: io::Error| refused(name, &bound.listen, &error);
+            bound.socket.set_reuse_address(false).map_err(failed)?;
         }
     }
     Ok(all)
@@ -295,6 +330,7 @@ fn bind_one(
     transport: Transport,
     address: SocketAddr,
     listens: &[Listen],
+    interface: Option<&str>,
     (shared, share): (bool, bool),
 ) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
@@ -312,6 +348,7 @@ fn bind_one(
         let beside = listens.iter().any(|other| {
             let same = other.transport.is_stream() == transport.is_stream();
             let four = other.place.internet().filter(SocketAddr::is_ipv4);
+            let four = four.filter(|_| other.group().is_none());
             same && four.is_some_and(|four| four.port() == address.port())
         });
         socket.set_only_v6(beside)?;
@@ -320,9 +357,18 @@ fn bind_one(
         socket.set_reuse_port(true)?;
     }
     socket.set_nonblocking(true)?;
+    let address = interface::confine(&socket, interface, address)?;
     socket.bind(&address.into())?;
     if shared {
         socket.set_reuse_port(true)?;
+    }
+    let listen = Listen { transport, place: address.into() };
+    if let Some(group) = listen.group() {
+        interface::join(&socket, interface, group)?;
+    } else if listen.beside_group(listens) {
+        // A group at the same port has a socket of its own.
+        interface::ignore_groups(&socket, address)?;
+        socket.set_reuse_address(true)?;
     }
     Ok(socket)
 }
@@ -358,6 +404,20 @@ pub fn bound_addresses(sockets: &[BoundSocket]) -> Vec<Bound> {
         place: socket.listen.place.clone(),
     };
     sockets.iter().map(bound).collect()
+}
+
+/// The same where an interface was chosen.
+fn refused_on(
+    interface: Option<&str>,
+    name: &str,
+    listen: &Listen,
+    error: &io::Error,
+) -> BuildError {
+    let told = refused(name, listen, error);
+    match interface::remedy(interface, listen.group(), error) {
+        Some(remedy) if listen.place.internet().is_some() => BuildError { remedy, ..told },
+        _ => told,
+    }
 }
 
 /// What went wrong, with the remedy that fits.
@@ -431,7 +491,7 @@ mod tests {
     }
 
     fn bind_all(listens: &[Listen], threads: usize) -> Result<Vec<Vec<BoundSocket>>, BuildError> {
-        bind("net", listens, threads, Access::default())
+        bind("net", listens, threads, Access::default(), None)
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod gate;
 mod generator;
 pub mod handshakes;
 pub mod input;
+pub mod interface;
 mod journal;
 pub mod keys;
 mod kmsg;

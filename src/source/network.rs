@@ -17,6 +17,7 @@ use super::datagrams::{self, Datagrams, Receiver};
 use super::framing::Rules;
 use super::gate::{Gate, Places};
 use super::handshakes::Handshakes;
+use super::interface;
 use super::keys::Keys;
 use super::link::Listener;
 use super::listen::{self, BoundSocket, Listen, Transport};
@@ -117,6 +118,8 @@ pub struct Network {
     pub tls: Option<TlsOptions>,
     /// Who may send, and how much.
     pub warden: warden::Rules,
+    /// Senders are heard by this one only.
+    pub interface: Option<String>,
     /// Connections over TCP begin with a PROXY header.
     pub proxied: bool,
 }
@@ -170,8 +173,10 @@ impl Network {
         tcp: TcpOptions,
     ) -> Self {
         let events = limits::EVENT_BYTES_MIN as u64..=limits::EVENT_BYTES_MAX as u64;
+        let listens = listen::plan(section, allowed);
         Self {
-            listens: listen::plan(section, allowed),
+            interface: interface::plan(section, &listens),
+            listens,
             threads: section.integer("threads", 1..=limits::THREADS_MAX as i64) as usize,
             event_bytes_max: section.size_in("event_max", events) as usize,
             counted,
@@ -418,7 +423,13 @@ impl SourcePlan for Network {
                  instead of {wanted} (connections_max): raise LimitNOFILE (systemd) or `ulimit -n`"
             );
         }
-        let all = listen::bind(&context.name, &self.listens, self.threads, self.access)?;
+        let all = listen::bind(
+            &context.name,
+            &self.listens,
+            self.threads,
+            self.access,
+            self.interface.as_deref(),
+        )?;
         for bound in all.iter().flatten().filter(|bound| bound.listen.transport.is_stream()) {
             listen::open(&context.name, bound, self.tcp.keepalive)?;
         }

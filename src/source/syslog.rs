@@ -4,6 +4,7 @@
 
 use super::SourceKind;
 use super::acks;
+use super::interface;
 use super::listen::Transport;
 use super::local;
 use super::multiline;
@@ -41,6 +42,7 @@ const TRANSPORTS: &[Transport] = &[
 
 const OPTIONS: &[OptionDoc] = &[
     network::LISTEN,
+    interface::INTERFACE,
     network::THREADS,
     network::EVENT_MAX,
     network::GRO,

@@ -1,6 +1,7 @@
 //! `tcp`: lines over TCP or TLS, each an event; nothing is taken for a counted frame.
 
 use super::SourceKind;
+use super::interface;
 use super::listen::Transport;
 use super::multiline;
 use super::network::{self, Network, TcpOptions, UdpOptions};
@@ -24,6 +25,7 @@ pub(super) const KIND: SourceKind = SourceKind {
 
 const OPTIONS: &[OptionDoc] = &[
     network::LISTEN,
+    interface::INTERFACE,
     network::THREADS,
     network::EVENT_MAX,
     network::CONNECTIONS_MAX,

@@ -1,6 +1,7 @@
 //! `udp`: every datagram is an event.
 
 use super::SourceKind;
+use super::interface;
 use super::listen::Transport;
 use super::network::{self, Network, TcpOptions, UdpOptions};
 use super::warden;
@@ -19,6 +20,7 @@ pub(super) const KIND: SourceKind = SourceKind {
 
 const OPTIONS: &[OptionDoc] = &[
     network::LISTEN,
+    interface::INTERFACE,
     network::THREADS,
     network::EVENT_MAX,
     network::GRO,

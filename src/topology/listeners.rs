@@ -73,6 +73,12 @@ fn parse(text: &str) -> Option<(&str, &str, u16)> {
 
 fn clash(a: &Listener<'_>, b: &Listener<'_>) -> bool {
     let overlap = match (ip(a.host), ip(b.host)) {
+        // Within a source a group has a socket of its own, and the others refuse groups.
+        (Some(a_ip), Some(b_ip))
+            if a.part == b.part && (a_ip.is_multicast() || b_ip.is_multicast()) =>
+        {
+            a_ip == b_ip
+        }
         // Within a source the two families are bound apart; across sources `[::]` takes both.
         (Some(a_ip), Some(b_ip)) if a_ip.is_ipv4() != b_ip.is_ipv4() => {
             let six = if a_ip.is_ipv6() { a_ip } else { b_ip };

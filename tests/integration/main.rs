@@ -24,6 +24,7 @@ mod local;
 mod logger;
 mod merged;
 mod mistakes;
+mod multicast;
 mod multiline;
 mod netcat;
 mod numbered;
