@@ -18,7 +18,7 @@ mod astray;
 
 use std::ops::Range;
 
-use memchr::{memchr2, memchr2_iter, memchr3};
+use memchr::{memchr2, memchr2_iter};
 
 use super::text::{holds_control, parse_pri, trim};
 use crate::event::{Marks, Records};
@@ -47,8 +47,9 @@ pub enum Stage {
     Counted(usize),
     /// A frame behind a counted one, so many lines ago: a header is expected.
     After(u8),
-    /// More of a text that has lost its count, of which pieces have gone already.
-    Astray(u8),
+    /// More of a text behind a counted frame, of which pieces have gone already; and whether it has
+    /// been counted as one that lost its count.
+    Astray(u8, bool),
 }
 
 /// What a run of framing came to.
@@ -134,7 +135,7 @@ pub fn frame(
                 }
             }
         }
-        if let Stage::After(_) | Stage::Astray(_) = stage {
+        if let Stage::After(_) | Stage::Astray(..) = stage {
             let Some(end) = astray::end(bytes, at, seen, rules) else { break };
             (at, stage) = astray::push(bytes, at, end, stage, &mut astray, rules, records);
             seen = at;
@@ -157,10 +158,11 @@ pub fn frame(
     while bytes.len() - at >= rules.event_bytes_max + extra(stage) {
         let piece = at..at + rules.event_bytes_max;
         at = piece.end;
-        let continued = matches!(stage, Stage::Middle | Stage::Astray(_));
-        astray += u32::from(astray::is_lost(&bytes[piece.clone()], stage));
+        let continued = matches!(stage, Stage::Middle | Stage::Astray(..));
+        let lost = astray::is_lost(&bytes[piece.clone()], stage);
+        astray += u32::from(lost);
         push_pieces(bytes, piece, continued, rules, records);
-        stage = in_pieces(stage);
+        stage = in_pieces(stage, lost);
     }
     Framed { partial: at, stage, astray }
 }
@@ -169,15 +171,16 @@ pub fn frame(
 /// CR of a CR LF, and the front of a header may stand at the end.
 fn extra(stage: Stage) -> usize {
     match stage {
-        Stage::After(_) | Stage::Astray(_) => astray::HEADER_BYTES_MAX,
+        Stage::After(_) | Stage::Astray(..) => astray::HEADER_BYTES_MAX,
         Stage::Start | Stage::Middle | Stage::Counted(_) => 2,
     }
 }
 
-/// The stage when a piece has gone and more is to come.
-fn in_pieces(stage: Stage) -> Stage {
+/// The stage when a piece has gone and more is to come. `lost`: it has just been counted.
+fn in_pieces(stage: Stage, lost: bool) -> Stage {
     match stage {
-        Stage::After(lines) | Stage::Astray(lines) => Stage::Astray(lines),
+        Stage::After(lines) => Stage::Astray(lines, lost),
+        Stage::Astray(..) => stage,
         Stage::Start | Stage::Middle | Stage::Counted(_) => Stage::Middle,
     }
 }
@@ -210,7 +213,10 @@ pub fn cut(
         } else if end > start {
             push_pieces(bytes, text, !begins, rules, records);
         }
-        return framed(if evicted { in_pieces(stage) } else { Stage::Start }, u32::from(lost));
+        return framed(
+            if evicted { in_pieces(stage, lost) } else { Stage::Start },
+            u32::from(lost),
+        );
     };
     let mut marks = if begins && !evicted { Marks::NONE } else { Marks::SPLIT };
     let body = start + header;
@@ -234,7 +240,7 @@ pub fn cut(
 pub fn settles(carry: &[u8], stage: Stage, fresh: &[u8], rules: &Rules) -> bool {
     let bytes = carry.len() + fresh.len();
     let line = || match stage {
-        Stage::After(_) | Stage::Astray(_) => memchr3(b'\n', 0, b'>', fresh).is_some(),
+        Stage::After(_) | Stage::Astray(..) => astray::ends(carry, fresh, rules),
         Stage::Start | Stage::Middle | Stage::Counted(_) => memchr2(b'\n', 0, fresh).is_some(),
     };
     let line = || line() || bytes >= rules.event_bytes_max + extra(stage);

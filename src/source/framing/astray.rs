@@ -39,6 +39,22 @@ pub(super) fn end(bytes: &[u8], at: usize, seen: usize, rules: &Rules) -> Option
     })
 }
 
+/// Whether the text that begins with `carry`, in which it does not end, ends in `fresh`. Of the
+/// carry only so much is looked at as may be the front of a header.
+pub(super) fn ends(carry: &[u8], fresh: &[u8], rules: &Rules) -> bool {
+    memchr::memchr3_iter(b'\n', 0, b'>', fresh).any(|found| {
+        let near = &fresh[found.saturating_sub(HEADER_BYTES_MAX)..found];
+        if fresh[found] != b'>' || header(near, rules).is_some() {
+            return true;
+        }
+        let missing = (HEADER_BYTES_MAX - near.len()).min(carry.len());
+        let mut front = [0; HEADER_BYTES_MAX];
+        front[..missing].copy_from_slice(&carry[carry.len() - missing..]);
+        front[missing..missing + near.len()].copy_from_slice(near);
+        missing > 0 && header(&front[..missing + near.len()], rules).is_some()
+    })
+}
+
 /// Where in `front`, behind which a `>` stands, the header begins whose PRI that ends.
 fn header(front: &[u8], rules: &Rules) -> Option<usize> {
     let digits = |bytes: &[u8]| bytes.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
@@ -80,8 +96,13 @@ pub(super) fn push(
     rules: &Rules,
     records: &mut Records<'_>,
 ) -> (usize, Stage) {
-    let (Stage::After(lines) | Stage::Astray(lines)) = stage else { unreachable!("the caller's") };
-    let continued = stage == Stage::Astray(lines);
+    let (lines, continued, told) = match stage {
+        Stage::After(lines) => (lines, false, false),
+        Stage::Astray(lines, told) => (lines, true, told),
+        Stage::Start | Stage::Middle | Stage::Counted(_) => unreachable!("the caller's"),
+    };
+    // A line that a header ends has lost its own end, however many pieces of it have gone.
+    let torn = matches!(end, End::Header(_)) && !told;
     let text = match end {
         End::Header(header) => at..header,
         End::Delimiter(end) if bytes[end] == b'\n' && bytes[at..end].ends_with(b"\r") => {
@@ -89,11 +110,11 @@ pub(super) fn push(
         }
         End::Delimiter(end) => at..end,
     };
-    if !text.is_empty() {
+    if text.is_empty() {
+        *astray += u32::from(torn && continued);
+    } else {
         let lost = is_lost(&bytes[text.clone()], stage);
-        // A line that a header ends has lost its own end; of a long one that is not known here.
-        let torn = matches!(end, End::Header(_)) && text.len() <= rules.event_bytes_max;
-        *astray += u32::from(lost || torn && !continued);
+        *astray += u32::from(lost || torn);
         if lost || continued {
             push_pieces(bytes, text.clone(), continued, rules, records);
         } else {

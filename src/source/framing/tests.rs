@@ -81,7 +81,7 @@ fn reference_and_count(mut stream: &[u8], rules: &Rules) -> (Vec<Text>, u32) {
         if let Some(next) = next.filter(|next| end.is_none_or(|end| *next < end)) {
             let text = &stream[..next];
             let whole = parse_pri(text).is_some() && text.len() <= rules.event_bytes_max;
-            astray += u32::from(parse_pri(text).is_none() || whole);
+            astray += 1;
             let marks = if whole { Marks::NONE } else { Marks::SPLIT };
             texts.extend(text.chunks(rules.event_bytes_max).map(|piece| (piece.to_vec(), marks)));
             stream = &stream[next..];
@@ -213,6 +213,41 @@ fn a_wrong_count_costs_the_text_up_to_the_next_header() {
         let (found, _, counted) = framed_and_counted(&[stream.as_bytes()], &SYSLOG);
         assert_eq!(found, texts, "{counts:?}");
         assert_eq!(counted, errors, "{counts:?}");
+    }
+}
+
+/// Of a long line only the header behind it tells that it has no end, when its pieces have gone.
+#[test]
+fn a_long_line_that_a_header_ends_is_an_error_of_its_sender() {
+    for length in [60, 64, 65, 80, 81, 128, 200] {
+        for (begin, ending, errors) in
+            [("<13>", "6 <1>abc", 1), ("text", "6 <1>abc", 1), ("<13>", "\n", 0), ("text", "\n", 1)]
+        {
+            let line = [begin, &"x".repeat(length - 4)].concat();
+            let stream = ["6 <1>abc", &line, ending].concat().into_bytes();
+            let bytes: Vec<&[u8]> = stream.chunks(1).collect();
+            for parts in [&[&stream[..]][..], &bytes, &stream.chunks(50).collect::<Vec<_>>()] {
+                let (texts, _, astray) = framed_and_counted(parts, &SYSLOG);
+                assert_eq!(astray, errors, "{begin} {length} {ending:?}");
+                let all: Vec<u8> = texts[1..].iter().flat_map(|it| it.0.clone()).collect();
+                assert!(all.starts_with(line.as_bytes()), "{begin} {length}");
+            }
+        }
+    }
+}
+
+#[test]
+fn brackets_in_a_text_that_is_astray_settle_nothing() {
+    let text = b"7 <1234>a <>b <13>c> 0 <1>d 0 <13>";
+    for stage in [Stage::After(0), Stage::Astray(0, true)] {
+        let carry: &[u8] = b"<13>text and more";
+        assert!(!settles(carry, stage, text, &SYSLOG));
+        let whole = [carry, text, b" 12 <13>"].concat();
+        for at in carry.len()..whole.len() {
+            let (front, back) = whole.split_at(at);
+            assert!(settles(front, stage, back, &SYSLOG), "{at}");
+            assert!(!settles(front, stage, &back[..back.len() - 1], &SYSLOG), "{at}");
+        }
     }
 }
 
