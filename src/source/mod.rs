@@ -14,6 +14,7 @@ pub mod framing;
 pub mod gate;
 mod generator;
 pub mod handshakes;
+pub mod inflate;
 pub mod input;
 pub mod interface;
 mod journal;

@@ -17,6 +17,7 @@ use super::datagrams::{self, Datagrams, Receiver};
 use super::framing::Rules;
 use super::gate::{Gate, Places};
 use super::handshakes::Handshakes;
+use super::inflate::{self, INFLATE_BYTES, Inflations};
 use super::interface;
 use super::keys::Keys;
 use super::link::Listener;
@@ -24,7 +25,7 @@ use super::listen::{self, BoundSocket, Listen, Transport};
 use super::multiline::{self, Multiline};
 use super::port::Port;
 use super::preamble::{self, Preamble, Preambles};
-use super::protocol::Speech;
+use super::protocol::{Manner, Speech};
 use super::reactor::{Parts, Reactor};
 use super::relp::Counter;
 use super::tls::{TlsListener, TlsOptions, Worker};
@@ -106,6 +107,8 @@ pub struct Network {
     pub counted: bool,
     /// Lines that belong together are joined.
     pub multiline: Option<Arc<Multiline>>,
+    /// Streams of lines are compressed: so many at once.
+    pub compressed: Option<usize>,
     /// It receives syslog messages: the zones of their times.
     pub zones: Option<Zones>,
     /// Senders that wait for it are told when their messages have reached this mark.
@@ -120,8 +123,8 @@ pub struct Network {
     pub warden: warden::Rules,
     /// Senders are heard by this one only.
     pub interface: Option<String>,
-    /// Connections over TCP begin with a PROXY header.
-    pub proxied: bool,
+    /// Connections over TCP begin with a PROXY header, which must come by then.
+    pub proxied: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -181,6 +184,7 @@ impl Network {
             event_bytes_max: section.size_in("event_max", events) as usize,
             counted,
             multiline: None,
+            compressed: None,
             zones: None,
             ack: None,
             udp,
@@ -188,14 +192,15 @@ impl Network {
             access: Access::default(),
             tls: None,
             warden: warden::Rules::plan(section),
-            proxied: false,
+            proxied: None,
         }
     }
 
-    /// With the rows of TLS, proxies and joined lines, for sources with connections.
+    /// With the rows of TLS, proxies, compressed streams and joined lines, for sources with connections.
     pub fn with_streams(mut self, section: &Section) -> Self {
         self.tls = TlsOptions::plan(section, &self.listens);
         self.proxied = preamble::plan(section, &self.listens);
+        self.compressed = inflate::plan(section, &self.listens);
         self.multiline = Multiline::plan(section).map(Arc::new);
         let lines = |listen: &Listen| {
             listen.transport.has_streams() && listen.transport.speech() == Speech::Lines
@@ -239,7 +244,13 @@ impl Network {
     }
 
     fn connection_bytes(&self) -> u64 {
-        CONNECTION_BYTES + if self.proxied { Preamble::BYTES as u64 } else { 0 }
+        let inflate = if self.compressed.is_some() { INFLATE_BYTES as u64 } else { 0 };
+        CONNECTION_BYTES + inflate + if self.proxied.is_some() { Preamble::BYTES as u64 } else { 0 }
+    }
+
+    /// Open connections, of those that there may be.
+    fn at_most(&self, connections: usize) -> usize {
+        connections.min(self.compressed.unwrap_or(usize::MAX))
     }
 
     fn carry_budget(&self) -> usize {
@@ -295,7 +306,11 @@ impl Network {
                 event_bytes_max: self.event_bytes_max,
                 want_pri: context.want_pri,
             },
-            multiline: self.multiline.clone(),
+            manner: Manner {
+                multiline: self.multiline.clone(),
+                compressed: self.compressed.is_some(),
+            },
+            inflations: Inflations::new(watch()),
             idle_timeout: self.tcp.idle_timeout,
             handshakes: Handshakes::new(
                 self.tls.as_ref().map(|tls| tls.handshake_timeout),
@@ -357,14 +372,14 @@ impl SourcePlan for Network {
         if self.has_streams() {
             let what = format!("unfinished lines × {threads} threads");
             lines.push(MemoryLine::new(&part, what, self.carry_budget() as u64 * threads));
-            let connections = self.tcp.connections_max as u64;
+            let connections = self.at_most(self.tcp.connections_max) as u64;
             let what = format!("{connections} connections");
             lines.push(MemoryLine::new(&part, what, connections * self.connection_bytes()));
         }
         if let Some(tls) = &self.tls {
             let what = format!("buffer of TLS × {threads} threads");
             lines.push(MemoryLine::new(&part, what, Worker::BYTES as u64 * threads));
-            let connections = tls.connections_max as u64;
+            let connections = self.at_most(tls.connections_max) as u64;
             let what = format!("{connections} TLS connections");
             let each = self.connection_bytes() + SESSION_BYTES_MAX as u64;
             lines.push(MemoryLine::new(&part, what, connections * each));
@@ -415,7 +430,7 @@ impl SourcePlan for Network {
         });
         let keys = keys.transpose()?;
         let files = listen::raise_file_limit();
-        let (wanted, places) = (self.tcp.connections_max, places_with(files));
+        let (wanted, places) = (self.at_most(self.tcp.connections_max), places_with(files));
         if self.has_streams() && places < wanted {
             let name = &context.name;
             tracing::warn!(
@@ -434,7 +449,7 @@ impl SourcePlan for Network {
             listen::open(&context.name, bound, self.tcp.keepalive)?;
         }
         let bound = all.first().map(|sockets| listen::bound_addresses(sockets));
-        let secure = self.tls.as_ref().map_or(0, |tls| tls.connections_max);
+        let secure = self.tls.as_ref().map_or(0, |tls| self.at_most(tls.connections_max));
         let (secure_places, places) =
             (Places::new(places.min(secure)), Places::new(places.min(wanted)));
         let shared = Shared { places, secure_places, keys };

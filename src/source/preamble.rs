@@ -25,8 +25,13 @@ pub const PROXY_PROTOCOL: OptionDoc = OptionDoc {
     doc: "on: connections begin with a PROXY header (v1 or v2) that says who is the peer",
 };
 
-/// A header takes a proxy one packet; the standard asks for three seconds at least.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// A header takes a proxy one packet; the standard asks for three seconds at least, so that one that
+/// was lost can be sent again.
+pub const PROXY_TIMEOUT: OptionDoc = OptionDoc {
+    name: "proxy_timeout",
+    default: Some("10s"),
+    doc: "a connection whose PROXY header has not come by then is closed",
+};
 
 /// Most headers are whole after one look.
 const LOOK_BYTES: usize = 256;
@@ -34,8 +39,9 @@ const LOOK_BYTES: usize = 256;
 /// How much is shown of what is no header.
 const SHOWN_BYTES: usize = 40;
 
-/// Reads the row. It is about what comes over TCP.
-pub fn plan(section: &Section, listens: &[Listen]) -> bool {
+/// Reads the rows: by when a header must have come, where there is one. It is about what comes over
+/// TCP.
+pub fn plan(section: &Section, listens: &[Listen]) -> Option<Duration> {
     let on = section.choice("proxy_protocol", &[("off", false), ("on", true)]);
     let heard =
         |listen: &Listen| listen.transport.has_streams() && listen.transport.at != Where::Path;
@@ -43,7 +49,13 @@ pub fn plan(section: &Section, listens: &[Listen]) -> bool {
         let what = "nothing listens for connections over TCP";
         section.warn("proxy_protocol", what, "add \"tcp://0.0.0.0:5514\" to `listen`");
     }
-    on
+    let times = Duration::from_millis(100)..=Duration::from_secs(600);
+    let timeout = section.duration_in("proxy_timeout", times);
+    if !on && section.explicit("proxy_timeout") {
+        let what = "`proxy_timeout` has no effect: no connection begins with a PROXY header";
+        section.warn("proxy_timeout", what, "add `proxy_protocol = \"on\"`, or leave it out");
+    }
+    on.then_some(timeout)
 }
 
 /// A connection of which it is not known yet whom it is for.
@@ -119,23 +131,24 @@ impl Preamble {
 
 /// One worker's: whether there are headers, and each failure told and counted.
 pub struct Preambles {
-    on: bool,
+    timeout: Option<Duration>,
     complaints: Complaints<3>,
 }
 
 impl Preambles {
-    pub fn new(on: bool, watch: Watch) -> Self {
-        Self { on, complaints: Complaints::new(watch) }
+    /// `timeout`: none where there are no headers.
+    pub fn new(timeout: Option<Duration>, watch: Watch) -> Self {
+        Self { timeout, complaints: Complaints::new(watch) }
     }
 
     /// What a new connection has to say first.
     pub fn begin(&self) -> Option<Box<Preamble>> {
-        self.on.then(Box::default)
+        self.timeout.map(|_| Box::default())
     }
 
     /// A header must have come by then.
     pub fn timeout(&self) -> Option<Duration> {
-        self.on.then_some(TIMEOUT)
+        self.timeout
     }
 
     /// A connection is closed for want of a good header.
@@ -157,7 +170,8 @@ impl Preambles {
 
     /// No header came in time.
     pub fn late(&mut self, origin: Origin, counters: &SourceCounters, now: Now) {
-        let what = format!("no whole PROXY header came within {} s", TIMEOUT.as_secs());
+        let timeout = self.timeout.unwrap_or_default();
+        let what = format!("no whole PROXY header came within {timeout:?} (proxy_timeout)");
         self.refuse(Kind::Late, origin, &what, counters, now);
     }
 
@@ -179,6 +193,10 @@ mod tests {
             ("on", "unix:///run/x", Some("nothing listens for connections over TCP")),
             ("on", "fd://passed", None),
             ("yes", "tcp://127.0.0.1:0", Some("yes")),
+            ("on'\nproxy_timeout = '3s", "tcp://127.0.0.1:0", None),
+            ("on'\nproxy_timeout = '1ms", "tcp://127.0.0.1:0", Some("1ms is below 100ms")),
+            ("on'\nproxy_timeout = '3", "tcp://127.0.0.1:0", Some("`proxy_timeout`: \"3\"")),
+            ("off'\nproxy_timeout = '3s", "tcp://127.0.0.1:0", Some("has no effect")),
         ] {
             let text = format!("listen = '{listen}'\nproxy_protocol = '{on}'");
             let kind = crate::source::SOURCES.iter().find(|kind| kind.name == "syslog").unwrap();

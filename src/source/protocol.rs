@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::acks::Owner;
 use super::connection::{Desk, Stream, Visit};
 use super::framing::{Cut, Rules};
+use super::inflate::Inflate;
 use super::link::Link;
 use super::multiline::Multiline;
 use super::reactor::VISIT_BYTES;
@@ -28,6 +29,15 @@ pub enum Speech {
     Relp,
 }
 
+/// What is particular about a source's lines.
+#[derive(Clone, Debug, Default)]
+pub struct Manner {
+    /// Some of them belong together.
+    pub multiline: Option<Arc<Multiline>>,
+    /// They come compressed.
+    pub compressed: bool,
+}
+
 impl Speech {
     /// Whether it writes to the peer.
     pub fn answers(self) -> bool {
@@ -37,14 +47,13 @@ impl Speech {
         }
     }
 
-    pub fn begin(
-        self,
-        owner: Owner,
-        rules: &Rules,
-        multiline: Option<&Arc<Multiline>>,
-    ) -> Protocol {
+    pub fn begin(self, owner: Owner, rules: &Rules, manner: &Manner) -> Protocol {
         match self {
-            Self::Lines => Protocol::Lines(multiline.map_or_else(Stream::default, Stream::joined)),
+            Self::Lines => {
+                let multiline = manner.multiline.as_ref();
+                let stream = multiline.map_or_else(Stream::default, Stream::joined);
+                Protocol::Lines(stream, manner.compressed.then(Box::default))
+            }
             Self::Relp => Protocol::Relp(Box::new(Relp::new(owner, rules.event_bytes_max))),
         }
     }
@@ -53,7 +62,8 @@ impl Speech {
 /// One connection's place in its protocol.
 #[derive(Debug)]
 pub enum Protocol {
-    Lines(Stream),
+    /// With what expands them, where they come compressed.
+    Lines(Stream, Option<Box<Inflate>>),
     Relp(Box<Relp>),
 }
 
@@ -70,30 +80,43 @@ impl Protocol {
         taken: &mut usize,
     ) -> Visit {
         match self {
-            Self::Lines(stream) => {
+            Self::Lines(stream, inflate) => {
                 let mut emptied = false;
                 // A read may fill the page; who reads less a visit, reads less at once.
                 let most = if bound < VISIT_BYTES { bound.max(READ_BYTES_MIN) } else { usize::MAX };
-                stream.visit(desk, origin, bound, |into| {
+                let visit = stream.visit(desk, origin, bound, |into| {
                     if emptied && !ended {
                         return Err(std::io::ErrorKind::WouldBlock.into());
                     }
                     let room = into.len().min(most);
                     let into = &mut into[..room];
+                    if let Some(inflate) = inflate {
+                        return inflate.read(link, into);
+                    }
                     let count = link.read(into)?;
                     emptied = link.is_emptied(count, into.len());
                     *taken += count;
                     Ok(count)
-                })
+                });
+                *taken += inflate.as_mut().map_or(0, |inflate| inflate.take_told());
+                visit
             }
             Self::Relp(relp) => relp.visit(desk, origin, link, bound, ended, taken),
+        }
+    }
+
+    /// Bytes that came, and will be told of when they are expanded.
+    pub fn untold_bytes(&self) -> usize {
+        match self {
+            Self::Lines(_, inflate) => inflate.as_ref().map_or(0, |inflate| inflate.untold_bytes()),
+            Self::Relp(_) => 0,
         }
     }
 
     /// Bytes of the unfinished frame.
     pub fn carried(&self) -> usize {
         match self {
-            Self::Lines(stream) => stream.carried(),
+            Self::Lines(stream, _) => stream.carried(),
             Self::Relp(relp) => relp.carried(),
         }
     }
@@ -101,7 +124,7 @@ impl Protocol {
     /// Makes an event of what is carried. False: the page has no room.
     pub fn flush(&mut self, desk: &mut Desk<'_>, origin: Origin, why: Cut) -> bool {
         match self {
-            Self::Lines(stream) => stream.flush(desk, origin, why),
+            Self::Lines(stream, _) => stream.flush(desk, origin, why),
             Self::Relp(relp) => {
                 relp.let_go(desk.carries);
                 true
@@ -112,7 +135,7 @@ impl Protocol {
     /// How long lines that wait to be joined may wait for more; none: there are none.
     pub fn patience(&self) -> Option<Duration> {
         match self {
-            Self::Lines(stream) => stream.patience(),
+            Self::Lines(stream, _) => stream.patience(),
             Self::Relp(_) => None,
         }
     }
@@ -120,7 +143,7 @@ impl Protocol {
     /// Nothing more came in time. False: the page has no room.
     pub fn end_group(&mut self, desk: &mut Desk<'_>, origin: Origin) -> bool {
         match self {
-            Self::Lines(stream) => stream.end_group(desk, origin),
+            Self::Lines(stream, _) => stream.end_group(desk, origin),
             Self::Relp(_) => true,
         }
     }
@@ -128,7 +151,7 @@ impl Protocol {
     /// Texts that had lost their octet count since this was asked last.
     pub fn take_astray(&mut self) -> u32 {
         match self {
-            Self::Lines(stream) => stream.take_astray(),
+            Self::Lines(stream, _) => stream.take_astray(),
             Self::Relp(_) => 0,
         }
     }
@@ -136,7 +159,7 @@ impl Protocol {
     /// Says what is left to say. False: the connection may be closed.
     pub fn lingers(&mut self, link: &mut Link) -> bool {
         match self {
-            Self::Lines(_) => false,
+            Self::Lines(..) => false,
             Self::Relp(relp) => relp.say(link).is_ok() && !relp.is_over(),
         }
     }
@@ -144,7 +167,7 @@ impl Protocol {
     /// Everything may be said, but the peer does not take it.
     pub fn is_stuck(&self) -> bool {
         match self {
-            Self::Lines(_) => false,
+            Self::Lines(..) => false,
             Self::Relp(relp) => relp.is_stuck(),
         }
     }
@@ -152,7 +175,7 @@ impl Protocol {
     /// The peer waits for an answer.
     pub fn is_owed(&self) -> bool {
         match self {
-            Self::Lines(_) => false,
+            Self::Lines(..) => false,
             Self::Relp(relp) => relp.is_owed(),
         }
     }

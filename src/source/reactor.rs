@@ -31,12 +31,12 @@ use super::datagrams::{self, Datagrams};
 use super::framing::{Cut, Rules};
 use super::gate::{Entry, Gate, Places};
 use super::handshakes::Handshakes;
+use super::inflate::Inflations;
 use super::link::Link;
 use super::miscounts::Miscounts;
-use super::multiline::Multiline;
 use super::nap::Naps;
 use super::preamble::{Preamble, Preambles};
-use super::protocol::{Protocol, Speech};
+use super::protocol::{Manner, Protocol, Speech};
 use super::relp::Counter;
 use super::warden::{self, Warden};
 use super::{Received, Source};
@@ -67,8 +67,8 @@ pub struct Parts {
     pub datagrams: Datagrams,
     pub carries: Carries,
     pub rules: Rules,
-    /// Lines are joined.
-    pub multiline: Option<Arc<Multiline>>,
+    pub manner: Manner,
+    pub inflations: Inflations,
     pub idle_timeout: Option<Duration>,
     pub handshakes: Handshakes,
     pub preambles: Preambles,
@@ -102,7 +102,8 @@ pub struct Reactor {
     attention: Attention,
     carries: Carries,
     rules: Rules,
-    multiline: Option<Arc<Multiline>>,
+    manner: Manner,
+    inflations: Inflations,
     /// When the first group of lines may have waited for long enough.
     ripe: Mono,
     idle_timeout: Option<Duration>,
@@ -198,7 +199,8 @@ impl Reactor {
             attention: Attention::default(),
             carries,
             rules,
-            multiline: parts.multiline,
+            manner: parts.manner,
+            inflations: parts.inflations,
             ripe: Mono::MAX,
             idle_timeout: parts.idle_timeout,
             handshakes,
@@ -337,6 +339,7 @@ impl Reactor {
             Visit::Failed(error) => {
                 self.counters.errors.add(1);
                 self.handshakes.failed(connection.origin, &error, &self.counters, now);
+                self.inflations.failed(connection.origin, &error, now);
             }
             Visit::Ended if connection.link.is_truncated() => self.counters.errors.add(1),
             Visit::Drained | Visit::Bound | Visit::Ended => {}
@@ -419,7 +422,7 @@ impl Reactor {
         let token = self.base() + index;
         self.tenants += 1;
         let owner = Owner { index, tenant: self.tenants };
-        let protocol = speech.begin(owner, &self.rules, self.multiline.as_ref());
+        let protocol = speech.begin(owner, &self.rules, &self.manner);
         let mut connection = Connection {
             preamble: link.tcp().and_then(|_| self.preambles.begin()),
             link,
@@ -463,9 +466,9 @@ impl Connection {
         if !stopping {
             return VISIT_BYTES;
         }
-        let link = &self.link;
+        let there = || self.link.waiting_bytes().saturating_add(self.protocol.untold_bytes());
         // At least one read, which may find that the peer has closed.
-        let allowance = self.allowance.get_or_insert_with(|| link.waiting_bytes().max(1));
+        let allowance = self.allowance.get_or_insert_with(|| there().max(1));
         VISIT_BYTES.min(*allowance)
     }
 }

@@ -4,6 +4,7 @@
 
 use super::SourceKind;
 use super::acks;
+use super::inflate;
 use super::interface;
 use super::listen::Transport;
 use super::local;
@@ -51,8 +52,10 @@ const OPTIONS: &[OptionDoc] = &[
     network::IDLE_TIMEOUT,
     network::KEEPALIVE,
     multiline::MULTILINE,
+    inflate::COMPRESSION,
     tls::TLS,
     preamble::PROXY_PROTOCOL,
+    preamble::PROXY_TIMEOUT,
     warden::ALLOW,
     warden::DENY,
     warden::RATE_LIMIT,

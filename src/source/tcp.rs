@@ -1,6 +1,7 @@
 //! `tcp`: lines over TCP or TLS, each an event; nothing is taken for a counted frame.
 
 use super::SourceKind;
+use super::inflate;
 use super::interface;
 use super::listen::Transport;
 use super::multiline;
@@ -32,8 +33,10 @@ const OPTIONS: &[OptionDoc] = &[
     network::IDLE_TIMEOUT,
     network::KEEPALIVE,
     multiline::MULTILINE,
+    inflate::COMPRESSION,
     tls::TLS,
     preamble::PROXY_PROTOCOL,
+    preamble::PROXY_TIMEOUT,
     warden::ALLOW,
     warden::DENY,
     warden::RATE_LIMIT,

@@ -16,9 +16,18 @@ action(type="omfwd" target="127.0.0.1" port="{port}" template="{template}" {prot
 
 /// Starts an agent and an rsyslogd that forwards `texts` to it, waits for all of them, stops both.
 fn through_rsyslog(protocol: &str, template: &str) -> Option<(Vec<String>, Vec<String>)> {
+    through_rsyslog_to(SYSLOG_TO_FILE, protocol, template)
+}
+
+/// The same to an agent of another configuration.
+fn through_rsyslog_to(
+    configuration: &str,
+    protocol: &str,
+    template: &str,
+) -> Option<(Vec<String>, Vec<String>)> {
     let rsyslogd = rsyslogd()?;
     peer("zstd")?;
-    let agent = Agent::start(SYSLOG_TO_FILE);
+    let agent = Agent::start(configuration);
     let udp = protocol.contains("udp");
     let to = if udp { agent.udp("net") } else { agent.tcp("net") };
     let folder = agent.dir.path().join("rsyslog");
@@ -58,6 +67,22 @@ fn omfwd_tcp_lines() {
     let Some((events, texts)) = through_rsyslog(protocol, "RSYSLOG_ForwardFormat") else { return };
     assert_texts(&events, &texts);
     assert!(events.iter().all(|event| event.starts_with("<166>")), "{:?}", events[0]);
+}
+
+#[test]
+fn omfwd_compressed_streams() {
+    let row = "compression = { mode = \"stream:always\" }\nlisten  =";
+    let configuration = SYSLOG_TO_FILE.replacen("listen  =", row, 1);
+    for framing in ["traditional", "octet-counted"] {
+        let protocol = format!(
+            r#"protocol="tcp" TCP_Framing="{framing}" compression.mode="stream:always" ZipLevel="9""#
+        );
+        let template = "RSYSLOG_ForwardFormat";
+        let through = through_rsyslog_to(&configuration, &protocol, template);
+        let Some((events, texts)) = through else { return };
+        assert_texts(&events, &texts);
+        assert!(events.iter().all(|event| event.starts_with("<166>")), "{:?}", events[0]);
+    }
 }
 
 #[test]

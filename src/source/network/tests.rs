@@ -1,6 +1,8 @@
 //! Sources with real sockets, stepped by hand.
 
 #[cfg(test)]
+mod compressed;
+#[cfg(test)]
 mod multiline;
 #[cfg(test)]
 mod proxy;

@@ -32,6 +32,7 @@ impl Attention {
 impl Reactor {
     pub(super) fn tick(&mut self, now: Now) {
         self.datagrams.count_drops(now);
+        self.inflations.tick(now);
         if now.mono >= self.resume {
             self.read_again(now);
         }

@@ -90,7 +90,7 @@ fn a_header_may_come_in_any_pieces() {
 
 #[test]
 fn who_has_no_good_header_is_closed_told_and_counted() {
-    let mut rig = rig("tcp", ON);
+    let mut rig = rig("tcp", &format!("{ON}\nproxy_timeout = '20s'"));
     let own = |sender: &TcpStream| sender.local_addr().unwrap().to_string();
     let mut plain = rig.connect();
     plain.write_all(b"<13>hello\nPROXY UNKNOWN\r\n<13>again\n").unwrap();
@@ -112,11 +112,17 @@ fn who_has_no_good_header_is_closed_told_and_counted() {
     late.write_all(&LINE[..20]).unwrap();
     rig.until(|rig| rig.open() == 1);
     rig.ahead = Duration::from_secs(11);
+    (0..3).for_each(|_| step(&mut rig));
+    assert_eq!(rig.open(), 1);
+    rig.ahead = Duration::from_secs(21);
     rig.until(|rig| counted(rig) == (4, 4) && rig.open() == 0);
     let all = told(&rig);
     assert_eq!(all.len(), 3, "{all:#?}");
     assert!(all[1].contains("cut off: it closed the connection"), "{all:#?}");
-    assert!(all[2].contains(&own(&late)) && all[2].contains("within 10 s"), "{all:#?}");
+    assert!(
+        all[2].contains(&own(&late)) && all[2].contains("within 20s (proxy_timeout)"),
+        "{all:#?}"
+    );
     rig.ahead = Duration::from_secs(80);
     rig.until(|rig| told(rig).len() == 4);
     assert!(told(&rig)[3].contains("longer than 107 bytes"), "{:#?}", told(&rig));
