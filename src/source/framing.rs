@@ -52,6 +52,13 @@ pub enum Stage {
     Astray(u8, bool),
 }
 
+impl Stage {
+    /// What comes is the front of something.
+    fn begins(self) -> bool {
+        matches!(self, Self::Start | Self::After(_))
+    }
+}
+
 /// What a run of framing came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Framed {
@@ -118,8 +125,7 @@ pub fn frame(
         if records.is_full() {
             return Framed { partial: at, stage, astray };
         }
-        let begins = matches!(stage, Stage::Start | Stage::After(_));
-        if rules.counted && begins && bytes.get(at).is_some_and(|byte| is_count(*byte)) {
+        if rules.counted && stage.begins() && bytes.get(at).is_some_and(|byte| is_count(*byte)) {
             match kind(&bytes[at..], rules) {
                 Kind::Line => {}
                 Kind::Undecided => return Framed { partial: at, stage, astray },
@@ -158,10 +164,9 @@ pub fn frame(
     while bytes.len() - at >= rules.event_bytes_max + extra(stage) {
         let piece = at..at + rules.event_bytes_max;
         at = piece.end;
-        let continued = matches!(stage, Stage::Middle | Stage::Astray(..));
         let lost = astray::is_lost(&bytes[piece.clone()], stage);
         astray += u32::from(lost);
-        push_pieces(bytes, piece, continued, rules, records);
+        push_pieces(bytes, piece, !stage.begins(), rules, records);
         stage = in_pieces(stage, lost);
     }
     Framed { partial: at, stage, astray }
@@ -197,7 +202,7 @@ pub fn cut(
 ) -> Framed {
     let end = bytes.len() - 1;
     bytes[end] = b'\n';
-    let begins = matches!(stage, Stage::Start | Stage::After(_));
+    let begins = stage.begins();
     let (header, rest) = match (stage, kind(&bytes[start..end], rules)) {
         (Stage::Counted(rest), _) => (0, Some(rest)),
         (_, Kind::Counted { header, count }) if rules.counted && begins => (header, Some(count)),

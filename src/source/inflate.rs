@@ -5,7 +5,7 @@
 //! ```
 //! With `stream:always` the bytes of a connection, frames and lines alike, are one zlib stream (RFC
 //! 1950), flushed after each batch of the sender's. However much a few bytes expand to, a read
-//! brings what fits, and the reactor bounds a visit by what came out of it: a bomb is a fast sender,
+//! brings what fits, and the reactor bounds a visit by what came of it: a bomb is a fast sender,
 //! and waits its turn as such. What was expanded before a stream broke is kept.
 
 use std::io;

@@ -196,7 +196,7 @@ impl Network {
         }
     }
 
-    /// With the rows of TLS, proxies, compressed streams and joined lines, for sources with connections.
+    /// With the rows of TLS, proxies, compressed and joined lines, for sources with connections.
     pub fn with_streams(mut self, section: &Section) -> Self {
         self.tls = TlsOptions::plan(section, &self.listens);
         self.proxied = preamble::plan(section, &self.listens);

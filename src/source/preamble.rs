@@ -25,8 +25,8 @@ pub const PROXY_PROTOCOL: OptionDoc = OptionDoc {
     doc: "on: connections begin with a PROXY header (v1 or v2) that says who is the peer",
 };
 
-/// A header takes a proxy one packet; the standard asks for three seconds at least, so that one that
-/// was lost can be sent again.
+/// A header takes a proxy one packet; the standard asks for three seconds at least, so that a lost
+/// one can be sent again.
 pub const PROXY_TIMEOUT: OptionDoc = OptionDoc {
     name: "proxy_timeout",
     default: Some("10s"),

@@ -74,9 +74,8 @@ fn omfwd_compressed_streams() {
     let row = "compression = { mode = \"stream:always\" }\nlisten  =";
     let configuration = SYSLOG_TO_FILE.replacen("listen  =", row, 1);
     for framing in ["traditional", "octet-counted"] {
-        let protocol = format!(
-            r#"protocol="tcp" TCP_Framing="{framing}" compression.mode="stream:always" ZipLevel="9""#
-        );
+        let protocol =
+            format!(r#"protocol="tcp" TCP_Framing="{framing}" compression.mode="stream:always""#);
         let template = "RSYSLOG_ForwardFormat";
         let through = through_rsyslog_to(&configuration, &protocol, template);
         let Some((events, texts)) = through else { return };
