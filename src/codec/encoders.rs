@@ -79,7 +79,7 @@ pub trait Encoder: Send {
 mod tests {
     use super::*;
     use crate::event::parsed::start_of;
-    use crate::event::{EventHead, Form, Found, Marks, Origin, Parsed, Reading, Shape, Span};
+    use crate::event::{EventHead, Form, Found, Marks, Name, Origin, Parsed, Reading, Shape, Span};
     use crate::syslog::parse::{Arrival, Expect, Format, Zone, parse};
     use crate::time::Wall;
 
@@ -92,7 +92,8 @@ mod tests {
 
     /// An event that nobody has parsed.
     pub(super) fn event(bytes: &[u8], marks: Marks) -> Event<'_> {
-        Event { bytes, at: AT, origin: origin(), pri: None, marks, parsed: Parsed::NONE }
+        let (origin, name, parsed) = (origin(), Name::NONE, Parsed::NONE);
+        Event { bytes, at: AT, origin, name, pri: None, marks, parsed }
     }
 
     /// An event as a source leaves it that was asked for everything.

@@ -7,6 +7,7 @@
 //! | `facility` `severity` `pri` | words, and the number |
 //! | `sd:id:key` | the first value of a parameter of structured data |
 //! | `peer` | the sender's address |
+//! | `tls_name` | whom the sender's certificate names, as it was checked |
 //! | `uid` `gid` `pid` | the sending process, in the kernel's word: of Unix sockets |
 //! | `message` `raw` | the text behind the header, else all of it; the whole event |
 //! | `structured_data` | as sent |
@@ -34,6 +35,7 @@ pub enum Field {
         key: String,
     },
     Peer,
+    TlsName,
     Uid,
     Gid,
     Pid,
@@ -45,7 +47,7 @@ pub enum Field {
 }
 
 /// Those without a text of their own behind the name.
-const NAMES: [(&str, Field); 16] = [
+const NAMES: [(&str, Field); 17] = [
     ("app", Field::App),
     ("facility", Field::Facility),
     ("gid", Field::Gid),
@@ -61,6 +63,7 @@ const NAMES: [(&str, Field); 16] = [
     ("severity", Field::Severity),
     ("structured_data", Field::StructuredData),
     ("time", Field::Time),
+    ("tls_name", Field::TlsName),
     ("uid", Field::Uid),
 ];
 
@@ -93,7 +96,7 @@ impl Field {
             Self::StructuredData => Fields::DATA,
             Self::Message => Fields::MESSAGE,
             Self::Time => Fields::TIME,
-            Self::Peer | Self::Uid | Self::Gid | Self::Pid => Fields::NONE,
+            Self::Peer | Self::TlsName | Self::Uid | Self::Gid | Self::Pid => Fields::NONE,
             Self::Raw | Self::Received => Fields::NONE,
         }
     }
@@ -118,6 +121,7 @@ impl Field {
             Self::Facility => event.pri.map(|pri| names::facility(pri).as_bytes()),
             Self::Severity => event.pri.map(|pri| names::severity(pri).as_bytes()),
             Self::Peer => return append_peer(event, out),
+            Self::TlsName => return event.name.append(out),
             Self::Message => match parsed.form() {
                 Form::Rfc3164 | Form::Rfc5424 => parsed.message(),
                 Form::Unparsed | Form::Unknown => Some(event.bytes),
@@ -163,6 +167,7 @@ impl Field {
             Self::Host => event_bytes.max(64),
             Self::Peer | Self::Pri | Self::Facility | Self::Severity => 64,
             Self::Time | Self::Received | Self::Uid | Self::Gid | Self::Pid => 64,
+            Self::TlsName => 255,
             _ => event_bytes,
         }
     }
@@ -206,7 +211,7 @@ mod tests {
         let mut page = Page::new(crate::limits::BATCH_BYTES_MIN);
         page.keep_fields(Shape::Whole);
         let peer = Some("[::ffff:10.0.0.7]:514".parse().unwrap());
-        let origin = page.push_origin(Origin::new(peer, 0)).unwrap();
+        let origin = page.push_named_origin(Origin::new(peer, 0), "one.example").unwrap();
         let head = EventHead { at: Wall(0), origin, pri: None, marks: Marks::NONE };
         page.append_event(text.as_bytes(), head).unwrap();
         page.read_fresh(|_| Reading {
@@ -243,11 +248,11 @@ mod tests {
             ..Found::only(Form::Rfc5424)
         };
         let all = "host app proc_id msg_id facility severity pri sd:a:b@1:k sd:a:b@1:x sd:x:k peer \
-                   message time received";
+                   tls_name message time received";
         assert_eq!(
             said(all, text, Some(found)),
-            "web|su|7|ID|local4|notice|165|v\"|-|-|10.0.0.7|hello|1970-01-01T00:00:01.000000000Z|\
-             1970-01-01T00:00:00.000000000Z|"
+            "web|su|7|ID|local4|notice|165|v\"|-|-|10.0.0.7|one.example|hello|\
+             1970-01-01T00:00:01.000000000Z|1970-01-01T00:00:00.000000000Z|"
         );
         assert_eq!(said("structured_data raw", "x", None), "-|x|");
         assert_eq!(
@@ -270,6 +275,7 @@ mod tests {
             assert_eq!(out, number.as_bytes());
         }
         assert_eq!(said("uid gid pid", "x", None), "-|-|-|");
+        assert!(!Field::TlsName.append(&event, &mut Vec::new()), "without a certificate");
     }
 
     #[test]

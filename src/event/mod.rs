@@ -11,7 +11,10 @@ mod slot;
 
 pub use crate::sys::credentials::Credentials;
 pub use mark::{Mark, Marks};
-pub use page::{Event, EventHead, Fresh, Full, Page, Reading, Removed, Since};
+pub use page::{
+    Event, EventHead, Fresh, Full, Name, ORIGIN_BYTES_MAX, OriginPlace, Page, Reading, Removed,
+    Since,
+};
 pub use parsed::{Form, Found, Parsed, Shape, Span};
 pub use records::{Records, Sums};
 pub use slot::{Origin, OriginIndex};

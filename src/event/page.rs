@@ -8,10 +8,13 @@
 //! newline stays where it is. While `contiguous` holds, bytes = events + LF in order, and the
 //! `raw` encoder copies nothing. One owner fills a page; after `seal` it is read only.
 
+mod origins;
 mod select;
 
+pub use origins::{Name, ORIGIN_BYTES_MAX, OriginPlace};
 pub use select::{Removed, Since};
 
+use self::origins::Origins;
 use super::mark::{Mark, Marks};
 use super::parsed::{Found, Parsed, Shape};
 use super::records::{Records, Sums};
@@ -63,6 +66,8 @@ pub struct Event<'page> {
     pub bytes: &'page [u8],
     pub at: Wall,
     pub origin: Origin,
+    /// Whom the sender's certificate names.
+    pub name: Name<'page>,
     pub pri: Option<u8>,
     pub marks: Marks,
     pub parsed: Parsed<'page>,
@@ -181,19 +186,6 @@ impl Page {
     /// Bytes of the slots of one event.
     pub fn slot_bytes(&self) -> usize {
         self.stride * SLOT_BYTES
-    }
-
-    /// An origin for the events to come.
-    pub fn push_origin(&mut self, origin: Origin) -> Result<OriginIndex, Full> {
-        if self.free_bytes() < 2 * SLOT_BYTES {
-            return Err(Full);
-        }
-        let index = u16::try_from(self.slots).map_err(|_| Full)?;
-        for slot in origin.to_slots() {
-            *self.slot_mut(self.slots) = slot;
-            self.slots += 1;
-        }
-        Ok(OriginIndex(index))
     }
 
     /// An event of `length` bytes at `offset`, which stand in the page already.
@@ -349,6 +341,7 @@ impl Page {
                 bytes,
                 at: Wall(self.base.0 + i64::from(slot.delta)),
                 origin: origins.find(slots, slot.origin),
+                name: Name::of(slots, slot.origin),
                 pri: (slot.pri != PRI_NONE).then_some(slot.pri),
                 marks: Marks::from_bits(slot.tag),
                 parsed,
@@ -412,27 +405,6 @@ impl Page {
         let body = self.body_mut();
         let start = body.len() - (index + 1) * SLOT_BYTES;
         bytemuck::from_bytes_mut(&mut body[start..start + SLOT_BYTES])
-    }
-}
-
-/// The origin asked for last: many events in a row have the same.
-#[derive(Default)]
-struct Origins {
-    last: Option<(u16, Origin)>,
-}
-
-impl Origins {
-    #[inline]
-    fn find(&mut self, slots: &[Slot], index: u16) -> Origin {
-        if let Some((last, origin)) = self.last
-            && last == index
-        {
-            return origin;
-        }
-        let front = slots.len() - 1 - usize::from(index);
-        let origin = Origin::from_slots(slots[front], slots[front - 1]);
-        self.last = Some((index, origin));
-        origin
     }
 }
 

@@ -3,7 +3,8 @@
 //! ```text
 //!  EVENT   0        4        8        12      14   15   16
 //!          │ offset │ length │ delta  │ origin│ pri│ tag │     delta: ns after the page's base
-//!  ORIGIN  │ 15 of 30 bytes of the origin          │ tag │     two slots, front and back
+//!  ORIGIN  │ 15 of 30 bytes of the origin          │ tag │     two slots, front and back, and
+//!          │ 15 of up to 255 bytes of its name     │ tag │     so many as its name needs
 //!  FIELDS  │ see `parsed`                          │ tag │     none, one or two behind an EVENT
 //! ```
 //! `tag`: bits 0-4 marks, bits 6-7 kind. Another kind (header maps) has room here.
@@ -24,6 +25,11 @@ pub(super) const KIND_EVENT: u8 = 0;
 pub(super) const KIND_ORIGIN: u8 = 0b0100_0000;
 pub(super) const KIND_FIELDS: u8 = 0b1000_0000;
 
+/// Of an origin or its name in one slot.
+pub(super) const PART_BYTES: usize = 15;
+/// Among the bytes of an origin.
+pub(super) const NAME_BYTES_AT: usize = 25;
+
 #[repr(C, align(16))]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub(super) struct Slot {
@@ -40,6 +46,18 @@ const _: () = assert!(size_of::<Slot>() == 16);
 impl Slot {
     pub(super) fn kind(&self) -> u8 {
         self.tag & KIND_MASK
+    }
+
+    /// Up to 15 bytes of an origin or its name.
+    pub(super) fn of_origin(part: &[u8]) -> Self {
+        let mut raw = [0u8; 16];
+        raw[..part.len()].copy_from_slice(part);
+        raw[15] = KIND_ORIGIN;
+        bytemuck::cast(raw)
+    }
+
+    pub(super) fn origin_bytes(&self) -> &[u8] {
+        &bytemuck::bytes_of(self)[..PART_BYTES]
     }
 }
 
@@ -66,8 +84,8 @@ impl Origin {
     }
 
     /// Bytes: 0-15 address, 16-17 port, 18-19 listener, 20 family (0 none, 4, 6, or 1: a process,
-    /// whose ids are 0-3 pid, 4-7 uid, 8-11 gid), 21-24 scope id.
-    pub(super) fn to_slots(self) -> [Slot; 2] {
+    /// whose ids are 0-3 pid, 4-7 uid, 8-11 gid), 21-24 scope id, 25 bytes of the name behind it.
+    pub(super) fn to_slots(self, name_bytes: u8) -> [Slot; 2] {
         let mut bytes = [0u8; 30];
         if let Some(peer) = self.peer {
             match peer {
@@ -86,20 +104,15 @@ impl Origin {
             bytes[20] = FAMILY_PROCESS;
         }
         bytes[18..20].copy_from_slice(&self.listener.to_le_bytes());
-        let half = |part: &[u8]| {
-            let mut raw = [0u8; 16];
-            raw[..15].copy_from_slice(part);
-            raw[15] = KIND_ORIGIN;
-            bytemuck::cast::<[u8; 16], Slot>(raw)
-        };
-        [half(&bytes[..15]), half(&bytes[15..])]
+        bytes[NAME_BYTES_AT] = name_bytes;
+        [Slot::of_origin(&bytes[..15]), Slot::of_origin(&bytes[15..])]
     }
 
     pub(super) fn from_slots(front: Slot, back: Slot) -> Self {
         debug_assert!(front.kind() == KIND_ORIGIN && back.kind() == KIND_ORIGIN);
         let mut bytes = [0u8; 30];
-        bytes[..15].copy_from_slice(&bytemuck::bytes_of(&front)[..15]);
-        bytes[15..].copy_from_slice(&bytemuck::bytes_of(&back)[..15]);
+        bytes[..PART_BYTES].copy_from_slice(front.origin_bytes());
+        bytes[PART_BYTES..].copy_from_slice(back.origin_bytes());
         let port = u16::from_le_bytes([bytes[16], bytes[17]]);
         let listener = u16::from_le_bytes([bytes[18], bytes[19]]);
         let mut address = [0u8; 16];
@@ -135,12 +148,12 @@ mod tests {
     fn an_origin_comes_back_as_it_was() {
         for peer in ["127.0.0.1:514", "[fe80::1%7]:65535", "[::1]:1"] {
             let origin = Origin::new(Some(peer.parse().expect("address")), 513);
-            let [front, back] = origin.to_slots();
+            let [front, back] = origin.to_slots(0);
             assert_eq!(Origin::from_slots(front, back), origin);
         }
         let credentials = Some(Credentials { pid: 4_000_000, uid: u32::MAX, gid: 7 });
         for origin in [Origin::LOCAL, Origin { credentials, ..Origin::new(None, 9) }] {
-            let [front, back] = origin.to_slots();
+            let [front, back] = origin.to_slots(0);
             assert_eq!(Origin::from_slots(front, back), origin);
         }
     }

@@ -288,7 +288,7 @@ pub fn regexes(section: &Section, key: &'static str) -> Vec<Regex> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Marks, Origin, Parsed};
+    use crate::event::{Marks, Name, Origin, Parsed};
     use crate::time::Wall;
 
     const DOCS: &[OptionDoc] = &[FILTERS];
@@ -303,7 +303,8 @@ mod tests {
 
     fn passes(filters: &Filters, bytes: &[u8]) -> bool {
         let (marks, parsed) = (Marks::NONE, Parsed::NONE);
-        filters.pass(&Event { bytes, at: Wall(0), origin: Origin::LOCAL, pri: None, marks, parsed })
+        let (origin, name) = (Origin::LOCAL, Name::NONE);
+        filters.pass(&Event { bytes, at: Wall(0), origin, name, pri: None, marks, parsed })
     }
 
     #[test]

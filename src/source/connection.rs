@@ -21,13 +21,13 @@ use super::carry::{Carries, Carry, FRAME_EXTRA_BYTES};
 use super::framing::{self, Cut, Framed, Rules, Stage};
 use super::multiline::{Group, Multiline, frame_bytes_max};
 use super::relp::Counter;
-use crate::event::{Origin, OriginIndex, Page};
+use crate::event::{ORIGIN_BYTES_MAX, Origin, OriginIndex, OriginPlace, Page};
 use crate::limits::{self, u32_of, usize_of};
 use crate::time::Wall;
 
 /// Bytes and slots a visit may need beside its fresh bytes: an origin, the pieces of one line that
 /// had been carried, a newline, alignment.
-const RESERVE_BYTES: usize = 1024;
+const RESERVE_BYTES: usize = 1024 + ORIGIN_BYTES_MAX;
 
 /// A page with less room for a read, and for what it may become, is full: 4 KiB without fields.
 const READ_ROOM_MIN: usize = 9 * (4 << 10);
@@ -60,9 +60,7 @@ pub struct Stream {
     astray: u32,
     /// The rest of a read waits, and comes before what the socket has.
     ahead: bool,
-    /// Serial of the page that `index` is good for.
-    serial: u64,
-    index: Option<OriginIndex>,
+    place: OriginPlace,
 }
 
 /// What all streams of a worker share in one `receive`.
@@ -71,6 +69,8 @@ pub struct Desk<'a> {
     pub carries: &'a mut Carries,
     pub rules: &'a Rules,
     pub at: Wall,
+    /// Whom the certificate of the stream's sender names.
+    pub name: &'a str,
     /// For those who acknowledge.
     pub counter: Option<&'a mut Counter>,
 }
@@ -230,7 +230,7 @@ impl Stream {
         count: usize,
         kept: usize,
     ) -> usize {
-        let index = self.origin(desk.page, origin);
+        let index = self.origin(desk, origin);
         let start = usize_of(desk.page.tail());
         let end = start + held + count;
         let (bytes, mut records) = desk.page.frame(u32_of(end), desk.at, index);
@@ -255,7 +255,7 @@ impl Stream {
 
     /// Makes events of the `held` unfinished bytes that stand at the tail.
     fn cut(&mut self, desk: &mut Desk<'_>, origin: Origin, held: usize, why: Cut) {
-        let index = self.origin(desk.page, origin);
+        let index = self.origin(desk, origin);
         let start = usize_of(desk.page.tail());
         let end = u32_of(start + held + 1);
         let (bytes, mut records) = desk.page.frame(end, desk.at, index);
@@ -296,16 +296,9 @@ impl Stream {
         }
     }
 
-    fn origin(&mut self, page: &mut Page, origin: Origin) -> OriginIndex {
-        match self.index {
-            Some(index) if self.serial == page.serial() => index,
-            _ => {
-                let index = page.push_origin(origin).expect("a visit keeps room for its origin");
-                self.serial = page.serial();
-                self.index = Some(index);
-                index
-            }
-        }
+    fn origin(&mut self, desk: &mut Desk<'_>, origin: Origin) -> OriginIndex {
+        let place = self.place.find(desk.page, origin, desk.name);
+        place.expect("a visit keeps room for its origin")
     }
 }
 
@@ -373,6 +366,7 @@ mod tests {
                     carries: &mut carries,
                     rules,
                     at: Wall(1),
+                    name: "",
                     counter: None,
                 };
                 match stream.visit(&mut desk, Origin::LOCAL, bound, |into| peer.read(into)) {
@@ -448,7 +442,7 @@ mod tests {
             page.clear(serial);
             let (rules, at) = (&RULES, Wall(1));
             let mut desk =
-                Desk { page: &mut page, carries: &mut carries, rules, at, counter: None };
+                Desk { page: &mut page, carries: &mut carries, rules, at, name: "", counter: None };
             if !waited {
                 let visit = first.visit(&mut desk, Origin::LOCAL, usize::MAX, |i| short.read(i));
                 assert!(matches!(visit, Visit::Full));
@@ -499,6 +493,7 @@ mod tests {
             carries: &mut carries,
             rules: &RULES,
             at: Wall(1),
+            name: "",
             counter: None,
         };
         let mut reads = VecDeque::from([
@@ -537,6 +532,7 @@ mod tests {
             carries: &mut carries,
             rules: &RULES,
             at: Wall(1),
+            name: "",
             counter: None,
         };
         let mut peer = Peer([b"first ha".to_vec(), b"lf\nsecond\n".to_vec()].into());

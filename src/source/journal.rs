@@ -19,7 +19,7 @@ use super::position::Position;
 use super::zones::Zones;
 use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
 use crate::config::{OptionDoc, Section};
-use crate::event::{EventHead, Full, Marks, Origin, OriginIndex, Page};
+use crate::event::{EventHead, Full, Marks, Origin, OriginPlace, Page};
 use crate::limits;
 use crate::memory::MemoryLine;
 use crate::ring::Wake;
@@ -240,7 +240,7 @@ impl SourcePlan for Plan {
             cursor: cursor.unwrap_or_default(),
             position,
             position_due: Mono::MAX,
-            place: None,
+            place: OriginPlace::default(),
             rules,
             counters: Arc::clone(&context.counters[0]),
             watch,
@@ -274,7 +274,7 @@ struct Journal {
     position: Option<Position>,
     position_due: Mono,
     /// Our origin in the page of this serial.
-    place: Option<(u64, OriginIndex)>,
+    place: OriginPlace,
     rules: Rules,
     counters: Arc<SourceCounters>,
     watch: Watch,
@@ -301,11 +301,7 @@ impl Journal {
     }
 
     fn append(&mut self, page: &mut Page, now: Now) -> Result<(), Full> {
-        let origin = match self.place {
-            Some((serial, index)) if serial == page.serial() => index,
-            _ => page.push_origin(Origin::LOCAL)?,
-        };
-        self.place = Some((page.serial(), origin));
+        let origin = self.place.find(page, Origin::LOCAL, "")?;
         self.text.clear();
         self.entries.compose(&mut self.text);
         let reader = &self.entries.reader;

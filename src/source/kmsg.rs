@@ -18,7 +18,7 @@ use super::position::Position;
 use super::zones::Zones;
 use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
 use crate::config::OptionDoc;
-use crate::event::{EventHead, Full, Marks, Origin, OriginIndex, Page};
+use crate::event::{EventHead, Full, Marks, Origin, OriginPlace, Page};
 use crate::limits;
 use crate::memory::MemoryLine;
 use crate::ring::Wake;
@@ -204,7 +204,7 @@ struct Kmsg {
     rules: Rules,
     counters: Arc<SourceCounters>,
     position_due: Mono,
-    place: Option<(u64, OriginIndex)>,
+    place: OriginPlace,
     ended: bool,
     stopping: bool,
 }
@@ -225,7 +225,7 @@ impl Kmsg {
             rules,
             counters,
             position_due: Mono::MAX,
-            place: None,
+            place: OriginPlace::default(),
             ended: false,
             stopping: false,
         }
@@ -289,11 +289,7 @@ impl Kmsg {
         if self.line.is_empty() {
             return Ok(());
         }
-        let origin = match self.place {
-            Some((serial, index)) if serial == page.serial() => index,
-            _ => page.push_origin(Origin::LOCAL)?,
-        };
-        self.place = Some((page.serial(), origin));
+        let origin = self.place.find(page, Origin::LOCAL, "")?;
         let head = EventHead { at: now.wall, origin, pri: None, marks: self.marks };
         datagrams::append(page, &self.line, head, &self.rules)?;
         self.line.clear();

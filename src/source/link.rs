@@ -200,6 +200,22 @@ impl Link {
         }
     }
 
+    /// Goes on with agreeing; what fails for good is an error.
+    pub fn agree(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Ok(()),
+            Self::Tls(tls) => tls.agree(),
+        }
+    }
+
+    /// Whom the peer's certificate names; empty without one.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => String::new(),
+            Self::Tls(tls) => tls.name(),
+        }
+    }
+
     /// It ended, and its peer should have said so and did not: its last bytes may be missing.
     pub fn is_truncated(&self) -> bool {
         match self {

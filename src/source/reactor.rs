@@ -132,6 +132,8 @@ struct Connection {
     places: Arc<Places>,
     protocol: Protocol,
     origin: Origin,
+    /// Whom its peer's certificate names.
+    name: String,
     /// By the clock of `Attention`.
     heard: Mono,
     /// It is not read before: its peer has sent too much.
@@ -309,10 +311,11 @@ impl Reactor {
         }
         let before = page.event_count();
         let (rules, carries, counter) = (&self.rules, &mut self.carries, self.counter.as_mut());
-        let mut desk = Desk { page, carries, rules, at: now.wall, counter };
+        let agreed = connection.agree();
+        let Connection { link, protocol, origin, name, ended, .. } = connection;
+        let mut desk = Desk { page, carries, rules, at: now.wall, name, counter };
         let mut taken = 0;
-        let Connection { link, protocol, origin, ended, .. } = connection;
-        let visit = match link.push() {
+        let visit = match agreed.and_then(|()| link.push()) {
             Ok(()) => protocol.visit(&mut desk, *origin, link, bound, *ended, &mut taken),
             Err(error) => Visit::Failed(error),
         };
@@ -429,6 +432,7 @@ impl Reactor {
             places,
             protocol,
             origin,
+            name: String::new(),
             heard: self.attention.at(now),
             paused: Mono(0),
             ended: false,
@@ -460,6 +464,17 @@ impl Reactor {
 }
 
 impl Connection {
+    /// Goes on with what must be agreed on before text comes; the peer has its name with the first.
+    fn agree(&mut self) -> io::Result<()> {
+        if !self.link.is_settled() {
+            self.link.agree()?;
+            if self.link.is_settled() {
+                self.name = self.link.name();
+            }
+        }
+        Ok(())
+    }
+
     /// Bytes a visit may take. While stopping: what has arrived by now, and no more, or a sender
     /// at full rate would keep us for ever.
     fn bound(&mut self, stopping: bool) -> usize {

@@ -14,7 +14,7 @@ use super::carry::{Carries, Carry};
 use super::connection::{Desk, Visit};
 use super::link::Link;
 use super::text::{holds_control, parse_pri, trim};
-use crate::event::{EventHead, Marks, Origin, OriginIndex, Page};
+use crate::event::{EventHead, Marks, ORIGIN_BYTES_MAX, Origin, OriginPlace, Page};
 use crate::wire::relp::{Heard, RelpError, Session, Txnr, acknowledge};
 
 #[cfg(test)]
@@ -25,7 +25,7 @@ const READ_BYTES: usize = 64 << 10;
 /// Replies written with one call, about as many as a window has.
 const REPLIES_PER_WRITE: u32 = 512;
 /// An origin, and the pieces of a frame that was held.
-const RESERVE_BYTES: usize = 1024;
+const RESERVE_BYTES: usize = 1024 + ORIGIN_BYTES_MAX;
 /// A page with less room for a read, and for what it may become, is full.
 const READ_ROOM_MIN: usize = 16 << 10;
 
@@ -41,9 +41,7 @@ pub struct Relp {
     session: Session,
     owner: Owner,
     carry: Carry,
-    /// Serial of the page that `index` is good for.
-    serial: u64,
-    index: Option<OriginIndex>,
+    place: OriginPlace,
     /// Messages heard and not settled, the oldest of which is the first after `replies`.
     owed: u32,
     /// The next messages to reply to.
@@ -101,8 +99,7 @@ impl Relp {
             session: Session::new(event_bytes_max),
             owner,
             carry: Carry::default(),
-            serial: 0,
-            index: None,
+            place: OriginPlace::default(),
             owed: 0,
             first: Txnr::FIRST,
             replies: 0,
@@ -274,20 +271,10 @@ impl Relp {
         }
         let control = if holds_control(text) { Marks::CONTROL } else { Marks::NONE };
         let marks = marks.with(control);
-        let origin = self.origin(desk.page, origin);
+        let place = self.place.find(desk.page, origin, desk.name);
+        let origin = place.expect("a visit keeps room for its origin");
         let head = EventHead { at: desk.at, origin, pri, marks };
         desk.page.append_event(text, head).expect("a read is bounded by the page's room");
-    }
-
-    fn origin(&mut self, page: &mut Page, origin: Origin) -> OriginIndex {
-        match self.index {
-            Some(index) if self.serial == page.serial() => index,
-            _ => {
-                let index = page.push_origin(origin).expect("a visit keeps room for its origin");
-                (self.serial, self.index) = (page.serial(), Some(index));
-                index
-            }
-        }
     }
 
     /// Keeps the front of a frame until the rest comes.

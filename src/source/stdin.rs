@@ -146,7 +146,7 @@ impl Source for Stdin {
         let input = &self.input;
         let mut left = self.allowance.unwrap_or(usize::MAX);
         let (carries, rules) = (&mut self.carries, &self.rules);
-        let mut desk = Desk { page, carries, rules, at: now.wall, counter: None };
+        let mut desk = Desk { page, carries, rules, at: now.wall, name: "", counter: None };
         if ripe && !self.stream.end_group(&mut desk, Origin::LOCAL) {
             return Received { full: true, more: true, finished: false };
         }

@@ -3,7 +3,7 @@
 //! All sessions of a worker share one buffer for what sockets bring (`wire::tls::session`); its
 //! lock is never contended, and is there because a worker may be moved to its thread.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use super::keys::{Files, Keys};
 use super::listen::Listen;
 use crate::config::{OptionDoc, Section};
 use crate::wire::tls::peers::{PEERS_REMEDY, Peer, Peers};
-use crate::wire::tls::server::Clients;
+use crate::wire::tls::server::{Clients, Setup};
 use crate::wire::tls::session::{SCRATCH_BYTES, Session};
 use crate::wire::tls::{VERSIONS_REMEDY, Versions};
 
@@ -142,15 +142,17 @@ impl TlsListener {
 
     pub fn accept(&self) -> io::Result<(TlsLink, SocketAddr)> {
         let (socket, peer) = self.socket.accept()?;
-        let session = self.worker.keys.setup().session();
+        let setup = self.worker.keys.setup();
+        let session = setup.session();
         let scratch = Arc::clone(&self.worker.scratch);
-        Ok((TlsLink { socket, session, scratch }, peer))
+        Ok((TlsLink { socket, session, setup, scratch }, peer))
     }
 }
 
 pub struct TlsLink {
     pub socket: TcpStream,
     pub session: Session,
+    setup: Setup,
     scratch: Arc<Mutex<Box<[u8]>>>,
 }
 
@@ -158,6 +160,21 @@ impl TlsLink {
     pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut scratch = locked(&self.scratch);
         self.session.read(&mut self.socket, &mut scratch, into)
+    }
+
+    /// Goes on with the handshake.
+    pub fn agree(&mut self) -> io::Result<()> {
+        let mut scratch = locked(&self.scratch);
+        match self.session.advance(&mut self.socket, &mut scratch) {
+            // It has said nothing and hung up, which the next read says, too.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(()),
+            outcome => outcome.map(|_| ()),
+        }
+    }
+
+    /// Whom the peer's certificate names.
+    pub fn name(&self) -> String {
+        self.session.peer_certificate().map(|shown| self.setup.name_of(shown)).unwrap_or_default()
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -13,6 +13,11 @@ const COUNT: usize = 500;
 impl Papers {
     /// An agent with a `tls://` listener; its folder, the certificates in it, stays ours.
     fn agent(&self, more: &str) -> Agent {
+        self.agent_with(more, |configuration| configuration)
+    }
+
+    /// The same with a configuration that is changed.
+    fn agent_with(&self, more: &str, change: impl FnOnce(String) -> String) -> Agent {
         let here = self.dir.path().display();
         let tls = format!(
             "[sources.net.tls]\ncertificate = '{here}/server.pem'\nkey = '{here}/server.key'\n{}\n",
@@ -22,7 +27,7 @@ impl Papers {
             .replace(r#""udp://127.0.0.1:0", "#, r#""tls://127.0.0.1:0", "#)
             .replace("64MiB", "128MiB")
             .replace("[channels.main]", &format!("{tls}\n[channels.main]"));
-        Agent::start(&configuration)
+        Agent::start(&change(configuration))
     }
 
     /// `openssl s_client` that sends what is written to it.
@@ -105,6 +110,26 @@ fn a_new_certificate_is_shown_to_newcomers_and_nobody_is_cut_off() {
     agent.wait_for(3);
     let events = agent.stop().well().lines("out.log.zst");
     assert_eq!(events, ["before", "newcomer", "after"]);
+}
+
+/// Whoever may name itself in a certificate does not leave the tree by it, either.
+#[test]
+fn each_certificate_has_its_file() {
+    let papers = Papers::new();
+    papers.issue(&papers.authority, "odd", &["../../up/../.x \"y\""]);
+    let rules = "clients = 'required'\nclient_ca = '{here}/ca.pem'";
+    let agent = papers.agent_with(rules, |configuration| {
+        let encoder = "encoder = { template = \"%{tls_name} %{message}\" }";
+        configuration.replace("out.log\"", &format!("%{{tls_name}}.log\"\n{encoder}"))
+    });
+    for (own, text) in [("sender", "of one"), ("odd", "of another")] {
+        let Some(child) = papers.openssl(&agent, &[], Some(own)) else { return };
+        assert!(give(child, &[text.to_owned()]), "{}", agent.log());
+    }
+    agent.wait_for(2);
+    let ended = agent.stop().well();
+    assert_eq!(ended.lines("one.example.log.zst"), ["one.example of one"]);
+    assert_eq!(ended.lines("_._.._up_.._.x_\"y\".log.zst"), ["../../up/../.x \"y\" of another"]);
 }
 
 const RSYSLOG: &str = r#"

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! {"@timestamp":"2003-10-11T22:14:15.003000000Z","ecs.version":"8.11.0",
-//!  "event.created":"…","log.source.address":"10.0.0.7:514","host.name":"web01",
+//!  "event.created":"…","log.source.address":"10.0.0.7:514",
+//!  "client.domain":"web01.example","host.name":"web01",
 //!  "log.syslog.priority":165,"log.syslog.facility.code":20,"log.syslog.facility.name":"local4",
 //!  "log.syslog.severity.code":5,"log.syslog.severity.name":"notice",
 //!  "log.syslog.appname":"su","log.syslog.procid":"7","log.syslog.msgid":"ID47",
@@ -13,7 +14,8 @@
 //! `message`. A value that is not UTF-8 stands under its name with `_base64` behind it, so every
 //! byte survives; of structured data that is all of it, as sent. As in `flumen parse`, a repeated
 //! parameter is an array and elements of one id are one object. Very much structured data stands,
-//! as sent, in `log.syslog.structured_data_text`.
+//! as sent, in `log.syslog.structured_data_text`. `client.domain` is whom the certificate of a TLS
+//! sender names.
 
 use std::io::Write;
 
@@ -27,8 +29,8 @@ use crate::syslog::parse::{Data, Element, Fields, Value};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
-/// Punctuation, names, times, the longest peer and all marks.
-const FRAME_BYTES_MAX: usize = 1024;
+/// Punctuation, names, times, the longest peer with its name, and all marks.
+const FRAME_BYTES_MAX: usize = 1024 + 2 * 255;
 
 /// Elements and parameters that are compared each with each, to find those of one name.
 const PARAMS_MAX: usize = 64;
@@ -66,6 +68,7 @@ impl Encoder for Json {
         if let Some(peer) = event.origin.peer {
             let _ = write!(out, ",\"log.source.address\":\"{peer}\"");
         }
+        client(event, out);
         string("host.name", parsed.host(), out);
         if let Some(pri) = event.pri {
             let (facility, severity) = (names::facility(pri), names::severity(pri));
@@ -91,6 +94,24 @@ impl Encoder for Json {
         }
         out.extend_from_slice(b"}\n");
     }
+}
+
+/// Whom the sender's certificate names. `client.domain` is ECS's word for any name of that end.
+fn client(event: &Event<'_>, out: &mut Vec<u8>) {
+    let (start, key) = (out.len(), b",\"client.domain\":\"");
+    out.extend_from_slice(key);
+    let from = out.len();
+    if !event.name.append(out) {
+        return out.truncate(start);
+    }
+    // Printable, as the certificate's reader keeps nothing else, but for the two.
+    let quoted = |byte: &u8| matches!(byte, b'"' | b'\\');
+    for at in (from..out.len()).rev() {
+        if quoted(&out[at]) {
+            out.insert(at, b'\\');
+        }
+    }
+    out.push(b'"');
 }
 
 /// `,"name":"value"`, or `,"name_base64":"…"`; nothing for nothing.

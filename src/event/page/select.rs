@@ -4,7 +4,7 @@
 //! are, for events and connections know them by their number; what is left empty before one becomes
 //! the slot of an origin that nobody names.
 
-use super::{Event, Mark, Marks, Origins, PRI_NONE, Page, Parsed, SLOT_BYTES, Slot};
+use super::{Event, Mark, Marks, Name, Origins, PRI_NONE, Page, Parsed, SLOT_BYTES, Slot};
 use crate::event::slot::KIND_ORIGIN;
 use crate::limits::usize_of;
 use crate::time::Wall;
@@ -145,6 +145,7 @@ impl View {
             bytes,
             at: self.at(slot),
             origin: origins.find(slots, slot.origin),
+            name: Name::of(slots, slot.origin),
             pri: (slot.pri != PRI_NONE).then_some(slot.pri),
             marks: Marks::from_bits(slot.tag),
             parsed: Parsed::new(bytes, &slots[top + 1 - self.stride..top]),

@@ -336,7 +336,7 @@ mod tests {
     use super::super::path::Clock;
     use super::*;
     use crate::codec::encoders::Raw;
-    use crate::event::{Marks, Origin, Parsed};
+    use crate::event::{Marks, Name, Origin, Parsed};
 
     const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -357,6 +357,7 @@ mod tests {
             bytes: text.as_bytes(),
             at: Wall(0),
             origin: Origin::new(peer, 0),
+            name: Name::NONE,
             pri: None,
             marks: Marks::NONE,
             parsed: Parsed::NONE,

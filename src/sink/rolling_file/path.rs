@@ -98,6 +98,7 @@ const IN_PATHS: &[&str] = &[
     "facility",
     "severity",
     "peer",
+    "tls_name",
     "uid",
     "gid",
     "sd:ID:KEY",

@@ -98,7 +98,8 @@ impl Reactor {
                 self.handshakes.late(connection.origin, &self.counters, now);
             }
             let (rules, carries) = (&self.rules, &mut self.carries);
-            let mut desk = Desk { page, carries, rules, at: now.wall, counter: None };
+            let name = &connection.name;
+            let mut desk = Desk { page, carries, rules, at: now.wall, name, counter: None };
             if !connection.protocol.flush(&mut desk, connection.origin, Cut::End) {
                 return false;
             }

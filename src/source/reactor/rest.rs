@@ -26,9 +26,9 @@ impl Reactor {
         while self.carries.is_tight() {
             let longest = self.connections.iter_mut().flatten();
             let longest = longest.max_by_key(|connection| connection.protocol.carried());
-            let Some(Connection { protocol, origin, .. }) = longest else { return true };
+            let Some(Connection { protocol, origin, name, .. }) = longest else { return true };
             let (rules, carries) = (&self.rules, &mut self.carries);
-            let mut desk = Desk { page, carries, rules, at: now.wall, counter: None };
+            let mut desk = Desk { page, carries, rules, at: now.wall, name, counter: None };
             if !protocol.flush(&mut desk, *origin, Cut::Evicted) {
                 return false;
             }

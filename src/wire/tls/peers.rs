@@ -82,21 +82,25 @@ impl Peers {
 
     /// Whether a genuine certificate is welcome: one of its names is listed, or no name is.
     pub(super) fn names(&self, certificate: &CertificateDer<'_>) -> bool {
-        if self.is_empty() {
-            return true;
-        }
+        self.is_empty() || self.listed_name(certificate).is_some()
+    }
+
+    /// The first of a certificate's names that is listed, as it stands there.
+    pub(super) fn listed_name(&self, certificate: &[u8]) -> Option<String> {
         let names = Names::of(certificate);
-        let dns = names.dns.iter().map(String::as_str);
-        let common = names.common.as_deref().filter(|_| names.dns.is_empty());
-        let carried: Vec<String> = dns.chain(common).map(str::to_lowercase).collect();
-        self.0.iter().any(|peer| match peer {
-            Peer::Name(listed) => carried.iter().any(|name| agree(listed, name)),
-            Peer::Address(listed) => {
-                let listed_text = listed.to_string();
-                names.addresses.iter().any(|address| address.to_canonical() == *listed)
-                    || carried.contains(&listed_text)
+        let common = names.common.as_ref().filter(|_| names.dns.is_empty());
+        let carried = || names.dns.iter().chain(common);
+        self.0.iter().find_map(|peer| match peer {
+            Peer::Name(listed) => {
+                carried().find(|name| agree(listed, &name.to_lowercase())).cloned()
             }
-            Peer::Fingerprint(_) => false,
+            Peer::Address(listed) => {
+                let text = listed.to_string();
+                let as_address = |address: &&IpAddr| address.to_canonical() == *listed;
+                let found = names.addresses.iter().find(as_address).map(IpAddr::to_string);
+                found.or_else(|| carried().find(|name| name.to_lowercase() == text).cloned())
+            }
+            Peer::Fingerprint(_) => None,
         })
     }
 }
@@ -156,7 +160,12 @@ mod tests {
             let certificate = certificate(common, &dns, None);
             assert_eq!(peers(listed).names(&certificate), expected, "{listed:?} {common} {dns:?}");
         }
+        let many = certificate("x", &["z.other", "B.Example", "a.example"], None);
+        assert_eq!(peers(&["a.example"]).listed_name(&many).as_deref(), Some("a.example"));
+        assert_eq!(peers(&["*.example"]).listed_name(&many).as_deref(), Some("B.Example"));
+        assert_eq!(peers(&["c.example"]).listed_name(&many), None);
         let address = certificate("x", &[], Some("2001:db8::1"));
+        assert_eq!(peers(&["2001:DB8:0::1"]).listed_name(&address).as_deref(), Some("2001:db8::1"));
         assert!(peers(&["[2001:DB8:0::1]"]).names(&address));
         assert!(!peers(&["2001:db8::2"]).names(&address));
     }

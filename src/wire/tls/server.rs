@@ -8,6 +8,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DistinguishedName, Error, OtherError, RootCertStore, ServerConfig};
 
+use super::certificate::{Fingerprint, Names};
 use super::peers::Peers;
 use super::session::Session;
 use super::{
@@ -39,6 +40,7 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub struct Setup {
     config: Arc<ServerConfig>,
+    peers: Arc<Peers>,
 }
 
 impl Setup {
@@ -50,6 +52,7 @@ impl Setup {
             .map_err(|error| {
                 SetupError::new(About::Whole, error.to_string(), "take other versions")
             })?;
+        let peers = Arc::new(options.peers);
         let builder = if options.clients == Clients::None {
             builder.with_no_client_auth()
         } else {
@@ -64,7 +67,7 @@ impl Setup {
                 )
             })?;
             let mandatory = options.clients == Clients::Required;
-            let guard = Guard { webpki, peers: options.peers, mandatory, algorithms };
+            let guard = Guard { webpki, peers: Arc::clone(&peers), mandatory, algorithms };
             builder.with_client_cert_verifier(Arc::new(guard))
         };
         let identity = options.identity;
@@ -75,7 +78,16 @@ impl Setup {
         // sender that only sends and closes is answered by a reset, which may lose its last lines.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(config), peers })
+    }
+
+    /// What to call the holder of a welcome certificate: by the name that is listed, else by the
+    /// best it has, else by its fingerprint.
+    pub fn name_of(&self, certificate: &[u8]) -> String {
+        let listed = self.peers.listed_name(certificate);
+        listed
+            .or_else(|| Names::of(certificate).best())
+            .unwrap_or_else(|| Fingerprint::of(certificate).to_string())
     }
 
     pub fn session(&self) -> Session {
@@ -87,7 +99,7 @@ impl Setup {
 #[derive(Debug)]
 struct Guard {
     webpki: Option<Arc<dyn ClientCertVerifier>>,
-    peers: Peers,
+    peers: Arc<Peers>,
     mandatory: bool,
     algorithms: WebPkiSupportedAlgorithms,
 }

@@ -259,6 +259,37 @@ fn a_proxy_header_stands_in_front_of_the_handshake() {
     rig.until(|rig| rig.refused() == 1 && rig.open() == 1);
 }
 
+/// Each event of a connection has the name of its certificate, in page after page, also the first,
+/// which comes with the end of the handshake.
+#[test]
+fn events_know_whom_the_certificate_names() {
+    let papers = Papers::new();
+    let ca = papers.path("ca.pem");
+    for (rules, name, said) in [
+        ("clients = 'required', peers = ['*.example']", Some("Web.Example"), "Web.Example"),
+        ("clients = 'required', peers = ['10.0.0.9']", Some("10.0.0.9"), "10.0.0.9"),
+        ("clients = 'optional'", Some("a \"quoted\" ../name"), "a \"quoted\" ../name"),
+        ("clients = 'optional'", None, ""),
+    ] {
+        let mut rig = rig("tcp", &papers.body(&format!("{rules}, client_ca = '{ca}'")));
+        let mut sender = papers.sender(&rig, name);
+        let mut scratch = vec![0; SCRATCH_BYTES];
+        while !sender.session.advance(&mut sender.socket, &mut scratch).unwrap() {
+            rig.step();
+        }
+        sender.session.write(&mut sender.socket, b"first\nsecond\n").unwrap();
+        rig.until(|rig| rig.count() == 2);
+        let names = |rig: &Rig| -> Vec<String> {
+            rig.pages[0].events().map(|event| format!("{:?}", event.name)).collect()
+        };
+        assert_eq!(names(&rig), [format!("{said:?}"), format!("{said:?}")]);
+        rig.pages[0].clear(2);
+        sender.send(&mut rig, b"third\n");
+        rig.until(|rig| rig.count() == 1);
+        assert_eq!(names(&rig), [format!("{said:?}")]);
+    }
+}
+
 #[test]
 fn stopping_reads_what_has_come() {
     let papers = Papers::new();
