@@ -15,13 +15,13 @@ use mio::{Events, Poll, Token, Waker};
 use super::frame::Framer;
 use super::link::{Answer, Kit, Limits, Link, Question};
 use super::load::Load;
+use super::renewal::Current;
 use crate::channel::Channel;
 use crate::ring::{Seat, Wake};
 use crate::runtime::helper::Desk;
 use crate::runtime::{Progress, Worker};
 use crate::telemetry::SinkCounters;
 use crate::time::{Mono, Now};
-use crate::wire::tls::client::Setup;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -38,7 +38,7 @@ pub(super) struct Parts {
     pub(super) links: Vec<Link>,
     pub(super) framer: Framer,
     pub(super) limits: Limits,
-    pub(super) tls: Option<Setup>,
+    pub(super) tls: Option<Current>,
     pub(super) channel: Arc<dyn Channel>,
     pub(super) counters: Arc<SinkCounters>,
 }

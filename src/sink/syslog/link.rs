@@ -20,6 +20,7 @@ use super::datagram::{self, DatagramWriter};
 use super::frame::Framer;
 use super::load::Load;
 use super::relp::RelpWriter;
+use super::renewal::Current;
 use super::stream::{self, Conduit, StreamWriter};
 use super::target::{Place, Target};
 use crate::channel::Channel;
@@ -27,7 +28,6 @@ use crate::memory::gate::exempt;
 use crate::runtime::helper::Desk;
 use crate::telemetry::{SinkCounters, Watch};
 use crate::time::{Mono, Now};
-use crate::wire::tls::client::Setup;
 
 /// What a peer may still take to say that it has read everything.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -49,7 +49,7 @@ pub(super) struct Kit<'a> {
     pub(super) channel: &'a dyn Channel,
     pub(super) limits: Limits,
     /// For targets that speak TLS.
-    pub(super) tls: Option<&'a Setup>,
+    pub(super) tls: Option<&'a Current>,
     /// Somebody else can take what this one cannot.
     pub(super) covered: bool,
 }

@@ -19,6 +19,7 @@ mod frame;
 mod link;
 mod load;
 mod relp;
+mod renewal;
 mod rewrite;
 mod stream;
 mod target;
@@ -39,6 +40,7 @@ use self::forwarder::{Forwarder, Mode, Parts};
 use self::frame::{Framer, Framing};
 use self::link::{Answer, Limits, Link, Question, Writer};
 use self::relp::RelpWriter;
+use self::renewal::{Current, Renewal};
 use self::rewrite::{Form, Rewriter};
 use self::stream::{StreamWriter, TEXT_BYTES};
 use self::target::{Place, Target};
@@ -245,11 +247,7 @@ impl SinkPlan for Options {
 
     fn build(&self, context: &SinkContext) -> Result<Built, BuildError> {
         let mut built = Built { workers: Vec::new(), helpers: Vec::new(), notes: Vec::new() };
-        let tls = self.tls.as_ref().map(|tls| tls.setup(&context.disk)).transpose();
-        let tls = tls.map_err(|(what, remedy)| {
-            let what = format!("sinks.{} cannot speak TLS: {what}", context.name);
-            BuildError { what, remedy }
-        })?;
+        let tls = self.secure(context, &mut built)?;
         for thread in 0..self.threads {
             let desk = self.desk(context, thread, &mut built);
             let links = 0..self.targets.len();
@@ -274,6 +272,27 @@ impl SinkPlan for Options {
 }
 
 impl Options {
+    /// What connections over TLS begin with, and who keeps that up to date.
+    fn secure(
+        &self,
+        context: &SinkContext,
+        built: &mut Built,
+    ) -> Result<Option<Current>, BuildError> {
+        let Some(tls) = &self.tls else { return Ok(None) };
+        let (keeper, setup) = tls.setup(&context.disk).map_err(|error| BuildError {
+            what: format!("sinks.{} cannot speak TLS: {}", context.name, error.what),
+            remedy: error.remedy,
+        })?;
+        let current = Current::new(setup);
+        if tls.has_files() {
+            let watch = context.incidents.watch(&format!("sink {}", context.name));
+            let name = format!("tls.{}", context.name);
+            let renewal = Renewal::new(name, keeper, current.clone(), watch);
+            built.helpers.push(Box::new(renewal));
+        }
+        Ok(Some(current))
+    }
+
     /// Looking a name up blocks: a helper does it.
     fn desk(
         &self,

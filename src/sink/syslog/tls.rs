@@ -11,10 +11,11 @@ use super::stream::Conduit;
 use crate::config::{OptionDoc, Section};
 use crate::storage::{Disk, read_file};
 use crate::wire::tls::client::{Options, Setup, Trust};
+use crate::wire::tls::keeper::{Contents, Keeper};
 use crate::wire::tls::peers::{PEERS_REMEDY, Peer, Peers};
 use crate::wire::tls::session::{SCRATCH_BYTES, SESSION_BYTES_MAX, Session};
 use crate::wire::tls::{
-    About, FILE_BYTES_MAX, Identity, SetupError, VERSIONS_REMEDY, Versions, anchors, system_anchors,
+    About, FILE_BYTES_MAX, SetupError, VERSIONS_REMEDY, Versions, anchors, system_anchors,
 };
 
 pub(super) const TLS: OptionDoc = OptionDoc {
@@ -68,38 +69,32 @@ impl TlsOptions {
         Some(Self { ca, peers, identity: identity.0.zip(identity.1), versions })
     }
 
-    /// Reads the files; what is wrong, and what to do.
-    pub(super) fn setup(&self, disk: &Arc<dyn Disk>) -> Result<Setup, (String, String)> {
-        let told = |name: &str, error: SetupError| {
-            let name = if name.is_empty() { String::new() } else { format!("{name} ") };
-            (format!("{name}{}", error.what), error.remedy)
-        };
-        let listed = self.peers.has_fingerprints() && !self.peers.has_names();
-        let trust = match &self.ca {
-            Some(name) => {
-                Trust::Anchors(anchors(&read(disk, name)?).map_err(|error| told(name, error))?)
-            }
-            None if listed => Trust::Listed,
-            None => Trust::Anchors(system_anchors().map_err(|error| told("", error))?),
-        };
-        let identity = match &self.identity {
-            None => None,
-            Some((certificate, key)) => {
-                let pem = (read(disk, certificate)?, read(disk, key)?);
-                let identity = Identity::from_pem(&pem.0, &pem.1).map_err(|error| {
-                    told(if error.about == About::Key { key } else { certificate }, error)
-                })?;
-                Some(identity)
-            }
-        };
+    /// Reads the files, and gives what looks after them.
+    pub(super) fn setup(&self, disk: &Arc<dyn Disk>) -> Result<(Keeper<Setup>, Setup), SetupError> {
+        let ca = self.ca.iter().map(|path| (About::Anchors, path.into()));
+        let own = self.identity.iter().flat_map(|(certificate, key)| {
+            [(About::Certificate, certificate.into()), (About::Key, key.into())]
+        });
         let (peers, versions) = (self.peers.clone(), self.versions);
-        Setup::new(Options { trust, peers, identity, versions }).map_err(|error| told("", error))
+        let listed = peers.has_fingerprints() && !peers.has_names();
+        let make = move |contents: &Contents| {
+            let trust = match contents.of(About::Anchors) {
+                Some(pem) => Trust::Anchors(anchors(pem)?),
+                None if listed => Trust::Listed,
+                None => Trust::Anchors(system_anchors()?),
+            };
+            let identity = contents.identity()?;
+            Setup::new(Options { trust, peers: peers.clone(), identity, versions })
+        };
+        let disk = Arc::clone(disk);
+        let read = move |path: &Path| read_file(disk.as_ref(), path, FILE_BYTES_MAX);
+        Keeper::new(ca.chain(own).collect(), read, make)
     }
-}
 
-fn read(disk: &Arc<dyn Disk>, name: &str) -> Result<Vec<u8>, (String, String)> {
-    read_file(disk.as_ref(), Path::new(name), FILE_BYTES_MAX)
-        .map_err(|error| (format!("{name}: {error}"), "write where the PEM file is".to_owned()))
+    /// Whether there is anything to look after.
+    pub(super) fn has_files(&self) -> bool {
+        self.ca.is_some() || self.identity.is_some()
+    }
 }
 
 /// A connection whose bytes are TLS.

@@ -12,6 +12,7 @@
 pub mod certificate;
 pub mod client;
 pub mod fault;
+pub mod keeper;
 pub mod peers;
 pub mod server;
 pub mod session;

@@ -87,7 +87,7 @@ impl Link {
         let host = self.target.host();
         let conduit = exempt(|| -> io::Result<Box<dyn Conduit>> {
             match kit.tls.filter(|_| self.target.is_secure()) {
-                Some(setup) => Ok(Box::new(TlsConduit::new(socket, setup, &host)?)),
+                Some(tls) => Ok(Box::new(TlsConduit::new(socket, &tls.setup(), &host)?)),
                 None => Ok(Box::new(socket)),
             }
         });

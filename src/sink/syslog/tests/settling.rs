@@ -37,7 +37,9 @@ struct Pair {
     got: Vec<u8>,
     line: Line,
     worker: Box<dyn Worker>,
+    helpers: Vec<Box<dyn Worker>>,
     now: Now,
+    authority: Authority,
 }
 
 impl Pair {
@@ -73,7 +75,8 @@ impl Pair {
         let plan = plan(&section);
         assert!(!section.diagnostics().has_errors(), "{}", section.diagnostics().render(false));
         let line = Line::new();
-        let worker = plan.build(&line.context).expect("it builds").workers.pop();
+        let mut built = plan.build(&line.context).expect("it builds");
+        let worker = built.workers.pop();
         Self {
             folder,
             peer,
@@ -82,7 +85,9 @@ impl Pair {
             got: Vec::new(),
             line,
             worker: worker.expect("one thread"),
+            helpers: built.helpers,
             now: Now { mono: Mono(1), wall: Wall(0) },
+            authority,
         }
     }
 
@@ -97,6 +102,7 @@ impl Pair {
     }
 
     fn step(&mut self) {
+        self.helpers.iter_mut().for_each(|helper| _ = helper.work(self.now));
         self.worker.work(self.now);
         self.peer.accept();
         if let Some(socket) = self.peer.connections.pop() {
@@ -175,6 +181,42 @@ fn who_is_left_after_all_was_agreed_has_sent_nothing() {
         pair.line.adds_up();
         drop(pair.folder);
     }
+}
+
+/// A certificate that is renewed is shown without a restart, and half of a renewal never is.
+#[test]
+fn files_are_read_anew_when_they_change() {
+    let mut pair = Pair::new(Clients::Required, Versions::Only12, Some(false));
+    pair.line.offer(&events(10), Marks::NONE);
+    pair.until("it is refused", |pair| pair.errors() > 0);
+    let (pem, key) = issue(&pair.authority, "sender.example");
+    let write = |pair: &Pair, name: &str, text: &str| {
+        let path = pair.folder.path().join(name);
+        let file = std::fs::File::create(path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).expect("written");
+    };
+    write(&pair, "own.pem", &pem);
+    for _ in 0..3 {
+        pair.pass(1000);
+        pair.step();
+    }
+    assert!(pair.told().contains("own.key is not the key of the certificate"), "{}", pair.told());
+    assert_eq!(written(&pair.line), 0);
+    write(&pair, "own.key", &key);
+    for _ in 0..2 {
+        pair.pass(1000);
+        pair.step();
+    }
+    for _ in 0..20_000 {
+        pair.pass(1);
+        pair.step();
+        if written(&pair.line) == 10 && !pair.got.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(pair.got, framed(Framing::Newline, &events(10)));
+    let open = pair.line.context.incidents.list().into_iter().filter(|one| one.ended.is_none());
+    assert_eq!(open.count(), 0, "both are over");
 }
 
 #[test]
