@@ -97,6 +97,7 @@ fn text(verdict: &Verdict, passes: bool) -> String {
     row("corrupted", verdict.corrupted);
     for (name, count) in [
         ("of UDP", verdict.reordered_udp),
+        ("unanswered", verdict.unanswered),
         ("unsent", verdict.unsent),
         ("foreign", verdict.foreign),
         ("unreadable", verdict.unreadable),

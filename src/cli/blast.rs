@@ -10,10 +10,11 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::output::{complain, finish, tell};
-use crate::load::{Extent, Framing, Outcome, Plan, Rate, Snapshot, Target, Transport, blast};
+use crate::load::{Extent, Framing, Outcome, Plan, Rate, Snapshot, Target, blast};
 use crate::syslog::compose::{
     EQUAL_BYTES_MIN, Format, HOSTS_MAX, SIZE_BYTES_DEFAULT, SIZE_BYTES_MAX, SIZE_BYTES_MIN, Shape,
 };
+use crate::wire::relp::WINDOW_DEFAULT;
 use crate::wire::tls::client::{Options, Setup, Trust};
 use crate::wire::tls::{self, About, SetupError};
 
@@ -25,10 +26,12 @@ use crate::wire::tls::{self, About, SetupError};
     flumen blast tcp://127.0.0.1:5514 --connections 1000 --rate max --count 10M\n  \
     flumen audit --manifest run.json /var/log/flumen\n\n\
     An event is due at its place in the schedule, whatever became of those before it;\n\
-    its stamp is that time. It counts as sent when the kernel has taken it. Ctrl-C stops\n\
-    and still writes the manifest. Exits 1 when a connection fails.")]
+    its stamp is that time. It counts as sent when the kernel has taken it, over relp:// and\n\
+    relps:// when the receiver has acknowledged it. Ctrl-C stops and still writes the\n\
+    manifest. Exits 1 when a connection fails, or nobody listens at a udp:// target.")]
 pub struct BlastArgs {
-    /// udp://host:port, tcp://host:port or tls://host:port, several share the rate evenly
+    /// udp://host:port, or tcp, tls, relp, relps; unix:///path, unixgram:///path. Several share the
+    /// rate evenly
     #[arg(required = true, value_name = "TARGET", value_parser = Target::parse)]
     pub targets: Vec<Target>,
     /// Events a second over all targets (10k, 1.5M), or max
@@ -45,13 +48,13 @@ pub struct BlastArgs {
     #[arg(value_parser = clap::value_parser!(u32)
         .range(i64::from(SIZE_BYTES_MIN)..=i64::from(SIZE_BYTES_MAX)))]
     pub size: u32,
-    /// TCP connections, or UDP sockets, to each target
+    /// Connections, or sockets for datagrams, to each target
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub connections: u32,
     #[arg(long, value_enum, default_value = "rfc3164")]
     pub format: FormatName,
-    /// On TCP: a line feed behind each message, or its length in front (RFC 6587)
+    /// On tcp, tls and unix: a line feed behind each message, or its length in front (RFC 6587)
     #[arg(long, value_enum, default_value = "newline")]
     pub framing: FramingName,
     /// How many host names the messages bear
@@ -76,6 +79,10 @@ pub struct BlastArgs {
     /// TLS: its private key, a PEM file
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
+    /// RELP: how many messages may wait for their answer
+    #[arg(long, value_name = "N", default_value_t = WINDOW_DEFAULT)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub window: u32,
     /// Where to write what was sent, as JSON
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
@@ -108,12 +115,13 @@ pub fn run(args: &BlastArgs) -> ExitCode {
         }
     };
     // Found out before the run, not after it: a path that cannot be written.
-    if let Some(path) = &args.manifest
-        && let Err(error) = std::fs::OpenOptions::new().append(true).create(true).open(path)
-    {
-        tell("blast", format_args!("{}: {error}", path.display()));
-        return ExitCode::from(2);
-    }
+    let fresh = match args.manifest.as_deref().map(make_sure).transpose() {
+        Ok(fresh) => fresh.unwrap_or(false),
+        Err(why) => {
+            tell("blast", why);
+            return ExitCode::from(2);
+        }
+    };
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // A second one ends the process at once.
@@ -130,8 +138,24 @@ pub fn run(args: &BlastArgs) -> ExitCode {
         Ok(outcome) => finish("blast", conclude(args, &outcome)),
         Err(error) => {
             tell("blast", error);
+            // An empty one would look like a run's.
+            let empty = args.manifest.as_ref().filter(|_| fresh);
+            empty.into_iter().for_each(|path| drop(std::fs::remove_file(path)));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The file can be written. True: it was not there.
+fn make_sure(path: &Path) -> Result<bool, String> {
+    let told = |error: io::Error| format!("{}: {error}", path.display());
+    match std::fs::File::create_new(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let opened = std::fs::OpenOptions::new().append(true).open(path);
+            opened.map(|_| false).map_err(told)
+        }
+        Err(error) => Err(told(error)),
     }
 }
 
@@ -167,12 +191,13 @@ fn plan(args: &BlastArgs) -> Result<Plan, String> {
         gso: args.gso,
         run: blast::fresh_run(),
         tls: secure(args)?,
+        window: args.window,
     })
 }
 
 /// The set-up of TLS, when a target wants it.
 fn secure(args: &BlastArgs) -> Result<Option<Setup>, String> {
-    if args.targets.iter().all(|target| target.transport != Transport::Tls) {
+    if !args.targets.iter().any(|target| target.transport.is_secure()) {
         return Ok(None);
     }
     let read =
@@ -238,6 +263,8 @@ fn summary(outcome: &Outcome) -> String {
     let notes = [
         (outcome.behind, "events were due and could not be sent"),
         (outcome.refused, "UDP sends were refused and made again: does anybody listen?"),
+        (outcome.manifest.refused(), "of those sent, at the least, came to nobody (UDP)"),
+        (outcome.manifest.unanswered(), "more were sent and not acknowledged: they may be there"),
         (outcome.failures() as u64, "streams failed"),
     ];
     for (count, what) in notes.iter().filter(|(count, _)| *count > 0) {
@@ -347,7 +374,8 @@ mod tests {
     #[test]
     fn mistakes_are_told() {
         for (arguments, what) in [
-            ("relp://h:1", "relp:// comes later"),
+            ("dtls://h:1", "dtls:// comes later"),
+            ("relp://127.0.0.1:1 --window 0", "--window"),
             ("udp://127.0.0.1:1 --gso --format vendors", "--gso needs equal messages"),
             ("127.0.0.1:1", "udp://host:port"),
             ("udp://127.0.0.1:1 --rate fast", "1.5M"),

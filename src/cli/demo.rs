@@ -24,6 +24,7 @@ use crate::syslog::compose::{Format, SIZE_BYTES_DEFAULT, Shape};
 use crate::telemetry::Ledger;
 use crate::telemetry::snapshot::SinkTotals;
 use crate::topology::{Agent, Control, Machine, Outcome, Parts, Ready, plan};
+use crate::wire::relp::WINDOW_DEFAULT;
 
 /// Runs the main job once, on loopback, and proves that nothing was lost unseen
 #[derive(Debug, clap::Args)]
@@ -158,6 +159,7 @@ fn blast_plan(args: &DemoArgs, ready: &Ready) -> Result<load::Plan, String> {
         gso: false,
         run,
         tls: None,
+        window: WINDOW_DEFAULT,
     })
 }
 

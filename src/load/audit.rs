@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   sent = found + lost           events of the manifest, each once
-//!   events read = found + duplicated + corrupted + foreign + unsent
+//!   events read = found + unanswered + duplicated + corrupted + foreign + unsent
 //! ```
 //!
 //! A corrupted event is not found: its number cannot be trusted, and it counts as lost as well.
@@ -35,6 +35,8 @@ pub struct Verdict {
     /// Of UDP streams: reported, no failure.
     pub reordered_udp: u64,
     pub corrupted: u64,
+    /// Different events that were sent over RELP and not acknowledged, and are there: no failure.
+    pub unanswered: u64,
     /// Whole events of this run that the manifest does not know.
     pub unsent: u64,
     /// Events of other runs, or of nobody.
@@ -130,6 +132,8 @@ pub struct Auditor {
 struct Track {
     tcp: bool,
     sent: u64,
+    /// Sent or not: who knows.
+    unanswered: u64,
     found: u64,
     seen: Vec<u64>,
     series: u32,
@@ -143,6 +147,7 @@ impl Auditor {
         for record in &manifest.streams {
             let track = &mut tracks[record.stream as usize];
             (track.tcp, track.sent) = (record.transport.is_stream(), record.sent);
+            track.unanswered = record.unanswered;
         }
         let latency = Histogram::new_with_max(LATENCY_NS_MAX, 3).expect("a valid range");
         let verdict = Verdict { sent: manifest.sent(), ..Verdict::default() };
@@ -167,13 +172,18 @@ impl Auditor {
 
     fn ours(&mut self, stamp: Stamp, received: Option<Wall>) {
         let track = self.streams.get_mut(stamp.stream as usize);
-        let Some(track) = track.filter(|track| stamp.sequence < track.sent) else {
+        let known = |track: &&mut Track| stamp.sequence < track.sent + track.unanswered;
+        let Some(track) = track.filter(known) else {
             self.verdict.unsent += 1;
             return;
         };
         if !track.set(stamp.sequence) {
             self.verdict.duplicated += 1;
             return;
+        }
+        if stamp.sequence >= track.sent {
+            track.found -= 1;
+            self.verdict.unanswered += 1;
         }
         if track.series == self.series && stamp.sequence < track.highest {
             let count = &mut self.verdict;
@@ -284,6 +294,8 @@ mod tests {
             first: None,
             last: None,
             cut: false,
+            unanswered: 0,
+            refused: 0,
             error: None,
         };
         Manifest {

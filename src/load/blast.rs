@@ -11,7 +11,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use super::chunk::{Chunk, Framing};
-use super::lane::{Bench, Lane, Sums, connect};
+use super::lane::{Bench, Lane, Sums};
+use super::link::{Link, Ways};
 use super::manifest::{Manifest, VERSION};
 use super::schedule::{Extent, Pace, Rate, share};
 use super::sender::{Finished, Sender, Tally};
@@ -36,8 +37,10 @@ pub struct Plan {
     /// UDP only: the kernel cuts datagrams of `shape.size_bytes`.
     pub gso: bool,
     pub run: u32,
-    /// For tls:// targets.
+    /// For tls:// and relps:// targets.
     pub tls: Option<Setup>,
+    /// Messages that may wait for their answer over RELP.
+    pub window: u32,
 }
 
 /// How a run is getting on.
@@ -93,6 +96,8 @@ const CHUNK_BYTES_MIN: usize = 2 << 10;
 const PENDING_BYTES_MAX: usize = 16 << 20;
 /// Between two calls of `progress`.
 const REPORT: Duration = Duration::from_millis(100);
+/// How long a receiver may look at our certificate.
+const SETTLE: Duration = Duration::from_millis(500);
 /// Time for the senders to start before the first event is due.
 const HEAD_START: Duration = Duration::from_millis(2);
 
@@ -161,8 +166,8 @@ fn check(plan: &Plan) -> Result<(), BlastError> {
     {
         return Err(BlastError::Events(count));
     }
-    let stream = plan.targets.iter().find(|target| target.transport != Transport::Udp);
-    match stream {
+    let other = plan.targets.iter().find(|target| target.transport != Transport::Udp);
+    match other {
         Some(target) if plan.gso => Err(BlastError::GsoTarget(target.text.clone())),
         _ => Ok(()),
     }
@@ -172,6 +177,7 @@ fn check(plan: &Plan) -> Result<(), BlastError> {
 fn connect_all(plan: &Plan, stop: &AtomicBool) -> Result<Vec<Lane>, BlastError> {
     raise_descriptors();
     let gso = plan.gso.then_some(plan.shape.size_bytes as u16);
+    let ways = Ways { gso, tls: plan.tls.as_ref(), window: plan.window };
     let streams = plan.targets.len() as u64 * u64::from(plan.connections);
     let mut lanes = Vec::new();
     for stream in 0..streams {
@@ -180,16 +186,31 @@ fn connect_all(plan: &Plan, stop: &AtomicBool) -> Result<Vec<Lane>, BlastError> 
             break;
         }
         let made = lanes.len();
-        let tls = plan.tls.as_ref();
         let link =
-            connect(target, gso, tls).map_err(|source| failure(plan, target, made, source))?;
+            Link::connect(target, &ways).map_err(|source| failure(plan, target, made, source))?;
         let limit = match plan.extent {
             Extent::Count(count) => share(count, stream, streams),
             Extent::Time(_) | Extent::Endless => SEQUENCE_MAX,
         };
         lanes.push(Lane::new(stream as u32, target, link, limit));
     }
+    settle(plan, &mut lanes)?;
     Ok(lanes)
+}
+
+/// Gives receivers that asked for our certificate the time to refuse it: what is sent meanwhile
+/// would count as sent.
+fn settle(plan: &Plan, lanes: &mut [Lane]) -> Result<(), BlastError> {
+    if !lanes.iter().any(|lane| lane.link.may_be_refused()) {
+        return Ok(());
+    }
+    std::thread::sleep(SETTLE);
+    let doubtful = lanes.iter_mut().filter(|lane| lane.link.may_be_refused());
+    for lane in doubtful {
+        let target = &plan.targets[lane.record.stream as usize % plan.targets.len()];
+        lane.link.refusal().map_err(|source| failure(plan, target, 0, source))?;
+    }
+    Ok(())
 }
 
 fn failure(plan: &Plan, target: &Target, made: usize, source: io::Error) -> BlastError {
@@ -287,235 +308,4 @@ impl Outcome {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Read;
-    use std::net::{TcpListener, TcpStream, UdpSocket};
-    use std::thread::JoinHandle;
-
-    use super::*;
-    use crate::load::audit::Auditor;
-    use crate::load::{StreamRecord, Verdict};
-    use crate::syslog::stamp::{self, Reading};
-
-    fn plan(targets: &[String], extent: Extent) -> Plan {
-        Plan {
-            targets: targets.iter().map(|text| Target::parse(text).unwrap()).collect(),
-            connections: 1,
-            rate: Rate::Max,
-            extent,
-            shape: Shape::default(),
-            framing: Framing::Newline,
-            gso: false,
-            run: 9,
-            tls: None,
-        }
-    }
-
-    fn go(plan: &Plan) -> Outcome {
-        run(plan, &Arc::default(), &mut |_| ()).unwrap()
-    }
-
-    /// Takes `count` connections and reads each to its end.
-    fn receiver(count: usize) -> (String, JoinHandle<Vec<Vec<u8>>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let target = format!("tcp://{}", listener.local_addr().unwrap());
-        let thread = std::thread::spawn(move || {
-            let accepted: Vec<_> = (0..count).map(|_| listener.accept().unwrap().0).collect();
-            let readers = accepted.into_iter().map(|socket| std::thread::spawn(|| read(socket)));
-            readers.collect::<Vec<_>>().into_iter().map(|one| one.join().unwrap()).collect()
-        });
-        (target, thread)
-    }
-
-    fn read(mut socket: TcpStream) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        socket.read_to_end(&mut bytes).unwrap();
-        bytes
-    }
-
-    fn frames(framing: Framing, bytes: &[u8]) -> Vec<&[u8]> {
-        let mut rest = bytes;
-        let mut frames = Vec::new();
-        while !rest.is_empty() {
-            let (start, end, next) = match framing {
-                Framing::Newline => {
-                    let end = rest.iter().position(|byte| *byte == b'\n').unwrap();
-                    (0, end, end + 1)
-                }
-                Framing::Octet => {
-                    let blank = rest.iter().position(|byte| *byte == b' ').unwrap();
-                    let count = std::str::from_utf8(&rest[..blank]).unwrap();
-                    let end = blank + 1 + count.parse::<usize>().unwrap();
-                    (blank + 1, end, end)
-                }
-            };
-            frames.push(&rest[start..end]);
-            rest = &rest[next..];
-        }
-        frames
-    }
-
-    fn verdict<'a>(outcome: &Outcome, events: impl Iterator<Item = &'a [u8]>) -> Verdict {
-        let mut auditor = Auditor::new(&outcome.manifest);
-        events.for_each(|event| auditor.event(event, None));
-        auditor.conclude()
-    }
-
-    #[test]
-    fn tcp_receivers_get_exactly_what_the_manifest_says() {
-        for framing in [Framing::Newline, Framing::Octet] {
-            let (one, first) = receiver(3);
-            let (two, second) = receiver(3);
-            let plan = Plan { connections: 3, framing, ..plan(&[one, two], Extent::Count(20_003)) };
-            let outcome = go(&plan);
-            assert_eq!((outcome.manifest.sent(), outcome.failures()), (20_003, 0));
-            let received = [first.join().unwrap(), second.join().unwrap()].concat();
-            let bytes: usize = received.iter().map(Vec::len).sum();
-            assert_eq!(outcome.manifest.bytes(), bytes as u64);
-            let shares: Vec<u64> = outcome.manifest.streams.iter().map(|one| one.sent).collect();
-            assert_eq!(shares, [3334, 3334, 3334, 3334, 3334, 3333]);
-            let events = received.iter().flat_map(|bytes| frames(framing, bytes));
-            let verdict = verdict(&outcome, events);
-            assert!(verdict.passes(0) && verdict.foreign == 0, "{verdict:?}");
-            assert_eq!(verdict.reordered, 0);
-        }
-    }
-
-    /// So few that a socket's default queue holds them all.
-    const DATAGRAMS: u64 = 100;
-
-    fn datagrams(socket: &UdpSocket) -> Vec<Vec<u8>> {
-        socket.set_nonblocking(true).unwrap();
-        let mut datagram = [0; 2000];
-        let receive = || socket.recv(&mut datagram).ok().map(|length| datagram[..length].to_vec());
-        std::iter::from_fn(receive).collect()
-    }
-
-    fn udp() -> (UdpSocket, String) {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let target = format!("udp://{}", socket.local_addr().unwrap());
-        (socket, target)
-    }
-
-    #[test]
-    fn udp_receivers_get_exactly_what_the_manifest_says() {
-        for gso in [false, true] {
-            let (socket, target) = udp();
-            let shape = Shape { equal: gso, ..Shape::default() };
-            let plan =
-                Plan { connections: 3, gso, shape, ..plan(&[target], Extent::Count(DATAGRAMS)) };
-            let outcome = go(&plan);
-            assert_eq!((outcome.manifest.sent(), outcome.failures()), (DATAGRAMS, 0));
-            let received = datagrams(&socket);
-            let bytes: usize = received.iter().map(Vec::len).sum();
-            assert_eq!((outcome.manifest.bytes(), outcome.refused), (bytes as u64, 0));
-            assert!(!gso || received.iter().all(|one| one.len() == 190));
-            let verdict = verdict(&outcome, received.iter().map(Vec::as_slice));
-            assert!(verdict.passes(0) && verdict.foreign == 0, "{verdict:?}");
-        }
-    }
-
-    #[test]
-    fn stamps_are_the_times_at_which_events_were_due() {
-        let (socket, target) = udp();
-        let rate = Rate::PerSecond(1000.0);
-        let outcome =
-            go(&Plan { connections: 2, rate, ..plan(&[target], Extent::Count(DATAGRAMS)) });
-        assert!(outcome.passed >= Duration::from_millis(DATAGRAMS - 1), "{:?}", outcome.passed);
-        let stamps = datagrams(&socket).into_iter().map(|one| match stamp::read(&one) {
-            Reading::Whole(stamp) => (stamp.sequence * 2 + u64::from(stamp.stream), stamp.at.0),
-            other => panic!("{other:?}"),
-        });
-        let mut stamps: Vec<_> = stamps.collect();
-        stamps.sort_unstable();
-        let start = stamps[0].1;
-        for (number, at) in stamps {
-            // The wall clock may be slewed meanwhile, by half a millisecond a second at most.
-            let wrong = (at - start - number as i64 * 1_000_000).abs();
-            assert!(wrong < 1_000_000, "event {number} is {wrong} ns off its time");
-        }
-        let first = outcome.manifest.streams.iter().filter_map(|stream| stream.first).min();
-        assert_eq!(first, Some(start));
-    }
-
-    #[test]
-    fn nobody_listening_is_told() {
-        let (socket, target) = udp();
-        drop(socket);
-        let outcome = go(&plan(&[target], Extent::Count(1000)));
-        assert_eq!(outcome.manifest.sent(), 1000, "the kernel took them all");
-        assert!(outcome.refused > 0);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let target = format!("tcp://{}", listener.local_addr().unwrap());
-        drop(listener);
-        let error = run(&plan(&[target], Extent::Count(1)), &Arc::default(), &mut |_| ());
-        assert!(matches!(error, Err(BlastError::Connect { .. })));
-    }
-
-    #[test]
-    fn a_stuck_receiver_neither_holds_up_the_stop_nor_blurs_the_count() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let target = format!("tcp://{}", listener.local_addr().unwrap());
-        let plan = plan(&[target], Extent::Endless);
-        let stop = Arc::new(AtomicBool::new(false));
-        let (mut before, mut still) = (0, 0);
-        let outcome = run(&plan, &stop, &mut |now| {
-            still = if now.events > 0 && now.events == before { still + 1 } else { 0 };
-            before = now.events;
-            stop.store(still >= 3, Ordering::Relaxed);
-        });
-        let outcome = outcome.unwrap();
-        let record: &StreamRecord = &outcome.manifest.streams[0];
-        assert!(outcome.stopped && record.sent > 0 && record.error.is_none());
-        let bytes = read(listener.accept().unwrap().0);
-        assert_eq!(bytes.len() as u64, record.bytes);
-        let whole = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-        assert_eq!(whole, record.sent);
-        assert_eq!(record.cut, bytes.last() != Some(&b'\n'));
-    }
-
-    #[test]
-    fn a_reset_ends_its_stream_only_and_is_told() {
-        let (healthy, thread) = receiver(1);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let target = format!("tcp://{}", listener.local_addr().unwrap());
-        let reset = std::thread::spawn(move || {
-            let (mut socket, _) = listener.accept().unwrap();
-            socket.read_exact(&mut [0; 1000]).unwrap();
-            // Closing with unread bytes resets the connection.
-        });
-        let outcome = go(&plan(&[healthy, target], Extent::Count(200_000)));
-        reset.join().unwrap();
-        assert_eq!(outcome.failures(), 1);
-        let streams = &outcome.manifest.streams;
-        assert!(streams[1].error.is_some() && streams[1].sent <= 100_000);
-        assert_eq!((streams[0].sent, &streams[0].error), (100_000, &None));
-        let received = thread.join().unwrap();
-        assert_eq!(frames(Framing::Newline, &received[0]).len(), 100_000);
-    }
-
-    #[test]
-    fn many_connections_get_their_fair_share() {
-        let (target, thread) = receiver(200);
-        let time = Extent::Time(Duration::from_millis(200));
-        let rate = Rate::PerSecond(50_000.0);
-        let outcome = go(&Plan { connections: 200, rate, ..plan(&[target], time) });
-        assert!(outcome.manifest.streams.iter().all(|stream| stream.sent == 50));
-        assert_eq!((outcome.manifest.sent(), outcome.behind), (10_000, 0));
-        let received = thread.join().unwrap();
-        let events = received.iter().flat_map(|bytes| frames(Framing::Newline, bytes));
-        assert!(verdict(&outcome, events).passes(0));
-    }
-
-    #[test]
-    fn what_cannot_be_done_is_refused() {
-        let udp = "udp://127.0.0.1:9".to_owned();
-        let tcp = "tcp://127.0.0.1:9".to_owned();
-        let base = plan(&[udp, tcp.clone()], Extent::Endless);
-        let refused = |plan: Plan| check(&plan).unwrap_err().to_string();
-        assert!(refused(Plan { gso: true, ..base.clone() }).ends_with(&format!("{tcp} is none")));
-        assert!(refused(Plan { connections: STREAMS_MAX, ..base.clone() }).contains("streams"));
-        let many = Extent::Count(u64::MAX);
-        assert!(refused(Plan { extent: many, ..base }).contains("events a stream"));
-    }
-}
+mod tests;

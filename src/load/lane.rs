@@ -1,36 +1,23 @@
 //! A lane: one stream of events over one socket.
 //!
 //! A lane composes into its sender's chunk and writes it; what the kernel does not take now stays
-//! with the lane. An event counts as sent when the kernel has taken its last byte, and sequence
-//! numbers that were sent are always 0 to `sent` - 1: a datagram that was refused is offered again.
+//! with the lane. An event counts as sent when the kernel has taken its last byte, over RELP when
+//! the receiver has acknowledged it, and sequence numbers that were sent are always 0 to `sent` - 1:
+//! a datagram that was refused is offered again.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use super::chunk::{Chunk, Framing, Taken};
+use super::link::Link;
 use super::manifest::StreamRecord;
+use super::relp::Heard;
 use super::schedule::Pace;
-use super::secure::Secure;
 use super::{Target, Transport};
 use crate::sys::udp_send;
 use crate::syslog::compose::Composer;
 use crate::syslog::stamp::Stamp;
 use crate::time::{Mono, Now, Wall, duration_ns};
-use crate::wire::tls::client::Setup;
-
-pub(super) enum Link {
-    /// `group` datagrams are handed over as one buffer: more than one with GSO.
-    Udp {
-        socket: UdpSocket,
-        group: usize,
-    },
-    Tcp(mio::net::TcpStream),
-    Tls(Box<Secure>),
-    /// It failed, or is closed.
-    Gone,
-}
 
 pub(super) struct Lane {
     pub(super) record: StreamRecord,
@@ -92,45 +79,6 @@ const UDP_CHUNK_EVENTS: usize = 512;
 /// A refusal belongs to an earlier datagram and the next try mostly succeeds; this many in one
 /// turn means that it does not.
 const REFUSALS_MAX: usize = 4 * udp_send::MESSAGES_MAX;
-const CONNECT: Duration = Duration::from_secs(5);
-const UDP_QUEUE_BYTES: usize = 4 << 20;
-
-/// Connects, non-blocking from then on. `gso` is the length of every datagram, `tls` is for targets
-/// that speak it.
-pub(super) fn connect(target: &Target, gso: Option<u16>, tls: Option<&Setup>) -> io::Result<Link> {
-    match target.transport {
-        Transport::Udp => {
-            let any: SocketAddr =
-                if target.address.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
-            let socket = UdpSocket::bind(any)?;
-            socket.connect(target.address)?;
-            socket.set_nonblocking(true)?;
-            // A wish: the kernel gives what net.core.wmem_max allows.
-            let _ = socket2::SockRef::from(&socket).set_send_buffer_size(UDP_QUEUE_BYTES);
-            let group = match gso {
-                None => 1,
-                Some(bytes) => {
-                    udp_send::set_segment_bytes(socket.as_fd(), bytes)?;
-                    let fit = udp_send::MESSAGE_BYTES_MAX / usize::from(bytes);
-                    fit.clamp(1, udp_send::SEGMENTS_MAX)
-                }
-            };
-            Ok(Link::Udp { socket, group })
-        }
-        Transport::Tls => {
-            let socket = std::net::TcpStream::connect_timeout(&target.address, CONNECT)?;
-            socket.set_nodelay(true)?;
-            let setup = tls.ok_or_else(|| io::Error::other("no set-up for TLS"))?;
-            Ok(Link::Tls(Box::new(Secure::connect(socket, setup, &target.host, CONNECT)?)))
-        }
-        Transport::Tcp => {
-            let socket = std::net::TcpStream::connect_timeout(&target.address, CONNECT)?;
-            socket.set_nonblocking(true)?;
-            socket.set_nodelay(true)?;
-            Ok(Link::Tcp(mio::net::TcpStream::from_std(socket)))
-        }
-    }
-}
 
 impl Lane {
     pub(super) fn new(stream: u32, target: &Target, link: Link, limit: u64) -> Self {
@@ -143,6 +91,8 @@ impl Lane {
             first: None,
             last: None,
             cut: false,
+            unanswered: 0,
+            refused: 0,
             error: None,
         };
         let (queued, blocked) = (false, false);
@@ -154,15 +104,7 @@ impl Lane {
     }
 
     pub(super) fn is_pending(&mut self) -> bool {
-        self.pending.is_some() || !self.is_pushed()
-    }
-
-    /// Whether the kernel has all that the link has taken.
-    fn is_pushed(&mut self) -> bool {
-        match &mut self.link {
-            Link::Tls(tls) => tls.is_pushed(),
-            _ => true,
-        }
+        self.pending.is_some() || !self.link.is_pushed() || self.link.unanswered() > 0
     }
 
     /// Everything was composed, or can no longer be.
@@ -187,10 +129,15 @@ impl Lane {
             self.compose(now, bench, &mut chunk);
             chunk
         });
-        let turn = if chunk.is_empty() {
-            if self.is_pushed() { Turn::Idle } else { Turn::Blocked }
+        let answers = matches!(self.link, Link::Relp(_));
+        let turn = if chunk.is_empty() && !answers {
+            if self.link.is_pushed() { Turn::Idle } else { Turn::Blocked }
         } else {
-            match self.send(now, bench, &mut chunk) {
+            let sent = match answers {
+                true => self.exchange(now, bench, &mut chunk),
+                false => self.send(now, bench, &mut chunk),
+            };
+            match sent {
                 Ok(turn) => turn,
                 Err(error) => {
                     self.record.cut = chunk.is_cut();
@@ -217,10 +164,9 @@ impl Lane {
         let pace = bench.pace;
         let until = pace.lane_due(pace.due(now.mono), self.index).min(self.limit);
         let (framing, events_max, bytes_max) = match self.link {
-            Link::Udp { group, .. } => (None, UDP_CHUNK_EVENTS.max(group), usize::MAX),
-            Link::Tcp(_) | Link::Tls(_) | Link::Gone => {
-                (Some(bench.framing), usize::MAX, bench.chunk_bytes)
-            }
+            Link::Datagrams { group, .. } => (None, UDP_CHUNK_EVENTS.max(group), usize::MAX),
+            Link::Relp(_) => (None, usize::MAX, bench.chunk_bytes),
+            _ => (Some(bench.framing), usize::MAX, bench.chunk_bytes),
         };
         while self.next < until && chunk.events() < events_max && chunk.used_bytes() < bytes_max {
             let due = pace.lane_at(self.next, self.index, now.mono);
@@ -231,13 +177,27 @@ impl Lane {
         }
     }
 
+    /// Over RELP: sends what the window takes, and hears what was acknowledged.
+    fn exchange(&mut self, now: Now, bench: &mut Bench, chunk: &mut Chunk) -> io::Result<Turn> {
+        let Link::Relp(relp) = &mut self.link else { return Ok(Turn::Failed) };
+        let (mut heard, begun) = (Heard::default(), !chunk.is_empty());
+        let outcome = relp.exchange(chunk, &mut heard);
+        let waits = !relp.is_pushed() || (relp.unanswered() > 0 && !bench.composing);
+        self.account(now, bench, heard.bytes, heard.taken);
+        outcome?;
+        Ok(match chunk.is_empty() {
+            false => Turn::Blocked,
+            true if begun => Turn::More,
+            true if waits => Turn::Blocked,
+            true => Turn::Idle,
+        })
+    }
+
     fn send(&mut self, now: Now, bench: &mut Bench, chunk: &mut Chunk) -> io::Result<Turn> {
         let mut refusals = 0;
         while !chunk.is_empty() {
             let outcome = match &mut self.link {
-                Link::Tcp(socket) => socket.write(chunk.rest()).map(|n| (n, chunk.take_bytes(n))),
-                Link::Tls(tls) => tls.write(chunk.rest()).map(|n| (n, chunk.take_bytes(n))),
-                Link::Udp { socket, group } => {
+                Link::Datagrams { socket, group, .. } => {
                     udp_send::send(socket.as_fd(), chunk.rest(), chunk.ends(*group)).map(|sent| {
                         let before = chunk.rest().len();
                         let taken = chunk.take_events((sent * *group).min(chunk.left()));
@@ -245,6 +205,7 @@ impl Lane {
                     })
                 }
                 Link::Gone => return Ok(Turn::Failed),
+                stream => stream.write(chunk.rest()).map(|n| (n, chunk.take_bytes(n))),
             };
             let refused = match outcome {
                 Ok((bytes, taken)) => {
@@ -254,19 +215,22 @@ impl Lane {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => error,
             };
-            let udp = matches!(self.link, Link::Udp { .. });
+            let datagrams = matches!(self.link, Link::Datagrams { .. });
+            let udp = self.record.transport == Transport::Udp;
             let no_room = refused.raw_os_error() == Some(libc::ENOBUFS);
             match refused.kind() {
-                ErrorKind::WouldBlock if udp => return Ok(Turn::Later),
+                ErrorKind::WouldBlock if datagrams => return Ok(Turn::Later),
                 ErrorKind::WouldBlock => return Ok(Turn::Blocked),
                 ErrorKind::ConnectionRefused if udp => {
+                    // The one before it, which the kernel had taken, came to nobody.
+                    self.record.refused += 1;
                     bench.sums.refused += 1;
                     refusals += 1;
                     if refusals == REFUSALS_MAX {
                         return Ok(Turn::Later);
                     }
                 }
-                _ if udp && no_room => {
+                _ if datagrams && no_room => {
                     bench.sums.refused += 1;
                     return Ok(Turn::Later);
                 }
@@ -292,6 +256,7 @@ impl Lane {
 
     fn fail(&mut self, error: &io::Error) {
         self.record.error.get_or_insert_with(|| error.to_string());
+        self.record.unanswered = self.link.unanswered();
         self.link = Link::Gone;
     }
 
@@ -300,47 +265,39 @@ impl Lane {
         if let Some(chunk) = self.pending.take() {
             self.record.cut = chunk.is_cut();
         }
+        self.record.unanswered += self.link.unanswered();
     }
 
     /// Says that nothing more will come. True: the peer's answer is worth waiting for.
     pub(super) fn finish(&mut self) -> bool {
-        let finished = match &mut self.link {
-            Link::Tcp(socket) => socket.shutdown(std::net::Shutdown::Write),
-            Link::Tls(tls) => tls.finish(),
-            Link::Udp { .. } | Link::Gone => Ok(()),
-        };
-        if let Err(error) = finished {
-            self.fail(&error);
+        match self.link.finish() {
+            Ok(answers) => answers,
+            Err(error) => {
+                if matches!(self.link, Link::Datagrams { .. }) {
+                    self.record.refused += 1;
+                }
+                self.fail_at_the_end(&error);
+                false
+            }
         }
-        matches!(self.link, Link::Tcp(_) | Link::Tls(_))
     }
 
     /// Reads away what the peer says; true when it has closed. A reset shows here: bytes that the
     /// kernel took have not all arrived.
     pub(super) fn is_closed(&mut self) -> bool {
-        if let Link::Tls(tls) = &mut self.link {
-            match tls.is_closed() {
-                Ok(closed) => return closed,
-                Err(error) => self.fail(&error),
+        match self.link.is_closed() {
+            Ok(closed) => closed,
+            Err(error) => {
+                self.fail_at_the_end(&error);
+                true
             }
         }
-        let Link::Tcp(socket) = &mut self.link else { return true };
-        let mut answer = [0; 4096];
-        loop {
-            match socket.read(&mut answer) {
-                Ok(0) => {
-                    self.link = Link::Gone;
-                    return true;
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.fail(&error);
-                    return true;
-                }
-            }
-        }
+    }
+
+    /// What was not answered is counted already.
+    fn fail_at_the_end(&mut self, error: &io::Error) {
+        self.record.error.get_or_insert_with(|| error.to_string());
+        self.link = Link::Gone;
     }
 }
 

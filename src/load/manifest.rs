@@ -19,7 +19,8 @@ pub struct Manifest {
     pub streams: Vec<StreamRecord>,
 }
 
-/// One socket's share. Sequence numbers 0 to `sent` - 1 were taken by the kernel, no others.
+/// One socket's share. Sequence numbers 0 to `sent` - 1 were taken by the kernel, or over RELP
+/// acknowledged by the receiver; no others but those of `unanswered`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StreamRecord {
     pub stream: u32,
@@ -36,6 +37,12 @@ pub struct StreamRecord {
     /// The connection ended in the middle of event number `sent`: the receiver may keep a piece.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
+    /// Over RELP: events from number `sent` on that were sent, and may have arrived.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unanswered: u64,
+    /// Over UDP: of those sent, what the receiver's machine refused at the least.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refused: u64,
     /// Why the stream ended early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -56,6 +63,16 @@ pub const VERSION: u32 = 1;
 impl Manifest {
     pub fn sent(&self) -> u64 {
         self.streams.iter().map(|stream| stream.sent).sum()
+    }
+
+    /// Events that may have arrived, beside those that were sent.
+    pub fn unanswered(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.unanswered).sum()
+    }
+
+    /// Events that the receivers' machines refused, at the least.
+    pub fn refused(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.refused).sum()
     }
 
     pub fn bytes(&self) -> u64 {
@@ -82,6 +99,10 @@ impl Manifest {
         }
         Ok(manifest)
     }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 mod run_digits {
@@ -113,6 +134,8 @@ mod tests {
             first: Some(1),
             last: Some(9),
             cut: false,
+            unanswered: 0,
+            refused: 0,
             error: None,
         };
         let second = StreamRecord {
@@ -121,6 +144,8 @@ mod tests {
             first: None,
             last: None,
             cut: true,
+            unanswered: 7,
+            refused: 1,
             error: Some("reset".to_owned()),
             ..record.clone()
         };

@@ -1,7 +1,7 @@
 //! The load generator, its manifest, and the audit of an archive against it.
 //!
-//! - [`blast`] sends stamped messages over UDP and TCP at rates that do not lie, and says exactly
-//!   what the kernel took: the [`Manifest`].
+//! - [`blast`] sends stamped messages over any transport at rates that do not lie, and says exactly
+//!   what the kernel took, or over RELP the receiver: the [`Manifest`].
 //! - [`audit`] reads files back and says what of it is there, lost, doubled, out of order or
 //!   damaged, and how long it took.
 //!
@@ -17,7 +17,9 @@ pub mod audit;
 pub mod blast;
 mod chunk;
 mod lane;
+mod link;
 pub mod manifest;
+mod relp;
 mod schedule;
 mod secure;
 mod sender;

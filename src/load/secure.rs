@@ -10,6 +10,7 @@ use crate::wire::tls::session::{SCRATCH_BYTES, Session};
 pub(super) struct Secure {
     pub(super) socket: mio::net::TcpStream,
     session: Session,
+    scratch: Vec<u8>,
     /// We have said that nothing more comes.
     over: bool,
 }
@@ -32,11 +33,21 @@ impl Secure {
         }
         socket.set_nonblocking(true)?;
         let socket = mio::net::TcpStream::from_std(socket);
-        Ok(Self { socket, session, over: false })
+        Ok(Self { socket, session, scratch, over: false })
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.session.write(&mut self.socket, bytes)
+    }
+
+    /// Agreed as it is, the server may still say that it does not want us.
+    pub(super) fn may_be_refused(&self) -> bool {
+        self.session.may_be_refused()
+    }
+
+    /// What the server says; `WouldBlock` when that is nothing, 0 at its end.
+    pub(super) fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.session.read(&mut self.socket, &mut self.scratch, bytes)
     }
 
     /// Whether the kernel has all that was written.
@@ -54,10 +65,9 @@ impl Secure {
     /// Reads away what the server says; true when it has closed.
     pub(super) fn is_closed(&mut self) -> io::Result<bool> {
         self.shut()?;
-        let mut scratch = vec![0; SCRATCH_BYTES];
         let mut answer = [0; 4096];
         loop {
-            match self.session.read(&mut self.socket, &mut scratch, &mut answer) {
+            match self.read(&mut answer) {
                 Ok(0) => return Ok(true),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),

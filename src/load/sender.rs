@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::lane::{Bench, Lane, Link, Sums, Turn};
+use super::lane::{Bench, Lane, Sums, Turn};
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::time::{Mono, Now};
 
@@ -85,13 +85,10 @@ impl Sender {
         let poll = Poll::new()?;
         for (index, lane) in lanes.iter_mut().enumerate() {
             lane.set_index(index as u64);
-            let socket = match &mut lane.link {
-                Link::Tcp(socket) => socket,
-                Link::Tls(tls) => &mut tls.socket,
-                Link::Udp { .. } | Link::Gone => continue,
-            };
-            let both = Interest::READABLE | Interest::WRITABLE;
-            poll.registry().register(socket, Token(index), both)?;
+            if let Some(source) = lane.link.source() {
+                let both = Interest::READABLE | Interest::WRITABLE;
+                poll.registry().register(source, Token(index), both)?;
+            }
         }
         Ok(Self {
             ready: VecDeque::with_capacity(lanes.len()),
@@ -221,7 +218,9 @@ impl Sender {
         for event in &self.events {
             let index = event.token().0;
             let lane = &mut self.lanes[index];
-            if lane.blocked && (event.is_writable() || event.is_error()) {
+            // Answers make room, too.
+            let ready = event.is_writable() || event.is_readable() || event.is_error();
+            if lane.blocked && ready {
                 lane.blocked = false;
                 self.blocked -= 1;
                 lane.queued = true;

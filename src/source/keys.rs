@@ -1,8 +1,8 @@
 //! Certificates and keys of a source, read from their files and read again when those change.
 //!
-//! A thread of its own looks once a second (`wire::tls::keeper`), so that a slow file system holds up
-//! nobody. Connections go on with what they began with. What cannot be used is told once, and the
-//! old stays in effect.
+//! A thread of its own looks once a second (`wire::tls::keeper`), so that a slow file system holds
+//! up nobody. Connections go on with what they began with. What cannot be used is told once, and
+//! the old stays in effect.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -11,11 +11,6 @@ use std::process::Command;
 use tempfile::TempDir;
 
 const SENDER: &str = r#"
-[agent]
-memory = "64MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-
 [sources.net]
 type    = "syslog"
 listen  = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]
@@ -28,11 +23,6 @@ backoff_max = "200ms"
 
 /// Plain text, as it came.
 const RECEIVER: &str = r#"
-[agent]
-memory = "64MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-
 [sources.net]
 type    = "syslog"
 listen  = ["udp://{at}", "tcp://{at}"]

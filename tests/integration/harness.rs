@@ -375,10 +375,20 @@ pub(crate) fn refused(dir: &TempDir, configuration: &str) -> (Option<i32>, Strin
 }
 
 /// `flumen.toml` in the folder, which `{dir}` in it stands for.
+/// What stands in front of a configuration that says nothing of the agent.
+const AGENT: &str = r#"
+[agent]
+memory = "64MiB"
+admin  = "127.0.0.1:0"
+cores  = "none"
+"#;
+
 fn write_configuration(dir: &TempDir, configuration: &str) -> PathBuf {
     let file = dir.path().join("flumen.toml");
     let folder = dir.path().to_str().expect("UTF-8");
-    std::fs::write(&file, configuration.replace("{dir}", folder)).expect("written");
+    let head = if configuration.contains("[agent]") { "" } else { AGENT };
+    let text = [head, &configuration.replace("{dir}", folder)].concat();
+    std::fs::write(&file, text).expect("written");
     file
 }
 

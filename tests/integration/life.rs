@@ -240,21 +240,11 @@ fn a_log_that_nobody_reads() {
 }
 
 const STDIN_TO_FILE: &str = r#"
-[agent]
-memory = "64MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-
 [sources.input]
 type    = "stdin"
-channel = "main"
-
-[channels.main]
-type = "memory"
 
 [sinks.archive]
 type    = "file"
-channel = "main"
 path    = "{dir}/out.log"
 codec   = "none"
 "#;

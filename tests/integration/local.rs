@@ -1,7 +1,7 @@
 //! Unix sockets with the clients that machines have, sockets that were passed on, and the service
 //! manager.
 
-use crate::harness::{Agent, SYSLOG_TO_FILE, until};
+use crate::harness::{Agent, SYSLOG_TO_FILE, flumen, until};
 use crate::peers::{assert_texts, peer, run, texts, write_lines};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -160,6 +160,20 @@ fn sockets_that_were_passed_on_outlive_us_and_the_manager_is_told() {
     }
     events.sort();
     assert_eq!(events, ["<13>four", "<13>one", "<13>three", "<13>two"]);
+}
+
+#[test]
+fn blast_to_both_kinds() {
+    let agent = Agent::start(&configuration(SOCKETS, ""));
+    let here = |name: &str| agent.dir.path().join(name);
+    let mut blast = flumen();
+    blast.arg("blast").arg(format!("unixgram://{}", here("datagrams").display()));
+    blast.arg(format!("unix://{}", here("stream").display())).args(["--count", "20k"]);
+    run(blast.arg("--manifest").arg(here("sent.json")));
+    agent.wait_for(20_000);
+    let manifest = here("sent.json");
+    let ended = agent.stop().well();
+    run(flumen().args(["audit", "--manifest"]).arg(&manifest).arg(ended.dir.path()));
 }
 
 #[test]

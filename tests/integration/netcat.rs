@@ -8,27 +8,16 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 const LINES_AND_DATAGRAMS: &str = r#"
-[agent]
-memory = "64MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-
 [sources.lines]
 type    = "tcp"
 listen  = ["tcp://127.0.0.1:0"]
-channel = "main"
 
 [sources.datagrams]
 type    = "udp"
 listen  = ["udp://127.0.0.1:0"]
-channel = "main"
-
-[channels.main]
-type = "memory"
 
 [sinks.archive]
 type    = "file"
-channel = "main"
 path    = "{dir}/out.log"
 codec   = "none"
 block   = { age = "50ms" }

@@ -5,7 +5,7 @@
 //! is there, and no more lines are double than its window holds at each kill, and its batch.
 
 use crate::harness::{Agent, flumen, from_environment, paths, sum, until, written};
-use crate::peers::{Running, assert_texts, peer, rsyslogd, texts, write_lines};
+use crate::peers::{Running, assert_texts, peer, rsyslogd, run, texts, write_lines};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -24,22 +24,12 @@ const WINDOW: u64 = 128;
 const BATCH: u64 = 8;
 
 const TO_FILE: &str = r#"
-[agent]
-memory = "64MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-
 [sources.net]
 type    = "syslog"
 listen  = "relp://{listen}"
-channel = "main"
-
-[channels.main]
-type = "memory"
 
 [sinks.archive]
 type    = "file"
-channel = "main"
 path    = "{dir}/out.log"
 codec   = "zstd"
 "#;
@@ -88,6 +78,22 @@ fn omrelp_to_zstd() {
     sender.finish();
     let ended = agent.stop().well();
     assert_texts(&ended.lines("out.log.zst"), &texts);
+}
+
+/// The load generator waits for its answers: what it says was sent is synced when it ends.
+#[test]
+fn blast_counts_what_is_synced() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let agent = start(TempDir::new().expect("a folder"), any);
+    let manifest = agent.dir.path().join("sent.json");
+    let mut blast = flumen();
+    blast.arg("blast").arg(format!("relp://{}", agent.relp("net")));
+    blast.args(["--count", "20k", "--connections", "2", "--window", "1000"]);
+    let said = run(blast.arg("--manifest").arg(&manifest));
+    assert!(said.starts_with("sent 20000 events") && !said.contains("note"), "{said}");
+    assert_eq!(synced(&agent.ledger()), COUNT as u64);
+    let ended = agent.stop().well();
+    run(flumen().args(["audit", "--manifest"]).arg(&manifest).arg(ended.dir.path()));
 }
 
 /// Appends numbered lines until it is told to stop; then says how many there are.

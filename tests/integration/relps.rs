@@ -1,9 +1,9 @@
 //! rsyslogd sending with omrelp over TLS: with both libraries that librelp knows, with and without
 //! certificates of its own, and refused by us or refusing us.
 
-use crate::harness::{Agent, sum, written};
+use crate::harness::{Agent, flumen, sum, written};
 use crate::papers::Papers;
-use crate::peers::{Running, assert_texts, rsyslogd, texts, write_lines};
+use crate::peers::{Running, assert_texts, rsyslogd, run, texts, write_lines};
 use std::path::Path;
 use std::process::Command;
 
@@ -124,6 +124,24 @@ fn only_welcome_senders_get_in() {
         let sender = sender(&program, &papers, &agent, library, &tls_by("sender"));
         all_arrives(agent, sender);
     }
+}
+
+#[test]
+fn blast_over_both() {
+    let papers = Papers::new();
+    let agent = start(&papers, MUTUAL);
+    let mut blast = flumen();
+    blast.arg("blast").arg(format!("relps://{}", agent.relps("net"))).args(["--count", "3000"]);
+    blast.arg("--ca").arg(papers.path("ca.pem"));
+    let refused = blast.output().unwrap();
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("it wants a certificate of ours"), "{errors}");
+    blast.arg("--cert").arg(papers.path("sender.pem")).arg("--key").arg(papers.path("sender.key"));
+    let said = run(&mut blast);
+    assert!(said.starts_with("sent 3000 events") && !said.contains("note"), "{said}");
+    let ledger = agent.ledger();
+    assert_eq!(sum(&ledger["sinks"], "synced_events"), 3000, "{ledger:#}");
 }
 
 /// A sender that expects somebody else behind this port gives nothing away; one that speaks plain

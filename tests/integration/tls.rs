@@ -5,7 +5,6 @@ use crate::harness::{Agent, SYSLOG_TO_FILE, flumen, sum, until};
 use crate::papers::{Papers, authority};
 use crate::peers::{Running, assert_texts, peer, rsyslogd, run, texts, write_lines};
 use std::io::Write;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 const COUNT: usize = 500;
@@ -202,22 +201,27 @@ fn blast_sends_over_tls_and_the_audit_finds_everything() {
     let papers = Papers::new();
     let agent = papers.agent(MUTUAL);
     let manifest = papers.path("manifest.json");
-    let blast = |ca: Option<&Path>| {
+    let blast = |ca: &str, own: &str| {
         let mut command = flumen();
         command.arg("blast").arg(format!("tls://{}", agent.tls("net")));
         command.args(["--count", "20k", "--connections", "3"]).arg("--manifest").arg(&manifest);
-        command.arg("--cert").arg(papers.path("sender.pem"));
-        command.arg("--key").arg(papers.path("sender.key"));
-        ca.map(|ca| command.arg("--ca").arg(ca));
+        command.arg("--ca").arg(papers.path(ca));
+        command.arg("--cert").arg(papers.path(&format!("{own}.pem")));
+        command.arg("--key").arg(papers.path(&format!("{own}.key")));
         command
     };
-    let output = blast(Some(&papers.path("stranger.pem"))).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        !output.status.success() && errors.contains("no authority that is trusted"),
-        "{errors}"
-    );
-    run(&mut blast(Some(&papers.path("ca.pem"))));
+    // The receiver looks at our certificate when for us all is agreed.
+    for (ca, own, why) in [
+        ("stranger.pem", "sender", "no authority that is trusted"),
+        ("ca.pem", "stranger", "the peer refuses"),
+    ] {
+        let output = blast(ca, own).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.contains(why), "{errors}");
+        assert!(!manifest.exists(), "it would look like a run's");
+    }
+    run(&mut blast("ca.pem", "sender"));
     agent.wait_for(20_000);
     let ended = agent.stop().well();
     run(flumen().args(["audit", "--manifest"]).arg(&manifest).arg(ended.dir.path()));

@@ -1,5 +1,6 @@
-//! Looks after the files of the `tls` table once a second; new ones are shown to whoever is connected
-//! to next, and connections go on with what they began with. A helper worker, for reading blocks.
+//! Looks after the files of the `tls` table once a second; new ones are shown to whoever is
+//! connected to next, and connections go on with what they began with. A helper worker, for reading
+//! blocks.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -142,7 +142,7 @@ mod tests {
         let theirs = Arc::clone(files);
         let read = move |path: &Path| {
             let files = theirs.lock().unwrap();
-            let text = files.get(path).ok_or(io::Error::from(ErrorKind::NotFound));
+            let text = files.get(path).ok_or_else(|| io::Error::from(ErrorKind::NotFound));
             text.map(|text| text.as_bytes().to_vec())
         };
         let make = |contents: &Contents| {
