@@ -1,7 +1,7 @@
 //! The table of cases, `<source>_to_<sink>`: what is sent, who takes it, and what must be reached.
 
 use crate::figures::Key;
-use crate::party::{Party, Program, party};
+use crate::party::{Party, Program, Sender, party};
 use crate::receiver::Transport;
 use crate::send::Stream;
 
@@ -9,7 +9,7 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
     pub(crate) load: Load,
-    /// `zstd lz4 gzip none` to a file, `null`, or `stdout`.
+    /// `zstd lz4 gzip none` to a file, `null`, `stdout`, or `syslog` to a next hop.
     pub(crate) sink: &'static str,
     /// The first is the agent; goals compare it with the others.
     pub(crate) parties: &'static [Party],
@@ -21,6 +21,8 @@ pub(crate) enum Load {
     Lines(Stream),
     /// The same over TLS, as the two ends agree: 1.3.
     Secure(Stream),
+    /// One RELP session that waits for its answers: `flumen blast`, or as the party says.
+    Acknowledged,
     /// Datagrams, as fast as the kernel takes them without a rate a second.
     Flood {
         segments: bool,
@@ -43,9 +45,7 @@ impl Case {
     pub(crate) fn transport(&self) -> Transport {
         match self.load {
             Load::Flood { .. } | Load::Paced => Transport::Udp,
-            Load::Lines(_) | Load::Secure(_) | Load::Latency { .. } | Load::Idle | Load::Stuck => {
-                Transport::Tcp
-            }
+            _ => Transport::Tcp,
         }
     }
 }
@@ -79,6 +79,8 @@ const CROWD: Party = party("limit", Program::Limit("crowd", ""));
 const UDP: Party = party("limit", Program::Limit("udp", ""));
 const UDP_GRO: Party = party("limit", Program::Limit("udp", "--gro"));
 const WRITE: Party = party("output alone", Program::Limit("memory", ""));
+/// librelp's window; a larger one is a setting of the sender.
+const WINDOW: u32 = 128;
 const RSYSLOG: Party = party("rsyslog", Program::Rsyslog);
 const SYSLOG_NG: Party = party("syslog-ng", Program::SyslogNg);
 
@@ -173,6 +175,32 @@ pub(crate) const CASES: &[Case] = &[
         sink: "null",
         parties: &[FLUMEN, party("limit", Program::Limit("tls", ""))],
         goals: &[at_most(Key::Steady, 1.3, "limit")],
+    },
+    Case {
+        name: "tcp_to_syslog",
+        what: "one connection, sent on over TCP to a receiver that reads",
+        load: Load::Lines(ONE),
+        sink: "syslog",
+        parties: &[FLUMEN, RSYSLOG],
+        goals: &[
+            at_most(Key::Processor, 0.5, "rsyslog"),
+            at_least(Key::Rate, 1.0, "rsyslog"),
+            alone(Key::Lost, Bound::AtMost(0.0)),
+        ],
+    },
+    Case {
+        name: "relp_to_zstd",
+        what: "one RELP session, acknowledged when synced, against a sync for each window of text",
+        load: Load::Acknowledged,
+        sink: "zstd",
+        parties: &[
+            party("flumen", Program::Flumen).share(10).window(WINDOW),
+            party("window 5,000", Program::Flumen).share(10).window(5000),
+            party("from omrelp", Program::Flumen).share(10).sender(Sender::Omrelp),
+            party("sync alone", Program::Limit("sync", "")).share(10).window(WINDOW),
+            party("rsyslog", Program::Rsyslog).share(10).window(WINDOW),
+        ],
+        goals: &[alone(Key::Rate, Bound::AtLeast(50e3))],
     },
     Case {
         name: "many_tcp_to_zstd",

@@ -7,13 +7,16 @@
 //! - [`cases`]: the table: what is sent, who takes it, what must be reached
 //! - [`party`]: how the agent, the limit programs and the peers are configured and started
 //! - [`text`], [`send`]: what is sent, and the one sender
-//! - [`receiver`], [`measure`], [`latency`], [`standing`], [`kept`]: one run of one party
+//! - [`receiver`], [`measure`], [`acknowledged`], [`latency`], [`standing`], [`hop`], [`kept`]: one
+//!   run of one party
 //! - [`figures`], [`turns`]: what runs give; all runs of a case
 //! - [`machine`], [`report`], [`chart`]: what is written down
 
+mod acknowledged;
 mod cases;
 mod chart;
 mod figures;
+mod hop;
 mod kept;
 mod latency;
 mod machine;

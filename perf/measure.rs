@@ -11,12 +11,13 @@
 
 use crate::cases::{Case, Load, RECEIVE_BUFFER_BYTES};
 use crate::figures::{Figures, Key};
+use crate::hop::Hop;
 use crate::kept::{self, Kept};
 use crate::party::{Party, Place, Program};
 use crate::receiver::{Receiver, Transport, Usage, free_port};
 use crate::send::{Connections, Datagrams, Stream};
 use crate::text::Text;
-use crate::{latency, standing};
+use crate::{acknowledged, latency, standing};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -48,9 +49,15 @@ pub(crate) fn run(bench: &mut Bench, case: &Case, party: &Party) -> io::Result<F
         Load::Lines(_) if matches!(party.program, Program::Limit("memory", _)) => {
             output_alone(bench, case, party, dir.path())
         }
-        Load::Lines(stream) | Load::Secure(stream) => {
-            lines(bench, case, party, dir.path(), party.stream.unwrap_or(stream))
+        Load::Lines(_) if case.sink == "syslog" => {
+            let hop = Hop::listen()?;
+            lines(bench, case, party, dir.path(), Some(hop))
         }
+        Load::Acknowledged if matches!(party.program, Program::Limit("sync", _)) => {
+            output_alone(bench, case, party, dir.path())
+        }
+        Load::Acknowledged => acknowledged::run(bench, case, party, dir.path()),
+        Load::Lines(_) | Load::Secure(_) => lines(bench, case, party, dir.path(), None),
         Load::Flood { segments, rate } => {
             // Merged ones are over in no time.
             let events = bench.events * if segments { 5 } else { 1 };
@@ -75,6 +82,7 @@ pub(crate) fn place<'a>(bench: &'a Bench, case: &'a Case, dir: &'a Path) -> io::
     let transport = case.transport();
     let (name, source) = match (transport, case.load) {
         (_, Load::Secure(_)) => ("tls", ""),
+        (_, Load::Acknowledged) => ("relp", ""),
         (Transport::Tcp, _) => ("tcp", "connections_max = 10100"),
         (Transport::Udp, Load::Flood { segments: true, .. }) => {
             ("udp", "receive_buffer = \"4MiB\"\ngro = true")
@@ -85,6 +93,7 @@ pub(crate) fn place<'a>(bench: &'a Bench, case: &'a Case, dir: &'a Path) -> io::
     Ok(Place {
         dir,
         port: free_port(transport)?,
+        next: 0,
         sink: case.sink,
         transport: name,
         agent: "",
@@ -96,7 +105,7 @@ pub(crate) fn place<'a>(bench: &'a Bench, case: &'a Case, dir: &'a Path) -> io::
 
 /// Ends by itself when its connections have closed.
 fn ends_alone(party: &Party) -> bool {
-    matches!(party.program, Program::Limit("tcp" | "tls" | "crowd" | "memory", _))
+    matches!(party.program, Program::Limit("tcp" | "tls" | "crowd" | "memory" | "sync", _))
 }
 
 fn lines(
@@ -104,9 +113,14 @@ fn lines(
     case: &Case,
     party: &Party,
     dir: &Path,
-    stream: Stream,
+    hop: Option<Hop>,
 ) -> io::Result<Figures> {
-    let place = place(bench, case, dir)?;
+    let (Load::Lines(stream) | Load::Secure(stream)) = case.load else {
+        return Err(io::Error::other("its load is no lines"));
+    };
+    let stream = party.stream.unwrap_or(stream);
+    let mut place = place(bench, case, dir)?;
+    place.next = hop.as_ref().map_or(0, |hop| hop.port);
     let mut receiver = Receiver::start(&mut party.command(&place)?, dir)?;
     receiver.wait_listening(Transport::Tcp, place.port)?;
     let silent = Stream { connections: party.idle, write_bytes: 0 };
@@ -130,7 +144,10 @@ fn lines(
     let log = receiver.log().to_owned();
     let usage = end(receiver, party)?;
 
-    let kept = received(case, party, dir, &log)?;
+    let kept = match hop {
+        Some(hop) => Kept { events: hop.finish()?, ..Kept::default() },
+        None => received(case, party, dir, &log)?,
+    };
     let part = Part {
         events: events - warm,
         processor: rest.processor() - before,
@@ -149,7 +166,7 @@ fn lines(
 const PEER_REST: Duration = Duration::from_secs(2);
 
 /// Ends the party; what it used.
-fn end(receiver: Receiver, party: &Party) -> io::Result<Usage> {
+pub(crate) fn end(receiver: Receiver, party: &Party) -> io::Result<Usage> {
     if !matches!(party.program, Program::Flumen | Program::Limit(..)) {
         std::thread::sleep(PEER_REST);
     }
@@ -165,16 +182,16 @@ fn output_alone(bench: &Bench, case: &Case, party: &Party, dir: &Path) -> io::Re
     let log = receiver.log().to_owned();
     let usage = end(receiver, party)?;
     let kept = received(case, party, dir, &log)?;
-    let processor = usage.user + usage.system;
-    let part = Part { events: bench.events, processor, took: rest.done(Duration::ZERO) - began };
+    let (processor, events) = (usage.user + usage.system, bench.events / party.share);
+    let part = Part { events, processor, took: rest.done(Duration::ZERO) - began };
     let mut figures = sum_up(kept, usage, part, 0);
     figures.remove(&Key::Peak);
     figures.insert(
         Key::Megabytes,
         figures[&Key::Rate] * kept.raw_bytes as f64 / 1e6 / kept.events.max(1) as f64,
     );
-    figures.insert(Key::Sent, bench.events as f64);
-    figures.insert(Key::Lost, bench.events as f64 - kept.events as f64);
+    figures.insert(Key::Sent, events as f64);
+    figures.insert(Key::Lost, events as f64 - kept.events as f64);
     Ok(figures)
 }
 
@@ -253,13 +270,13 @@ fn highest_rate(bench: &mut Bench, case: &Case) -> io::Result<f64> {
 }
 
 /// The steady part of a run.
-struct Part {
-    events: u64,
-    processor: Duration,
-    took: Duration,
+pub(crate) struct Part {
+    pub(crate) events: u64,
+    pub(crate) processor: Duration,
+    pub(crate) took: Duration,
 }
 
-fn sum_up(kept: Kept, usage: Usage, part: Part, peak_bytes: u64) -> Figures {
+pub(crate) fn sum_up(kept: Kept, usage: Usage, part: Part, peak_bytes: u64) -> Figures {
     let each = |time: Duration, events: u64| time.as_secs_f64() * 1e6 / events.max(1) as f64;
     let mut figures = Figures::from([
         (Key::Rate, part.events as f64 / part.took.as_secs_f64().max(1e-9)),

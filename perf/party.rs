@@ -20,6 +20,9 @@ pub(crate) struct Party {
     pub(crate) idle: usize,
     /// Compressing threads of the agent.
     pub(crate) sink_threads: u32,
+    /// Messages that may wait for their answer, and who sends them, where there are answers.
+    pub(crate) window: u32,
+    pub(crate) sender: Sender,
     /// So many hosts are talking, and each has its own file; none: one file.
     pub(crate) hosts: Option<u32>,
 }
@@ -35,13 +38,22 @@ pub(crate) enum Program {
     Flume(&'static str),
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    Blast,
+    /// rsyslogd, with librelp's window.
+    Omrelp,
+}
+
 /// What a configuration has to know of a run.
 pub(crate) struct Place<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) port: u16,
-    /// `zstd lz4 gzip none` to a file, `null`, or `stdout`.
+    /// Of the next hop.
+    pub(crate) next: u16,
+    /// `zstd lz4 gzip none` to a file, `null`, `stdout`, or `syslog` to the next hop.
     pub(crate) sink: &'a str,
-    /// `tcp`, `tls` or `udp`.
+    /// `tcp`, `tls`, `relp` or `udp`.
     pub(crate) transport: &'a str,
     /// More lines of `[agent]` and of the source, for the agent.
     pub(crate) agent: &'a str,
@@ -51,7 +63,8 @@ pub(crate) struct Place<'a> {
 }
 
 pub(crate) const fn party(name: &'static str, program: Program) -> Party {
-    Party { name, program, share: 1, stream: None, idle: 0, sink_threads: 1, hosts: None }
+    let (stream, hosts, sender) = (None, None, Sender::Blast);
+    Party { name, program, share: 1, stream, idle: 0, sink_threads: 1, window: 0, sender, hosts }
 }
 
 impl Party {
@@ -75,6 +88,16 @@ impl Party {
         self
     }
 
+    pub(crate) const fn window(mut self, window: u32) -> Self {
+        self.window = window;
+        self
+    }
+
+    pub(crate) const fn sender(mut self, sender: Sender) -> Self {
+        self.sender = sender;
+        self
+    }
+
     pub(crate) const fn hosts(mut self, hosts: u32) -> Self {
         self.hosts = Some(hosts);
         self
@@ -83,8 +106,8 @@ impl Party {
     /// What is missing on this machine to start it, if something is.
     pub(crate) fn missing(&self) -> Option<&'static str> {
         let variable = match self.program {
-            Program::Flumen | Program::Limit(..) => return None,
-            Program::Rsyslog => "FLUMEN_RSYSLOGD",
+            Program::Flumen | Program::Limit(..) if self.sender == Sender::Blast => return None,
+            Program::Flumen | Program::Limit(..) | Program::Rsyslog => "FLUMEN_RSYSLOGD",
             Program::SyslogNg => "FLUMEN_SYSLOG_NG",
             Program::Flume(_) => "FLUMEN_FLUME",
         };
@@ -105,9 +128,11 @@ impl Party {
                 command.arg("run").arg(write(place, "flumen.toml", &agent(place, self))?);
                 command
             }
-            Program::Limit(input, option) => limit(place, input, option)?,
+            Program::Limit(input, option) => limit(place, self, input, option)?,
             Program::Rsyslog => {
                 let template = match place.transport {
+                    _ if place.sink == "syslog" => include_str!("peers/rsyslog-forward.conf"),
+                    "relp" => include_str!("peers/rsyslog-relp.conf"),
                     "udp" => include_str!("peers/rsyslog-udp.conf"),
                     _ => include_str!("peers/rsyslog-tcp.conf"),
                 };
@@ -161,10 +186,11 @@ fn agent(place: &Place<'_>, party: &Party) -> String {
     };
     let name = if hosts.is_some() { "%{host}.log" } else { "out.log" };
     let out = place.dir.join("out").join(name);
-    let kind = if hosts.is_some() { "syslog" } else { kind };
+    let kind = if hosts.is_some() || transport == "relp" { "syslog" } else { kind };
     let memory = crate::cases::MEMORY_MIB;
     let sink = match place.sink {
         "null" | "stdout" => format!("type = \"{}\"\n", place.sink),
+        "syslog" => format!("type = \"syslog\"\ntargets = 'tcp://127.0.0.1:{}'\n", place.next),
         codec => {
             let level = if matches!(codec, "zstd" | "gzip") { "level = 1\n" } else { "" };
             let path = out.display();
@@ -186,13 +212,15 @@ fn agent(place: &Place<'_>, party: &Party) -> String {
 /// Files and open blocks of ten thousand hosts.
 const HOSTS: &str = "open_files = 11000\nblock = { memory = \"160MiB\" }\n";
 
-fn limit(place: &Place<'_>, input: &str, option: &str) -> io::Result<Command> {
+fn limit(place: &Place<'_>, party: &Party, input: &str, option: &str) -> io::Result<Command> {
     let output = if place.sink == "null" { "count" } else { place.sink };
     let mut command = Command::new(beside("limit")?);
     command.args([input, output, "--listen", &place.port.to_string()]);
     command.arg("--file").arg(place.dir.join("out/out.log"));
-    if input == "memory" {
-        command.args(["--events", &place.events.to_string(), "--text"]).arg(place.text);
+    if matches!(input, "memory" | "sync") {
+        let events = place.events / party.share;
+        command.args(["--events", &events.to_string(), "--text"]).arg(place.text);
+        command.args(["--window", &party.window.to_string()]);
     }
     if input == "tls" {
         command.arg("--certificate").arg(place.dir.join("papers.pem"));
@@ -201,6 +229,16 @@ fn limit(place: &Place<'_>, input: &str, option: &str) -> io::Result<Command> {
     if !option.is_empty() {
         command.arg(option);
     }
+    Ok(command)
+}
+
+/// rsyslogd as a sender: each line of `file` to the place's port, acknowledged.
+pub(crate) fn omrelp(place: &Place<'_>, file: &Path) -> io::Result<Command> {
+    let text = fill(place, include_str!("peers/rsyslog-omrelp.conf"));
+    let text = text.replace("{file}", &file.display().to_string());
+    let mut command = Command::new(path("FLUMEN_RSYSLOGD")?);
+    command.arg("-n").arg("-i").arg(place.dir.join("sender.pid"));
+    command.arg("-f").arg(write(place, "sender.conf", &text)?);
     Ok(command)
 }
 
@@ -217,6 +255,7 @@ fn fill(place: &Place<'_>, template: &str) -> String {
     template
         .replace("{dir}", &place.dir.display().to_string())
         .replace("{port}", &place.port.to_string())
+        .replace("{next}", &place.next.to_string())
         .replace("{receive_buffer}", &crate::cases::RECEIVE_BUFFER_BYTES.to_string())
 }
 

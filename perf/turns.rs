@@ -52,8 +52,10 @@ pub(crate) fn run(bench: &mut Bench, case: &'static Case, pairs: usize) -> io::R
 impl Results {
     /// Nobody of ours lost an event where none may be lost.
     pub(crate) fn is_complete(&self) -> bool {
-        let lossless =
-            matches!(self.case.load, Load::Lines(_) | Load::Secure(_) | Load::Latency { .. });
+        let lossless = matches!(
+            self.case.load,
+            Load::Lines(_) | Load::Secure(_) | Load::Acknowledged | Load::Latency { .. }
+        );
         let ours = |name: &str| {
             let party = self.case.parties.iter().find(|party| party.name == name);
             party.is_some_and(|party| matches!(party.program, Program::Flumen | Program::Limit(..)))

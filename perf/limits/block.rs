@@ -82,6 +82,11 @@ impl Block {
         self.output.is_some()
     }
 
+    /// What was put out is on the disk.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.output.as_ref().map_or(Ok(()), |output| output.file.sync_data())
+    }
+
     /// Puts out what is whole and moves the rest to the front.
     pub(crate) fn put_out(&mut self) -> io::Result<()> {
         // A line longer than a block is no line of ours: then the block goes out as it is.

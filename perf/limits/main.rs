@@ -8,6 +8,7 @@
 //!   crowd    many connections under one epoll, else the same
 //!   udp      recvmmsg, one datagram a slot          (--gro: merged ones, --receive-buffer BYTES)
 //!   memory   the lines of a text, round and round: no socket at all
+//!   sync     the same, and an fdatasync behind each --window of them
 //!
 //!   count    nothing is written: the figure is the input's alone
 //!   zstd lz4 gzip none    1 MiB blocks, level 1, appended to a file
@@ -39,6 +40,7 @@ enum Input {
     Crowd,
     Udp,
     Memory,
+    Sync,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -57,6 +59,9 @@ struct Arguments {
     /// The port of the loopback to receive on
     #[arg(long, default_value_t = 0)]
     listen: u16,
+    /// Lines that `sync` makes sure of at once
+    #[arg(long, default_value_t = 128)]
+    window: usize,
     /// The lines that `memory` repeats
     #[arg(long)]
     text: Option<PathBuf>,
@@ -110,6 +115,10 @@ fn run(arguments: &Arguments) -> std::io::Result<u64> {
         }
         Input::Crowd => crowd::run(address, &mut block),
         Input::Udp => udp::run(address, arguments.gro, arguments.receive_buffer, &mut block),
-        Input::Memory => memory::run(arguments.text.as_deref(), arguments.events, &mut block),
+        Input::Memory => memory::run(arguments.text.as_deref(), arguments.events, None, &mut block),
+        Input::Sync => {
+            let window = Some(arguments.window);
+            memory::run(arguments.text.as_deref(), arguments.events, window, &mut block)
+        }
     }
 }

@@ -5,6 +5,8 @@
 //! (opening, rolling, failing) run inside `exempt` and are printed. Helpers do slow calls for
 //! others and may allocate.
 
+mod sessions;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;

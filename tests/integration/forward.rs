@@ -1,6 +1,6 @@
 //! Sending on: to a next flumen, which is killed and comes back, to rsyslogd and to syslog-ng.
 
-use crate::harness::{Agent, lines_of, sum, until, written};
+use crate::harness::{AGENT, Agent, lines_of, sum, until, written};
 use crate::peers::{Running, assert_texts, missing, rsyslogd, texts};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -205,7 +205,7 @@ fn to_a_flumen_that_is_killed_and_comes_back() {
 fn what_cannot_be_sent_before_the_drain_ends_is_counted() {
     let at = place(9);
     let text = SENDER.replace("{options}", &format!("targets = 'tcp://{at}'"));
-    let agent = Agent::start(&text.replace("cores", "drain = '300ms'\ncores"));
+    let agent = Agent::start(&[AGENT, "drain = '300ms'\n", &text].concat());
     let mut stream = TcpStream::connect(agent.tcp("net")).unwrap();
     stream.write_all(&numbered(0, 1000)).unwrap();
     agent.wait("all has come", |ledger| sum(&ledger["sources"], "routed_events") == 1000);

@@ -376,14 +376,14 @@ pub(crate) fn refused(dir: &TempDir, configuration: &str) -> (Option<i32>, Strin
 
 /// `flumen.toml` in the folder, which `{dir}` in it stands for.
 /// What stands in front of a configuration that says nothing of the agent.
-const AGENT: &str = r#"
+pub(crate) const AGENT: &str = r#"
 [agent]
 memory = "64MiB"
 admin  = "127.0.0.1:0"
 cores  = "none"
 "#;
 
-fn write_configuration(dir: &TempDir, configuration: &str) -> PathBuf {
+pub(crate) fn write_configuration(dir: &TempDir, configuration: &str) -> PathBuf {
     let file = dir.path().join("flumen.toml");
     let folder = dir.path().to_str().expect("UTF-8");
     let head = if configuration.contains("[agent]") { "" } else { AGENT };

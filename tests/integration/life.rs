@@ -1,7 +1,10 @@
 //! How an agent begins and ends: what it refuses, what a signal does, and that nothing it has read
 //! is left behind.
 
-use crate::harness::{Agent, DEADLINE, Ended, SYSLOG_TO_FILE, paths, refused, sum, until, written};
+use crate::harness::{
+    Agent, DEADLINE, Ended, SYSLOG_TO_FILE, paths, refused, sum, until, write_configuration,
+    written,
+};
 use crate::stuck::LINES_TO_STDOUT;
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -284,8 +287,7 @@ fn an_input_pipe_is_read_to_its_end() {
 #[test]
 fn what_is_said_at_every_level() {
     let dir = TempDir::new().unwrap();
-    let file = dir.path().join("flumen.toml");
-    std::fs::write(&file, STDIN_TO_FILE.replace("{dir}", dir.path().to_str().unwrap())).unwrap();
+    let file = write_configuration(&dir, STDIN_TO_FILE);
     let run = |level: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flumen"));
         let (level, format) = level.split_once(" as ").unwrap_or((level, ""));

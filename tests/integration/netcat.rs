@@ -11,13 +11,19 @@ const LINES_AND_DATAGRAMS: &str = r#"
 [sources.lines]
 type    = "tcp"
 listen  = ["tcp://127.0.0.1:0"]
+channel = "main"
 
 [sources.datagrams]
 type    = "udp"
 listen  = ["udp://127.0.0.1:0"]
+channel = "main"
+
+[channels.main]
+type = "memory"
 
 [sinks.archive]
 type    = "file"
+channel = "main"
 path    = "{dir}/out.log"
 codec   = "none"
 block   = { age = "50ms" }

@@ -183,7 +183,7 @@ impl Assembler {
         contents.event_bytes += batch.event_bytes();
         contents.time_min = contents.time_min.min(batch.time_min());
         contents.time_max = contents.time_max.max(batch.time_max());
-        contents.slips.extend(parcel.slip.take());
+        contents.await_by(parcel.slip.take());
         self.open.first_at = self.open.first_at.min(parcel.first_at);
     }
 
@@ -209,7 +209,7 @@ impl Assembler {
                 event_bytes: batch.event_bytes(),
                 time_min: batch.time_min(),
                 time_max: batch.time_max(),
-                slips: parcel.slip.take().into_iter().collect(),
+                slips: exempt(|| parcel.slip.take().into_iter().collect()),
             };
             return self.job(Body::Whole(parcel), contents);
         }
@@ -229,10 +229,10 @@ impl Assembler {
         contents.events = to - from;
         let batch = batch.clone();
         if to < batch.event_count() {
-            contents.slips.extend(parcel.slip.as_ref().map(ReceiptSlip::part));
+            contents.await_by(parcel.slip.as_ref().map(ReceiptSlip::part));
             self.current = Some((parcel, to));
         } else {
-            contents.slips.extend(parcel.slip.take());
+            contents.await_by(parcel.slip.take());
         }
         self.job(Body::Part { batch, from, to }, contents)
     }
@@ -254,6 +254,11 @@ enum Room {
 }
 
 impl Contents {
+    /// Somebody waits for it: a list of them goes along with a block, new for each.
+    fn await_by(&mut self, slip: Option<ReceiptSlip>) {
+        exempt(|| self.slips.extend(slip));
+    }
+
     pub(super) fn none(place: Place) -> Self {
         Self {
             place,

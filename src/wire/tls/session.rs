@@ -76,7 +76,7 @@ pub struct Session {
     /// To be sent, from `sent` on.
     outgoing: Vec<u8>,
     sent: usize,
-    /// The last read of the socket took all there was.
+    /// Since this call began the socket was read, and that took all there was.
     emptied: bool,
     /// The socket ended without the peer's goodbye.
     truncated: bool,
@@ -140,6 +140,8 @@ impl Session {
         into: &mut [u8],
     ) -> io::Result<usize> {
         let mut filled = 0;
+        // What was so at the last call need not be so now.
+        self.emptied = false;
         self.hand_out(into, &mut filled);
         while filled < into.len() || (into.is_empty() && !self.is_open()) {
             if !self.unfinished {

@@ -194,6 +194,41 @@ fn text_arrives_whole_in_both_versions_and_any_portions() {
     }
 }
 
+/// Whoever is told that the socket is emptied waits for it to say that there is more, and it says
+/// so once: text that was handed out from what had been read before proves nothing.
+#[test]
+fn a_session_says_it_is_emptied_only_of_what_it_has_looked_at() {
+    let (server, client) =
+        (server(Clients::None, &[], Versions::Both), client(None, Versions::Both));
+    let (mut server, mut client) = (server.session(), client.session("server.example").unwrap());
+    let (mut at_server, mut at_client) = pair(usize::MAX);
+    let shaken = shake((&mut server, &mut at_server), (&mut client, &mut at_client));
+    assert!(matches!(shaken, (Ok(true), Ok(true))), "{shaken:?}");
+    // Records that have no room, or are handed out in parts.
+    for room in [100, 3000, 17_000] {
+        let (sample, mut scratch, mut into) = (text(60_000), vec![0; SCRATCH_BYTES], vec![0; room]);
+        client.write(&mut at_client, &sample[..30_000]).unwrap();
+        let mut got = Vec::new();
+        let mut sent = 30_000;
+        loop {
+            match server.read(&mut at_server, &mut scratch, &mut into) {
+                Ok(count) => got.extend_from_slice(&into[..count]),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+            }
+            if server.is_emptied() {
+                assert_eq!(got.len(), sent, "{room}");
+                break;
+            }
+            // More comes while there is still some at hand.
+            if sent < sample.len() {
+                let end = sample.len().min(sent + 10_000);
+                sent += client.write(&mut at_client, &sample[sent..end]).unwrap();
+            }
+        }
+        assert!(got == sample[..sent] && sent == sample.len(), "{room}");
+    }
+}
+
 #[test]
 fn versions_that_are_not_taken_are_refused() {
     for (one, other) in [(Versions::Only12, Versions::Only13), (Versions::Only13, Versions::Only12)]
