@@ -204,7 +204,7 @@ impl Stream {
         if desk.page.free_bytes() < lines + RESERVE_BYTES {
             return false;
         }
-        let index = self.origin(desk.page, origin);
+        let index = self.origin(desk, origin);
         desk.page.spare_mut()[..lines].copy_from_slice(&self.carry.bytes()[..lines]);
         let start = usize_of(desk.page.tail());
         let end = u32_of(start + lines);

@@ -37,7 +37,7 @@ fn joined(rules: &Arc<Multiline>, steps: &[Step], write: usize, read: usize) -> 
         loop {
             let (rules, at) = (&RULES, Wall(1));
             let mut desk =
-                Desk { page: &mut page, carries: &mut carries, rules, at, counter: None };
+                Desk { page: &mut page, carries: &mut carries, rules, at, name: "", counter: None };
             if act(&mut desk) {
                 return;
             }

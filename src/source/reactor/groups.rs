@@ -14,17 +14,19 @@ impl Reactor {
             return true;
         }
         let (mut ripe, mut look) = (Mono::MAX, Duration::ZERO);
+        let time = self.attention.at(now);
         for connection in self.connections.iter_mut().flatten() {
-            let Connection { link, protocol, origin, heard, .. } = connection;
+            let Connection { link, protocol, origin, name, heard, .. } = connection;
             let Some(age) = protocol.patience() else { continue };
             look = age / LOOKS_PER_AGE;
             // More may have come in time, and wait for us while nothing could be read.
-            if now.mono.since(*heard) < age || link.waiting_bytes() > 0 {
-                ripe = ripe.min(heard.after(age));
+            let silent = time.since(*heard);
+            if silent < age || link.waiting_bytes() > 0 {
+                ripe = ripe.min(now.mono.after(age.saturating_sub(silent)));
                 continue;
             }
             let (rules, carries) = (&self.rules, &mut self.carries);
-            let mut desk = Desk { page, carries, rules, at: now.wall, counter: None };
+            let mut desk = Desk { page, carries, rules, at: now.wall, name, counter: None };
             if !protocol.end_group(&mut desk, *origin) {
                 return false;
             }
