@@ -85,6 +85,7 @@ impl Key {
 
     pub(crate) fn show(self, value: f64) -> String {
         match self {
+            Self::Rate if value < 1e5 => format!("{:.3}", value / 1e6),
             Self::Rate => format!("{:.2}", value / 1e6),
             Self::Megabytes | Self::Peak | Self::Sent | Self::Lost => format!("{value:.0}"),
             Self::Ratio | Self::Core => format!("{value:.2}"),

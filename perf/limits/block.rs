@@ -83,7 +83,7 @@ impl Block {
     }
 
     /// What was put out is on the disk.
-    pub(crate) fn sync(&mut self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         self.output.as_ref().map_or(Ok(()), |output| output.file.sync_data())
     }
 

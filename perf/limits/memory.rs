@@ -1,5 +1,5 @@
-//! No socket: the lines of a text, round and round. What is left is the cost of the output alone, or
-//! of making sure of it.
+//! No socket: the lines of a text, round and round. What is left is the cost of the output alone,
+//! or of making sure of it.
 
 use crate::block::Block;
 use std::io;

@@ -2,8 +2,8 @@
 //!
 //! A lane composes into its sender's chunk and writes it; what the kernel does not take now stays
 //! with the lane. An event counts as sent when the kernel has taken its last byte, over RELP when
-//! the receiver has acknowledged it, and sequence numbers that were sent are always 0 to `sent` - 1:
-//! a datagram that was refused is offered again.
+//! the receiver has acknowledged it, and sequence numbers that were sent are always 0 to
+//! `sent` - 1: a datagram that was refused is offered again.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;

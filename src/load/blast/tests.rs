@@ -264,8 +264,8 @@ fn unix_sockets_of_both_kinds() {
 
 // ── RELP ──
 
-/// A receiver of one connection: what it got. It acknowledges each message, but `refuses` the one of
-/// that number, and says nothing behind the first `most`.
+/// A receiver of one connection: what it got. It acknowledges each message, but `refuses` the one
+/// of that number, and says nothing behind the first `most`.
 fn acknowledging(refuses: usize, most: usize) -> (String, JoinHandle<Vec<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = format!("relp://{}", listener.local_addr().unwrap());
