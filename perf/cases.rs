@@ -35,6 +35,8 @@ pub(crate) enum Load {
     Latency {
         events_per_second: Option<u64>,
     },
+    /// Nothing is sent: an archive is searched.
+    Read,
     /// Nothing is sent.
     Idle,
     /// Lines as fast as they are taken, and nobody reads the sink's output.
@@ -104,6 +106,23 @@ const fn at_least(figure: Key, factor: f64, of: &'static str) -> Goal {
 const fn alone(figure: Key, bound: Bound) -> Goal {
     Goal { figure, bound, of: None }
 }
+
+/// Rare, as what is looked for mostly is.
+macro_rules! needle {
+    () => {
+        "Failed password for invalid user oracle from 10.10."
+    };
+}
+macro_rules! expression {
+    () => {
+        "invalid user (oracle|jenkins) from 10[0-9.]+ port 4[0-9]+ "
+    };
+}
+const FLUMEN_TEXT: Program =
+    Program::Shell(concat!("{flumen} grep -F '", needle!(), "' {archive}"));
+const FLUMEN_EXPRESSION: Program =
+    Program::Shell(concat!("{flumen} grep '", expression!(), "' {archive}"));
+pub(crate) const MINUTE: &str = "one minute";
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -319,5 +338,64 @@ pub(crate) const CASES: &[Case] = &[
         sink: "stdout",
         parties: &[FLUMEN],
         goals: &[],
+    },
+    Case {
+        name: "zstd_to_grep",
+        what: "a text looked for in an archive of one day",
+        load: Load::Read,
+        sink: "zstd",
+        parties: &[
+            party("flumen", FLUMEN_TEXT),
+            party(
+                "limit",
+                Program::Shell(concat!(
+                    "{limit} search count --needle '",
+                    needle!(),
+                    "' --file {archive}"
+                )),
+            ),
+            party(
+                "zstd | grep",
+                Program::Shell(concat!("zstd -dc {archive} | grep -F '", needle!(), "'")),
+            ),
+            party("zstdgrep", Program::Shell(concat!("zstdgrep -F '", needle!(), "' {archive}"))),
+        ],
+        goals: &[
+            at_least(Key::Rate, 0.85, "limit"),
+            at_least(Key::Rate, 2.2, "zstd | grep"),
+            at_least(Key::Rate, 2.2, "zstdgrep"),
+        ],
+    },
+    Case {
+        name: "zstd_to_grep_expression",
+        what: "an expression looked for in an archive of one day",
+        load: Load::Read,
+        sink: "zstd",
+        parties: &[
+            party("flumen", FLUMEN_EXPRESSION),
+            party(
+                "zstd | rg",
+                Program::Shell(concat!("zstd -dc {archive} | rg -a '", expression!(), "'")),
+            ),
+        ],
+        goals: &[at_least(Key::Rate, 2.0, "zstd | rg")],
+    },
+    Case {
+        name: "zstd_to_grep_minute",
+        what: "one minute of an archive of one day, against all of it",
+        load: Load::Read,
+        sink: "zstd",
+        parties: &[
+            party(
+                MINUTE,
+                Program::Shell(concat!(
+                    "{flumen} grep -F '",
+                    needle!(),
+                    "' {archive} --since 2026-11-21T12:00:00Z --until 2026-11-21T12:01:00Z"
+                )),
+            ),
+            party("the day", FLUMEN_TEXT),
+        ],
+        goals: &[at_least(Key::Rate, 50.0, "the day")],
     },
 ];

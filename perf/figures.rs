@@ -12,6 +12,7 @@ pub(crate) enum Key {
     System,
     Steady,
     Ratio,
+    Found,
     Sent,
     Lost,
     Peak,
@@ -23,7 +24,7 @@ pub(crate) enum Key {
 }
 
 impl Key {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Rate,
         Self::Megabytes,
         Self::Processor,
@@ -31,6 +32,7 @@ impl Key {
         Self::System,
         Self::Steady,
         Self::Ratio,
+        Self::Found,
         Self::Sent,
         Self::Lost,
         Self::Peak,
@@ -51,6 +53,7 @@ impl Key {
             Self::System => "system_us_per_event",
             Self::Steady => "steady_cpu_us_per_event",
             Self::Ratio => "compression_ratio",
+            Self::Found => "found_events",
             Self::Sent => "sent_events",
             Self::Lost => "lost_events",
             Self::Peak => "peak_resident_mib",
@@ -72,6 +75,7 @@ impl Key {
             Self::System => "system",
             Self::Steady => "steady CPU µs/event",
             Self::Ratio => "ratio",
+            Self::Found => "found",
             Self::Sent => "sent",
             Self::Lost => "lost",
             Self::Peak => "peak MiB",
@@ -87,7 +91,9 @@ impl Key {
         match self {
             Self::Rate if value < 1e5 => format!("{:.3}", value / 1e6),
             Self::Rate => format!("{:.2}", value / 1e6),
-            Self::Megabytes | Self::Peak | Self::Sent | Self::Lost => format!("{value:.0}"),
+            Self::Megabytes | Self::Peak | Self::Found | Self::Sent | Self::Lost => {
+                format!("{value:.0}")
+            }
             Self::Ratio | Self::Core => format!("{value:.2}"),
             _ => format!("{value:.3}"),
         }

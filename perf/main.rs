@@ -6,6 +6,7 @@
 //!
 //! - [`cases`]: the table: what is sent, who takes it, what must be reached
 //! - [`party`]: how the agent, the limit programs and the peers are configured and started
+//! - [`reading`]: one search of an archive
 //! - [`text`], [`send`]: what is sent, and the one sender
 //! - [`receiver`], [`measure`], [`acknowledged`], [`latency`], [`standing`], [`hop`], [`kept`]: one
 //!   run of one party
@@ -22,6 +23,7 @@ mod latency;
 mod machine;
 mod measure;
 mod party;
+mod reading;
 mod receiver;
 mod report;
 mod send;
@@ -123,6 +125,7 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
         text,
         highest_rate: None,
         half_load: HALF_LOAD,
+        archive: None,
     };
     let mut results = Vec::new();
     for case in cases {

@@ -14,6 +14,7 @@ use crate::figures::{Figures, Key};
 use crate::hop::Hop;
 use crate::kept::{self, Kept};
 use crate::party::{Party, Place, Program};
+use crate::reading::{self, Archive};
 use crate::receiver::{Receiver, Transport, Usage, free_port};
 use crate::send::{Connections, Datagrams, Stream};
 use crate::text::Text;
@@ -37,6 +38,8 @@ pub(crate) struct Bench {
     pub(crate) highest_rate: Option<f64>,
     /// Lines a second: half of what the agent took from one connection, once that is known.
     pub(crate) half_load: f64,
+    /// What is searched; written when first asked for.
+    pub(crate) archive: Option<Archive>,
 }
 
 /// Datagrams of the warm-up, and their gentle rate: none of them is lost.
@@ -72,6 +75,7 @@ pub(crate) fn run(bench: &mut Bench, case: &Case, party: &Party) -> io::Result<F
             let rate = events_per_second.map_or(bench.half_load, |rate| rate as f64);
             latency::run(bench, case, party, dir.path(), rate)
         }
+        Load::Read => reading::run(bench, case, party, dir.path()),
         Load::Idle => standing::idle(bench, case, party, dir.path()),
         Load::Stuck => standing::stuck(bench, case, party, dir.path()),
     }
@@ -99,6 +103,10 @@ pub(crate) fn place<'a>(bench: &'a Bench, case: &'a Case, dir: &'a Path) -> io::
         agent: "",
         source,
         text: &bench.text,
+        archive: bench
+            .archive
+            .as_ref()
+            .map_or_else(|| Path::new("ARCHIVE"), |archive| &archive.path),
         events: bench.events,
     })
 }

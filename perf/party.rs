@@ -36,6 +36,8 @@ pub(crate) enum Program {
     SyslogNg,
     /// The lines of the source in its properties.
     Flume(&'static str),
+    /// A command of the shell that searches the archive: `{flumen}`, `{limit}`, `{archive}`.
+    Shell(&'static str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub(crate) struct Place<'a> {
     pub(crate) agent: &'a str,
     pub(crate) source: &'a str,
     pub(crate) text: &'a Path,
+    /// What is searched.
+    pub(crate) archive: &'a Path,
     pub(crate) events: u64,
 }
 
@@ -108,6 +112,7 @@ impl Party {
         let variable = match self.program {
             Program::Flumen | Program::Limit(..) if self.sender == Sender::Blast => return None,
             Program::Flumen | Program::Limit(..) | Program::Rsyslog => "FLUMEN_RSYSLOGD",
+            Program::Shell(command) => return missing_tool(command),
             Program::SyslogNg => "FLUMEN_SYSLOG_NG",
             Program::Flume(_) => "FLUMEN_FLUME",
         };
@@ -129,6 +134,15 @@ impl Party {
                 command
             }
             Program::Limit(input, option) => limit(place, self, input, option)?,
+            Program::Shell(words) => {
+                let mut command = Command::new("sh");
+                let words = words
+                    .replace("{flumen}", &flumen()?.display().to_string())
+                    .replace("{limit}", &beside("limit")?.display().to_string())
+                    .replace("{archive}", &place.archive.display().to_string());
+                command.arg("-c").arg(words);
+                command
+            }
             Program::Rsyslog => {
                 let template = match place.transport {
                     _ if place.sink == "syslog" => include_str!("peers/rsyslog-forward.conf"),
@@ -169,6 +183,14 @@ impl Party {
         }
         Ok(command)
     }
+}
+
+/// The first tool of a pipeline that is not on the search path.
+fn missing_tool(command: &'static str) -> Option<&'static str> {
+    let folders = env::var_os("PATH").unwrap_or_default();
+    let there = |tool: &str| env::split_paths(&folders).any(|folder| folder.join(tool).is_file());
+    let tools = command.split('|').filter_map(|part| part.split_whitespace().next());
+    tools.filter(|tool| !tool.starts_with('{')).find(|tool| !there(tool))
 }
 
 fn agent(place: &Place<'_>, party: &Party) -> String {

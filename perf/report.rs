@@ -63,6 +63,8 @@ fn commands(bench: &Bench, results: &[Results]) -> io::Result<String> {
             }
             let text = text.replace(&dir.path().display().to_string(), "DIR");
             let text = text.replace(&bench.text.display().to_string(), "TEXT");
+            let archive = place.archive.display().to_string();
+            let text = text.replace(&archive, "ARCHIVE");
             let _ = write!(out, "\n## {}: {}\n\n```\n{text}```\n", one.case.name, party.name);
         }
     }

@@ -1,6 +1,6 @@
 //! All runs of a case: the parties in turn, the order turned round every time.
 
-use crate::cases::{Bound, Case, Goal, Load, RESIDENT};
+use crate::cases::{Bound, Case, Goal, Load, MINUTE, RESIDENT};
 use crate::figures::{Figures, Key, Spread};
 use crate::measure::{self, Bench};
 use crate::party::Program;
@@ -56,6 +56,9 @@ impl Results {
             self.case.load,
             Load::Lines(_) | Load::Secure(_) | Load::Acknowledged | Load::Latency { .. }
         );
+        if matches!(self.case.load, Load::Read) && !self.all_find_the_same() {
+            return false;
+        }
         let ours = |name: &str| {
             let party = self.case.parties.iter().find(|party| party.name == name);
             party.is_some_and(|party| matches!(party.program, Program::Flumen | Program::Limit(..)))
@@ -67,6 +70,14 @@ impl Results {
                 .filter(|(name, _)| ours(name))
                 .flat_map(|(_, runs)| runs)
                 .all(|run| run.get(&Key::Lost).is_none_or(|lost| *lost == 0.0))
+    }
+
+    /// Whoever looked for the same found the same, every time; a part of the time finds less.
+    fn all_find_the_same(&self) -> bool {
+        let whole = self.parties.iter().filter(|(name, _)| *name != MINUTE);
+        let mut found = whole.flat_map(|(_, runs)| runs).map(|run| run.get(&Key::Found).copied());
+        let first = found.next().flatten();
+        first.is_some_and(|count| count > 0.0) && found.all(|count| count == first)
     }
 
     pub(crate) fn runs(&self, party: &str) -> Option<&[Figures]> {

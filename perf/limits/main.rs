@@ -9,6 +9,7 @@
 //!   udp      recvmmsg, one datagram a slot          (--gro: merged ones, --receive-buffer BYTES)
 //!   memory   the lines of a text, round and round: no socket at all
 //!   sync     the same, and an fdatasync behind each --window of them
+//!   search   the blocks of an archive, decoded and searched   (--needle TEXT)
 //!
 //!   count    nothing is written: the figure is the input's alone
 //!   zstd lz4 gzip none    1 MiB blocks, level 1, appended to a file
@@ -22,6 +23,7 @@
 mod block;
 mod crowd;
 mod memory;
+mod search;
 mod tcp;
 mod tls;
 mod udp;
@@ -41,6 +43,7 @@ enum Input {
     Udp,
     Memory,
     Sync,
+    Search,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -76,6 +79,9 @@ struct Arguments {
     certificate: Option<PathBuf>,
     #[arg(long)]
     key: Option<PathBuf>,
+    /// What `search` looks for
+    #[arg(long, default_value = "")]
+    needle: String,
     #[arg(long)]
     gro: bool,
     #[arg(long, default_value_t = 4 << 20)]
@@ -96,6 +102,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> std::io::Result<u64> {
+    if let Input::Search = arguments.input {
+        return search::run(arguments.file.as_deref(), &arguments.needle);
+    }
     let codec = match arguments.output {
         Output::Count => None,
         Output::Zstd => Some(Codec::Zstd),
@@ -120,5 +129,6 @@ fn run(arguments: &Arguments) -> std::io::Result<u64> {
             let window = Some(arguments.window);
             memory::run(arguments.text.as_deref(), arguments.events, window, &mut block)
         }
+        Input::Search => unreachable!("it has no block"),
     }
 }

@@ -1,5 +1,7 @@
 //! One file, block by block. At an end a reader may be asked again: an open file is followed so.
 
+mod skip;
+
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

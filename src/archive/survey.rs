@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::kind::{is_open, plain_name, sniff};
 use crate::codec::{Codec, Decompressor, Encoding};
-use crate::storage::block::crc32c;
+use crate::storage::block::{crc32c, decode_frame};
 use crate::storage::catalog::OPEN_SUFFIX;
 use crate::storage::index_reader::read_index;
 use crate::storage::resync::{next_block, next_block_before};
@@ -200,6 +200,32 @@ impl BlockDecoder {
         // The stored bytes' own checksum adds nothing: these are the bytes that were given.
         if crc32c(&self.raw) != entry.crc_raw {
             return Ok(Err("the decoded bytes do not match their checksum".to_owned()));
+        }
+        Ok(Ok(&self.raw))
+    }
+
+    /// As [`BlockDecoder::decode`], and the header too: whole, saying what is known of the block,
+    /// and its checksum that of the stored bytes.
+    pub fn verify(
+        &mut self,
+        file: &dyn DiskFile,
+        codec: Codec,
+        entry: &BlockEntry,
+    ) -> io::Result<Result<&[u8], String>> {
+        let mut frame = vec![0; entry.header_bytes as usize];
+        let read = read_full_at(file, entry.offset, &mut frame)?;
+        let header = match decode_frame(&frame[..read]) {
+            Ok((header, bytes)) if BlockEntry::new(entry.offset, bytes, &header) == *entry => {
+                header
+            }
+            Ok(_) => return Ok(Err("header and index say different things".to_owned())),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        if let Err(why) = self.decode(file, codec, entry)? {
+            return Ok(Err(why));
+        }
+        if crc32c(&self.stored[..entry.stored_bytes as usize]) != header.crc_stored {
+            return Ok(Err("the stored bytes do not match their checksum".to_owned()));
         }
         Ok(Ok(&self.raw))
     }

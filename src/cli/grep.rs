@@ -7,22 +7,19 @@ use std::collections::BTreeSet;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use self::around::Around;
-use self::search::{Piece, Searcher, Shape, Work};
+use self::search::{Piece, Searcher, Shape};
 use super::event_json::json_line;
+use super::gather::Gathered;
 use super::instant::instant;
 use super::output::{complain, tell, time_text};
-use super::pipe::is_pipe;
+use crate::archive::EventView;
 use crate::archive::crew::{InOrder, in_order, threads_default};
-use crate::archive::order::{Ordered, Subject};
 use crate::archive::pattern::{Pattern, Reading};
 use crate::archive::query::{Query, TimeRange};
-use crate::archive::{EventView, segments};
 use crate::runtime::clock::{Clock, SystemClock};
-use crate::storage::OsDisk;
 use crate::syslog::names::{SEVERITIES, severity_named};
 use crate::time::{Mono, Wall};
 
@@ -171,8 +168,7 @@ struct Search<'a> {
     shape: Shape,
     clock: SystemClock,
     total: Totals,
-    /// By number of a file: found by walking a directory, and so free to go away meanwhile.
-    walked: Vec<bool>,
+    gathered: Gathered,
     failed: bool,
     shown: Option<Mono>,
 }
@@ -199,8 +195,8 @@ impl<'a> Search<'a> {
             _ if args.json => Shape::Json,
             _ => Shape::Lines,
         };
-        let (total, walked) = (Totals::default(), Vec::new());
-        Self { args, query, shape, clock, total, walked, failed: false, shown: None }
+        let (total, gathered) = (Totals::default(), Gathered::default());
+        Self { args, query, shape, clock, total, gathered, failed: false, shown: None }
     }
 
     fn run(&mut self, out: &mut impl Write) -> io::Result<()> {
@@ -235,38 +231,11 @@ impl<'a> Search<'a> {
 
     /// Sets the crew to work.
     fn begin(&mut self) -> io::Result<InOrder<Piece>> {
-        let mut pipes = Vec::new();
-        let mut files = Vec::new();
-        for path in &self.args.paths {
-            if is_pipe(path) {
-                pipes.push(path.clone());
-                continue;
-            }
-            match segments(std::slice::from_ref(path)) {
-                Ok(found) => {
-                    let walked = found.len() != 1 || found[0] != *path;
-                    // Below a directory only ordinary files are read, and none twice: one may be
-                    // renamed while it is listed.
-                    let found = found.into_iter().filter(|file| !walked || file.is_file());
-                    for file in found {
-                        files.push(file);
-                        self.walked.push(walked);
-                    }
-                }
-                Err(error) => {
-                    tell("grep", error);
-                    self.failed = true;
-                }
-            }
-        }
-        let first = files.len();
-        let pipes = (first..).zip(pipes).map(|(number, path)| {
-            let path = Arc::new(path);
-            Work::Pipe { of: Subject { number, path } }
-        });
-        let files = Ordered::new(Arc::new(OsDisk), files, self.query.range).map(Work::File);
+        self.gathered = Gathered::new("grep", &self.args.paths);
+        self.failed = self.gathered.failed;
+        let work = self.gathered.work(self.query.range);
         let threads = self.args.threads.map_or_else(threads_default, usize::from);
-        in_order(threads, pipes.chain(files), || {
+        in_order(threads, work, || {
             let mut searcher = Searcher::new(&self.query, self.shape);
             move |work, out: &_| searcher.search(work, out)
         })
@@ -286,9 +255,8 @@ impl<'a> Search<'a> {
             total.files.insert(of.number);
         }
         if let Some(trouble) = &piece.trouble {
-            let walked = piece.of.as_ref().and_then(|of| self.walked.get(of.number));
-            if trouble.missing && walked == Some(&true) {
-                // Kept no longer since it was listed.
+            let of = piece.of.as_ref();
+            if trouble.missing && of.is_some_and(|of| self.gathered.may_be_gone(of)) {
                 return;
             }
             self.clear_progress();

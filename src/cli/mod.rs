@@ -9,6 +9,8 @@ pub mod cat;
 mod check;
 mod demo;
 mod event_json;
+mod follow;
+mod gather;
 pub mod grep;
 pub mod inspect;
 mod instant;
@@ -17,6 +19,9 @@ pub mod parse;
 mod pipe;
 pub mod repair;
 mod run;
+pub mod stats;
+pub mod tail;
+pub mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -44,6 +49,9 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Parse(parse::ParseArgs),
     Repair(repair::RepairArgs),
+    Stats(stats::StatsArgs),
+    Tail(tail::TailArgs),
+    Verify(verify::VerifyArgs),
 }
 
 /// Why a command ends without having done its work; the text has been printed.
@@ -87,5 +95,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Parse(args) => parse::run(args),
         Command::Repair(args) => repair::run(args),
+        Command::Stats(args) => stats::run(args),
+        Command::Tail(args) => tail::run(args),
+        Command::Verify(args) => verify::run(args),
     }
 }

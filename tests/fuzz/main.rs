@@ -4,8 +4,8 @@
 //!
 //! The corpus is every message of the conformance cases, and what a fuzzer found: `corpus/`.
 //! What a RELP peer may send has a target of its own, `relp`, with the corpus `sessions/`; so has
-//! what stands for a PROXY header: `proxy`, with `headers/`; and what the journal and the kernel's
-//! log hold: `entries`.
+//! what stands for a PROXY header: `proxy`, with `headers/`; what the journal and the kernel's log
+//! hold: `entries`; and what lies as an archive: `archive`.
 
 #![cfg_attr(fuzzing, no_main)]
 
@@ -15,6 +15,7 @@ mod check;
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| check::message(bytes));
 
 #[cfg(not(fuzzing))]
+mod archive;
 mod entries;
 #[cfg(not(fuzzing))]
 mod proxy;

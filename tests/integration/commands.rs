@@ -86,7 +86,7 @@ impl Place {
 }
 
 /// Every command that writes to standard output, and its exit code when all is well with that.
-const WRITERS: [(&str, i32); 14] = [
+const WRITERS: [(&str, i32); 18] = [
     ("--help", 0),
     ("--version", 0),
     ("cat --help", 0),
@@ -98,6 +98,10 @@ const WRITERS: [(&str, i32); 14] = [
     ("inspect kept", 0),
     ("inspect kept --json", 0),
     ("repair --dry-run .", 0),
+    ("stats kept", 0),
+    ("tail kept", 0),
+    ("verify kept", 0),
+    ("verify kept --json", 0),
     ("check x.toml", 0),
     ("audit --manifest sent.json kept", 1),
     ("blast udp://127.0.0.1:9 --count 0", 0),
@@ -342,7 +346,10 @@ fn words_that_mean_nothing_are_usage() {
 /// Each help names its own arguments, and its example is one of its own.
 #[test]
 fn every_help_has_an_example_of_its_own() {
-    for command in ["run", "check", "demo", "blast", "audit", "cat", "grep", "inspect", "repair"] {
+    for command in [
+        "run", "check", "demo", "blast", "audit", "cat", "grep", "inspect", "repair", "stats",
+        "tail", "verify",
+    ] {
         let help = said(&mut flumen(&format!("{command} --help")));
         assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
         let (_, example) = help.out.split_once("Example").unwrap();

@@ -23,13 +23,13 @@ const HEADED: [Codec; 3] = [Codec::Zstd, Codec::Gzip, Codec::Lz4];
 const BEGIN: i64 = 1_795_255_200_000_000_000;
 const MINUTE: i64 = 60_000_000_000;
 
-struct Segment {
-    bytes: Vec<u8>,
-    blocks: Vec<BlockEntry>,
+pub(crate) struct Segment {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) blocks: Vec<BlockEntry>,
 }
 
 /// A segment of these texts, a block each, of which the first was received in minute `first`.
-fn segment(codec: Codec, texts: &[String], first: i64, sealed: bool) -> Segment {
+pub(crate) fn segment(codec: Codec, texts: &[String], first: i64, sealed: bool) -> Segment {
     let container = Container::from_wire_id(codec.wire_id()).unwrap();
     let mut compressor = codec.compressor(1);
     let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
@@ -54,6 +54,10 @@ fn segment(codec: Codec, texts: &[String], first: i64, sealed: bool) -> Segment 
     Segment { bytes, blocks }
 }
 
+pub(crate) fn suffix(codec: Codec) -> &'static str {
+    Container::from_wire_id(codec.wire_id()).unwrap().suffix()
+}
+
 /// Texts of blocks: lines that say their block and their number in it.
 fn texts(blocks: usize) -> Vec<String> {
     let line = |block, number| match number % 7 {
@@ -64,20 +68,27 @@ fn texts(blocks: usize) -> Vec<String> {
     (0..blocks).map(|block| (0..200).map(|number| line(block, number)).collect()).collect()
 }
 
-struct Place {
-    dir: TempDir,
+pub(crate) struct Place {
+    pub(crate) dir: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: TempDir::new().unwrap() }
     }
 
-    fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.dir.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, bytes).unwrap();
         path
+    }
+
+    /// A command here; its words as they stand.
+    pub(crate) fn flumen(&self, words: &[&str]) -> &mut Command {
+        let mut command = flumen("");
+        command.args(words).current_dir(self.dir.path());
+        Box::leak(Box::new(command))
     }
 
     #[track_caller]

@@ -4,6 +4,7 @@
 //! luck, and asserts exact counts. A test whose peer is missing prints `skipped: needs X`; under
 //! `CI=true` that is a failure. `scripts/peers` brings the peers to a Debian machine.
 
+mod archive;
 mod commands;
 mod crash;
 mod crowd;

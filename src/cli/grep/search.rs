@@ -11,6 +11,7 @@ use crate::archive::query::{Query, Span};
 use crate::archive::survey::{BlockDecoder, encoding};
 use crate::archive::{BlockView, Ending, EventView, Reader, Summary};
 use crate::cli::event_json::json_line;
+use crate::cli::gather::Work;
 use crate::cli::output::time_text;
 use crate::cli::pipe::open_pipe;
 use crate::codec::Encoding;
@@ -28,12 +29,6 @@ pub(super) enum Shape {
     Count,
     /// Whole blocks, for lines around the events.
     Around,
-}
-
-/// What the crew works on: files, and what can be read only once.
-pub(super) enum Work {
-    Pipe { of: Subject },
-    File(Job),
 }
 
 /// What came of a part of a job, in the order of the events.
@@ -110,8 +105,10 @@ impl Searcher {
                 out.put(Piece { skipped_blocks: blocks, ..Piece::default() });
             }
             Work::File(Job::Gap { of, gap }) => {
-                let text =
-                    format!("{} bytes at byte {} are left out: {}", gap.bytes, gap.at, gap.why);
+                let text = match gap.bytes {
+                    0 => format!("at byte {}: {}", gap.at, gap.why),
+                    bytes => format!("{bytes} bytes at byte {} are left out: {}", gap.at, gap.why),
+                };
                 out.put(bad(of, text));
             }
             Work::File(Job::Failed { of, error }) => {

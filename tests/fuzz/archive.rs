@@ -1,0 +1,121 @@
+//! Any bytes may come as an archive file. A target of libFuzzer of its own, and as a test mutations
+//! of the files of `tests/compat`, the same ones each time:
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run archive --fuzz-dir tests/fuzz`.
+//!
+//! Promises: no panic; a file's blocks are found whichever way it is read; a block that decodes is
+//! one its checksum knows; front to back and block by block give the same events while nothing is
+//! damaged.
+
+#![cfg_attr(fuzzing, no_main)]
+
+use flumen::archive::order::{Job, Ordered};
+use flumen::archive::query::TimeRange;
+use flumen::archive::survey::BlockDecoder;
+use flumen::archive::{Ending, Reader};
+use flumen::storage::OsDisk;
+use flumen::storage::index_reader::read_index;
+use flumen::storage::segment::{Check, scan};
+use std::path::Path;
+use std::sync::Arc;
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let Some((first, bytes)) = bytes.split_first() else { return };
+    let name = ["x.log.zst", "x.log.gz", "x.log.lz4", "x.log.zst.open"][usize::from(first % 4)];
+    let path = std::env::temp_dir().join(format!("{}-{name}", std::process::id()));
+    std::fs::write(&path, bytes).unwrap();
+    archive(&path, bytes);
+});
+
+/// Keeps every promise about a file that holds these bytes; the decoded text of its blocks.
+pub(crate) fn archive(path: &Path, bytes: &[u8]) -> Vec<u8> {
+    if let Some(index) = read_index(&bytes).unwrap() {
+        let end = index.blocks.last().map_or(0, |block| block.end_offset());
+        assert!(end <= bytes.len() as u64, "an index beyond its file");
+    }
+    let found = scan(&bytes, Check::Stored).unwrap();
+    assert!(found.whole_bytes <= bytes.len() as u64);
+
+    let mut decoder = BlockDecoder::default();
+    let (mut text, mut faults, mut streams) = (Vec::new(), 0, 0);
+    for job in Ordered::new(Arc::new(OsDisk), vec![path.to_owned()], TimeRange::ALL) {
+        match job {
+            Job::Block { file, codec, entry, .. } => {
+                let verified = decoder.verify(&*file, codec, &entry).unwrap().is_ok();
+                match decoder.decode(&*file, codec, &entry).unwrap() {
+                    Ok(raw) => text.extend_from_slice(raw),
+                    Err(_) => {
+                        assert!(!verified, "verified, and cannot be decoded");
+                        faults += 1;
+                    }
+                }
+            }
+            Job::Stream { .. } => streams += 1,
+            Job::Gap { gap, .. } => {
+                assert!(gap.at + gap.bytes <= bytes.len() as u64);
+                faults += 1;
+            }
+            Job::Failed { error, .. } => panic!("{error}"),
+            Job::Skipped { .. } => panic!("nothing was asked to be skipped"),
+        }
+    }
+    let mut reader = Reader::open(&OsDisk, path).unwrap();
+    let mut whole = Vec::new();
+    while let Some(block) = reader.next_block().unwrap() {
+        whole.extend_from_slice(block.bytes);
+    }
+    let ended = matches!(reader.summary().ending, Ending::Sealed | Ending::Open);
+    if ended && streams == 0 && faults == 0 && reader.summary().damaged_blocks == 0 {
+        assert_eq!(text, whole, "front to back, and block by block");
+    }
+    text
+}
+
+#[cfg(not(fuzzing))]
+mod replay {
+    use super::archive;
+    use crate::replay::{Random, files, mutate};
+    use std::path::PathBuf;
+
+    /// What stands in files of ours: magics, lengths, the index.
+    const PIECES: [&[u8]; 10] = [
+        b"FLMB",
+        b"FLMI",
+        b"\x5b\x2a\x4d\x18",
+        b"\x5e\x2a\x4d\x18",
+        b"\x28\xb5\x2f\xfd",
+        b"\x04\x22\x4d\x18",
+        b"\x1f\x8b\x08\x04\0\0\0\0\0\xff",
+        b"\0\0\0\0",
+        b"\xff\xff\xff\xff",
+        b"\n",
+    ];
+
+    #[test]
+    fn mutated_files_keep_every_promise() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept: Vec<(PathBuf, Vec<u8>)> = files("tests/compat/v1")
+            .into_iter()
+            .map(|file| (file.clone(), std::fs::read(file).unwrap()))
+            .collect();
+        assert_eq!(kept.len(), 3);
+        let whole: Vec<Vec<u8>> = kept.iter().map(|(path, bytes)| archive(path, bytes)).collect();
+        assert!(whole.iter().all(|text| *text == whole[0] && text.len() == 253));
+        let mut random = Random(0x0DDB_1A5E_5BAD_5EED);
+        for round in 0..6000 {
+            let (file, bytes) = &kept[random.below(kept.len())];
+            let mut bytes = bytes.clone();
+            let other = &kept[random.below(kept.len())].1;
+            mutate(&mut bytes, other, &PIECES, &mut random);
+            let name = file.file_name().unwrap().to_str().unwrap();
+            let open = if round % 2 == 0 { ".open" } else { "" };
+            let path = dir.path().join(format!("{name}{open}"));
+            std::fs::write(&path, &bytes).unwrap();
+            let text = archive(&path, &bytes);
+            for line in text.split(|byte| *byte == b'\n') {
+                let known = whole[0].split(|byte| *byte == b'\n').any(|it| it == line);
+                assert!(known, "an event that nobody sent: {line:?}");
+            }
+        }
+    }
+}
