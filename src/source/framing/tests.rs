@@ -219,7 +219,7 @@ fn a_wrong_count_costs_the_text_up_to_the_next_header() {
 /// Of a long line only the header behind it tells that it has no end, when its pieces have gone.
 #[test]
 fn a_long_line_that_a_header_ends_is_an_error_of_its_sender() {
-    for length in [60, 64, 65, 80, 81, 128, 200] {
+    for length in (56..=82).chain([128, 200]) {
         for (begin, ending, errors) in
             [("<13>", "6 <1>abc", 1), ("text", "6 <1>abc", 1), ("<13>", "\n", 0), ("text", "\n", 1)]
         {
@@ -229,10 +229,32 @@ fn a_long_line_that_a_header_ends_is_an_error_of_its_sender() {
             for parts in [&[&stream[..]][..], &bytes, &stream.chunks(50).collect::<Vec<_>>()] {
                 let (texts, _, astray) = framed_and_counted(parts, &SYSLOG);
                 assert_eq!(astray, errors, "{begin} {length} {ending:?}");
-                let all: Vec<u8> = texts[1..].iter().flat_map(|it| it.0.clone()).collect();
-                assert!(all.starts_with(line.as_bytes()), "{begin} {length}");
+                assert_eq!(texts, reference(&stream, &SYSLOG), "{begin} {length} {ending:?}");
             }
         }
+    }
+}
+
+/// The same where all that had come was evicted, and the header follows at once.
+#[test]
+fn a_header_right_behind_what_was_evicted_tells_that_it_had_no_end() {
+    for (text, errors) in [("<13>line", [0, 1]), ("line", [1, 0])] {
+        let mut page = Page::new(BATCH_BYTES_MIN);
+        let (origin, at) = (page.push_origin(Origin::LOCAL).unwrap(), Wall(1));
+        let end = text.len();
+        page.spare_mut()[..end].copy_from_slice(text.as_bytes());
+        let (bytes, mut records) = page.frame(u32_of(end + 1), at, origin);
+        let framed = cut(bytes, 0, Stage::After(0), Cut::Evicted, &SYSLOG, &mut records);
+        let sums = records.finish();
+        page.settle(sums, at, u32_of(end + 1));
+        page.spare_mut()[..8].copy_from_slice(b"6 <1>abc");
+        let (bytes, mut records) = page.frame(u32_of(end + 9), at, origin);
+        let after = frame(bytes, end + 1, 0, framed.stage, &SYSLOG, &mut records);
+        let sums = records.finish();
+        page.settle(sums, at, u32_of(after.partial));
+        assert_eq!([framed.astray, after.astray], errors, "{text}");
+        let texts: Vec<_> = page.events().map(|event| (event.bytes, event.marks)).collect();
+        assert_eq!(texts, [(text.as_bytes(), Marks::SPLIT), (b"<1>abc", Marks::NONE)]);
     }
 }
 

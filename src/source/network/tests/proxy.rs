@@ -89,6 +89,24 @@ fn a_header_may_come_in_any_pieces() {
 }
 
 #[test]
+fn silence_begins_behind_the_header() {
+    let mut rig = rig("tcp", &format!("{ON}\nidle_timeout = '10s'"));
+    let mut sender = rig.connect();
+    sender.write_all(&LINE[..20]).unwrap();
+    rig.until(|rig| rig.open() == 1);
+    rig.ahead = Duration::from_secs(8);
+    (0..3).for_each(|_| step(&mut rig));
+    sender.write_all(&LINE[20..]).unwrap();
+    (0..3).for_each(|_| step(&mut rig));
+    rig.ahead = Duration::from_secs(15);
+    (0..3).for_each(|_| step(&mut rig));
+    assert_eq!(rig.open(), 1, "it was silent for seven seconds");
+    rig.ahead = Duration::from_secs(30);
+    rig.until(|rig| rig.open() == 0);
+    assert_eq!(counted(&rig), (0, 0));
+}
+
+#[test]
 fn who_has_no_good_header_is_closed_told_and_counted() {
     let mut rig = rig("tcp", &format!("{ON}\nproxy_timeout = '20s'"));
     let own = |sender: &TcpStream| sender.local_addr().unwrap().to_string();
