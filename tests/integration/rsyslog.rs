@@ -71,7 +71,7 @@ fn omfwd_tcp_lines() {
 
 #[test]
 fn omfwd_compressed_streams() {
-    let row = "compression = { mode = \"stream:always\" }\nlisten  =";
+    let row = "compression = { mode = \"stream:always\", connections_max = 10 }\nlisten  =";
     let configuration = SYSLOG_TO_FILE.replacen("listen  =", row, 1);
     for framing in ["traditional", "octet-counted"] {
         let protocol =
