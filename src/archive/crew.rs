@@ -58,7 +58,8 @@ where
     T: Send + 'static,
     W: FnMut(J, &Out<T>) + Send + 'static,
 {
-    let (to_threads, from_foreman) = bounded::<(J, Out<T>)>(threads);
+    // As many as may be announced: small jobs are then taken without waiting for the foreman.
+    let (to_threads, from_foreman) = bounded::<(J, Out<T>)>(threads * JOBS_AHEAD);
     let (announce, announced) = bounded(threads * JOBS_AHEAD);
     for number in 0..threads {
         let jobs = from_foreman.clone();

@@ -16,6 +16,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| check::message(bytes));
 
 #[cfg(not(fuzzing))]
 mod archive;
+#[cfg(not(fuzzing))]
 mod entries;
 #[cfg(not(fuzzing))]
 mod proxy;
