@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Channel, ChannelKind, Parcel};
-use crate::config::OptionDoc;
+use super::{
+    BuildError, Built, Channel, ChannelContext, ChannelKind, ChannelPlan, Parcel, WHEN_FULL,
+    WhenFull, when_full,
+};
+use crate::config::{OptionDoc, Section};
 use crate::memory::Credit;
 use crate::ring::{Bell, Ring};
 use crate::telemetry::ChannelCounters;
@@ -13,6 +16,7 @@ pub const KIND: ChannelKind = ChannelKind {
     aliases: &[],
     summary: "batches wait in memory, in order; lost if the process is killed",
     options: OPTIONS,
+    plan,
 };
 
 pub const OPTIONS: &[OptionDoc] = &[
@@ -21,13 +25,43 @@ pub const OPTIONS: &[OptionDoc] = &[
         default: Some(""),
         doc: "how much this channel may hold; an equal share of agent.memory by default",
     },
-    OptionDoc {
-        name: "when_full",
-        default: Some("wait"),
-        doc: "wait: TCP senders wait and a UDP socket is not read; \
-              drop_newest: read, discard and count as channel_full",
-    },
+    WHEN_FULL,
 ];
+
+struct MemoryPlan {
+    when_full: WhenFull,
+    capacity_bytes: Option<u64>,
+}
+
+fn plan(section: &Section) -> Box<dyn ChannelPlan> {
+    let capacity_bytes = section.optional_size("capacity");
+    Box::new(MemoryPlan { when_full: when_full(section), capacity_bytes })
+}
+
+/// The channel of a configuration that names none.
+pub fn implied() -> Box<dyn ChannelPlan> {
+    Box::new(MemoryPlan { when_full: WhenFull::Wait, capacity_bytes: None })
+}
+
+impl ChannelPlan for MemoryPlan {
+    fn when_full(&self) -> WhenFull {
+        self.when_full
+    }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        self.capacity_bytes
+    }
+
+    fn memory_key(&self) -> &'static str {
+        "capacity"
+    }
+
+    fn build(&self, context: ChannelContext) -> Result<Built, BuildError> {
+        let ChannelContext { name, credit, counters, .. } = context;
+        let channel = Arc::new(MemoryChannel::new(name, credit, counters));
+        Ok(Built { channel, keepers: Vec::new(), helpers: Vec::new(), notes: Vec::new() })
+    }
+}
 
 pub struct MemoryChannel {
     name: String,

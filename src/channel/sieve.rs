@@ -6,7 +6,7 @@
 //!
 //! Threading: every thread of the sink polls here; one lock a batch is held while it is sifted.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Channel, Parcel};
 use crate::event::{Event, Removed, Since};
@@ -61,7 +61,7 @@ impl Sieve {
             parcel.slip.into_iter().for_each(ReceiptSlip::confirm);
             return Ok(None);
         }
-        let Parcel { batch, _credit, slip, first_at, offered_at } = parcel;
+        let Parcel { batch, credit, slip, first_at, offered_at } = parcel;
         let mut page = match batch.unseal() {
             Ok(lease) => lease,
             Err(shared) => match self.copies.take() {
@@ -70,14 +70,18 @@ impl Sieve {
                     copy
                 }
                 None => {
-                    return Err(Parcel { batch: shared, _credit, slip, first_at, offered_at });
+                    return Err(Parcel { batch: shared, credit, slip, first_at, offered_at });
                 }
             },
         };
         let removed = page.retain(&Since::START, |event| (self.keep)(event));
         self.count(removed, counters);
         let batch: Shared = page.seal();
-        Ok(Some(Parcel { batch, _credit, slip, first_at, offered_at }))
+        Ok(Some(Parcel { batch, credit, slip, first_at, offered_at }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counting> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn count(&self, removed: Removed, counters: &SinkCounters) {
@@ -104,7 +108,7 @@ impl Channel for Sieve {
     }
 
     fn poll(&self) -> Option<Parcel> {
-        let mut state = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         loop {
             let parcel = state.waiting.take().or_else(|| self.inner.poll())?;
             match self.sift(parcel, &state.counters) {
@@ -119,8 +123,25 @@ impl Channel for Sieve {
     }
 
     fn is_empty(&self) -> bool {
-        let state = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.lock();
         state.waiting.is_none() && self.inner.is_empty()
+    }
+
+    fn is_drained(&self) -> bool {
+        self.lock().waiting.is_none() && self.inner.is_drained()
+    }
+
+    fn discard(&self) {
+        drop(self.lock().waiting.take());
+        self.inner.discard();
+    }
+
+    fn unkept(&self) -> (u64, u64) {
+        self.inner.unkept()
+    }
+
+    fn keeps_frames(&self) -> bool {
+        self.inner.keeps_frames()
     }
 
     fn bell(&self) -> &Bell {

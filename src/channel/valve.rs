@@ -77,6 +77,10 @@ impl Valve {
 
     /// Hands the batch to every channel.
     pub fn offer(&self, lease: Lease, mut slip: Option<ReceiptSlip>, first_at: Mono, now: Now) {
+        let mut lease = lease;
+        if self.inlets.iter().any(|inlet| inlet.channel.keeps_frames()) {
+            lease.wipe_edges();
+        }
         let batch = lease.seal();
         let events = u64::from(batch.event_count());
         let bytes = batch.event_bytes();
@@ -103,7 +107,7 @@ impl Valve {
             };
             inlet.channel.offer(Parcel {
                 batch: batch.clone(),
-                _credit: CreditHold(Arc::clone(credit)),
+                credit: Some(CreditHold { credit: Arc::clone(credit), hands: None }),
                 slip: later,
                 first_at,
                 offered_at: now.mono,

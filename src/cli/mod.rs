@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod blast;
 pub mod cat;
+pub mod channel;
 mod check;
 mod demo;
 mod event_json;
@@ -45,6 +46,7 @@ enum Command {
     Blast(blast::BlastArgs),
     Audit(audit::AuditArgs),
     Cat(cat::CatArgs),
+    Channel(channel::ChannelArgs),
     Grep(grep::GrepArgs),
     Inspect(inspect::InspectArgs),
     Parse(parse::ParseArgs),
@@ -91,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Blast(args) => blast::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Cat(args) => cat::run(args),
+        Command::Channel(args) => channel::run(args),
         Command::Grep(args) => grep::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Parse(args) => parse::run(args),

@@ -12,8 +12,8 @@ mod slot;
 pub use crate::sys::credentials::Credentials;
 pub use mark::{Mark, Marks};
 pub use page::{
-    Event, EventHead, Fresh, Full, Name, ORIGIN_BYTES_MAX, OriginPlace, Page, Reading, Removed,
-    Since,
+    Event, EventHead, Fresh, Full, Misfit, Name, ORIGIN_BYTES_MAX, OriginPlace, Outline, Page,
+    Reading, Removed, Since,
 };
 pub use parsed::{Form, Found, Parsed, Shape, Span};
 pub use records::{Records, Sums};

@@ -8,9 +8,11 @@
 //! newline stays where it is. While `contiguous` holds, bytes = events + LF in order, and the
 //! `raw` encoder copies nothing. One owner fills a page; after `seal` it is read only.
 
+mod image;
 mod origins;
 mod select;
 
+pub use image::{Misfit, Outline};
 pub use origins::{Name, ORIGIN_BYTES_MAX, OriginPlace};
 pub use select::{Removed, Since};
 

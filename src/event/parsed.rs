@@ -164,6 +164,32 @@ impl<'page> Parsed<'page> {
         Self { bytes, slots }
     }
 
+    /// Whether these slots lead nowhere outside an event of so many bytes.
+    pub(super) fn fits(slots: &[Slot], bytes: usize) -> bool {
+        let parsed = Parsed { bytes: &[], slots };
+        let within = |raw: Option<&[u8; 16]>, at: usize| {
+            raw.is_none_or(|raw| {
+                let start = usize::from(u16::from_le_bytes([raw[at], raw[at + 1]]));
+                raw[at + 2] == 0 || start + usize::from(raw[at + 2]) <= bytes
+            })
+        };
+        let (front, back) = (parsed.front(), parsed.back());
+        let data = back.is_none_or(|raw| {
+            let word = |at: usize| usize::from(u16::from_le_bytes([raw[at], raw[at + 1]]));
+            word(6) + word(8) <= bytes
+        });
+        let message = back.is_none_or(|raw| {
+            let start = u32::from_le_bytes([raw[10], raw[11], raw[12], 0]);
+            start == NO_MESSAGE || start as usize <= bytes
+        });
+        within(front, 8)
+            && within(front, 11)
+            && within(back, 0)
+            && within(back, 3)
+            && data
+            && message
+    }
+
     #[inline]
     fn front(&self) -> Option<&'page [u8; 16]> {
         self.slots.last().map(bytemuck::cast_ref)

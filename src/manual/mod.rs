@@ -4,6 +4,7 @@
 //! - [`formats`]: blocks and segments, byte by byte
 //! - [`syslog`]: what messages say, in both RFCs and in the world
 //! - [`transports`]: how messages come in and are sent on, with the senders' configuration
+//! - [`channels`]: where events wait, in memory or in a log on disk
 //! - [`archive`]: what is written is found again
 //! - [`decisions`]: what was decided when, and why; every dependency has its line
 //! - [`changelog`]: what changed for whoever runs it
@@ -23,6 +24,10 @@ pub mod syslog {}
 /// How messages come in, and how they are sent on.
 #[doc = include_str!("transports.md")]
 pub mod transports {}
+
+/// Where events wait.
+#[doc = include_str!("channels.md")]
+pub mod channels {}
 
 /// Reading back.
 #[doc = include_str!("archive.md")]

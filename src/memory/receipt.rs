@@ -41,11 +41,20 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Receipt(u32);
 
+impl Receipt {
+    /// Below the number of receipts: for a table beside the pool.
+    pub fn index(self) -> usize {
+        limits::usize_of(self.0)
+    }
+}
+
 pub struct ReceiptPool {
     states: Box<[State]>,
     free: Ring<u32>,
     settled: Ring<(Receipt, Outcome)>,
     wanted: Reached,
+    /// Whoever waits can wait: nothing is hurried for these receipts.
+    patient: bool,
 }
 
 struct State {
@@ -62,11 +71,20 @@ pub struct ReceiptSlip {
 
 impl ReceiptPool {
     pub fn new(receipts: usize, wanted: Reached) -> Arc<Self> {
+        Self::make(receipts, wanted, false)
+    }
+
+    /// Receipts that hurry nobody: of a durable channel, which has what it waits for.
+    pub fn patient(receipts: usize, wanted: Reached) -> Arc<Self> {
+        Self::make(receipts, wanted, true)
+    }
+
+    fn make(receipts: usize, wanted: Reached, patient: bool) -> Arc<Self> {
         let free = Ring::new(receipts);
         (0..limits::u32_of(receipts)).for_each(|index| free.offer(index));
         let state = || State { waiting: AtomicU32::new(0), failed: AtomicBool::new(false) };
         let states = (0..receipts).map(|_| state()).collect();
-        Arc::new(Self { states, free, settled: Ring::new(receipts), wanted })
+        Arc::new(Self { states, free, settled: Ring::new(receipts), wanted, patient })
     }
 
     /// A receipt that `channels` channels must confirm, and its first slip.
@@ -78,6 +96,11 @@ impl ReceiptPool {
         state.waiting.store(channels, Ordering::Relaxed);
         let receipt = Receipt(index);
         Some((receipt, ReceiptSlip { pool: Arc::clone(self), receipt, answered: false }))
+    }
+
+    /// Whether `take` would find one: a snapshot.
+    pub fn has_free(&self) -> bool {
+        !self.free.is_empty()
     }
 
     /// A settled receipt; its number is free again.
@@ -122,6 +145,19 @@ impl ReceiptSlip {
 
     pub fn wanted(&self) -> Reached {
         self.pool.wanted
+    }
+
+    /// Somebody waits for it who has no other copy: blocks and syncs are due at once.
+    pub fn hurries(&self) -> bool {
+        !self.pool.patient
+    }
+
+    /// Some of these events will never be where they were to be, and that has been counted. Who
+    /// waits for an acknowledgement does not get it; a durable channel need not keep them.
+    pub fn refuse(mut self) {
+        self.answered = true;
+        let outcome = if self.pool.patient { Outcome::Confirmed } else { Outcome::Failed };
+        self.pool.answer(self.receipt, outcome);
     }
 
     /// This channel's events have reached the mark asked for.

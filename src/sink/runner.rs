@@ -19,6 +19,8 @@ use crate::time::{Mono, Now};
 
 /// How long a failed batch waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
+/// A channel that is being drained is looked at so often.
+const CLOSING_LOOK: Duration = Duration::from_millis(5);
 
 /// A sink that takes whole batches and has no state between them.
 pub trait BatchSink: Send {
@@ -114,7 +116,8 @@ impl<S: BatchSink> Worker for SinkRunner<S> {
         }
         match self.held.take().or_else(|| self.channel.poll()) {
             Some(parcel) => self.write(parcel, now),
-            None if self.closing => Progress::Done,
+            None if self.closing && self.channel.is_drained() => Progress::Done,
+            None if self.closing => Progress::Idle { until: now.mono.after(CLOSING_LOOK) },
             None => Progress::IDLE,
         }
     }

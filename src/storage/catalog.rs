@@ -178,7 +178,7 @@ pub(super) fn segment_name(path: &Path) -> io::Result<SegmentName> {
 }
 
 /// The directory a file lies in; "" means the working directory and is what `Disk` takes it for.
-pub(super) fn directory(path: &Path) -> &Path {
+pub fn directory(path: &Path) -> &Path {
     path.parent().unwrap_or_else(|| Path::new(""))
 }
 

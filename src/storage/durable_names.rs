@@ -27,6 +27,11 @@ impl DurableNames {
         Self { root, known: BTreeSet::new() }
     }
 
+    /// The directory below which it knows names.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// `path` was created or renamed, perhaps with directories above it.
     pub fn changed(&mut self, path: &Path) {
         for dir in chain(&self.root, path) {

@@ -36,7 +36,7 @@ pub mod sync_round;
 pub(crate) mod watched_disk;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,6 +53,11 @@ pub use sync_round::{Volume, sync_files};
 pub trait Disk: Send + Sync {
     /// Makes a file for reading and writing; `AlreadyExists` when the name is taken.
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// The same for somebody who writes whole frames of 4 KiB from memory aligned to them, at
+    /// multiples of them: past the page cache, where the file system can.
+    fn create_direct(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.create_new(path)
+    }
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// For reading and writing; the file must exist.
     fn open_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
@@ -92,6 +97,18 @@ pub trait ReadAt {
 pub trait DiskFile: ReadAt + Send + Sync {
     /// Writes at `offset`, possibly less than asked for.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes the parts one behind the other, possibly less than all.
+    fn write_parts_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match parts.iter().find(|part| !part.is_empty()) {
+            Some(part) => self.write_at(offset, part),
+            None => Ok(0),
+        }
+    }
+    /// Sets room apart, so that later writes up to there find it; the length stays. Where the file
+    /// system cannot, nothing is done.
+    fn allocate(&self, _bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
     fn sync_data(&self) -> io::Result<()>;
     /// Its volume, if syncing all of that is as safe as syncing the file: whatever fails is told.
     fn volume(&self) -> Option<Volume>;
@@ -205,6 +222,27 @@ pub fn write_all_at(file: &dyn DiskFile, offset: u64, bytes: &[u8]) -> io::Resul
         match file.write_at(offset + written as u64, &bytes[written..]) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all parts, one behind the other, from `offset` on; an error may leave some of it there.
+pub fn write_all_parts_at(
+    file: &dyn DiskFile,
+    mut offset: u64,
+    mut parts: &mut [IoSlice<'_>],
+) -> io::Result<()> {
+    IoSlice::advance_slices(&mut parts, 0);
+    while !parts.is_empty() {
+        match file.write_parts_at(offset, parts) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                offset += written as u64;
+                IoSlice::advance_slices(&mut parts, written);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

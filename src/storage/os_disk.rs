@@ -6,8 +6,8 @@
 //! sure: there each file is synced.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -35,6 +35,20 @@ static KERNEL_TELLS: LazyLock<bool> = LazyLock::new(|| {
 impl Disk for OsDisk {
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         open(OpenOptions::new().read(true).write(true).create_new(true), path)
+    }
+
+    fn create_direct(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let direct = libc::O_DIRECT;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        match open(options.clone().custom_flags(direct), path) {
+            // tmpfs and some others have nothing but their cache. The file may be there already.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                let _ = fs::remove_file(path);
+                open(&options, path)
+            }
+            outcome => outcome,
+        }
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -127,6 +141,19 @@ impl ReadAt for OsFile {
 impl DiskFile for OsFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
         self.0.write_at(bytes, offset)
+    }
+
+    fn write_parts_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(rustix::io::pwritev(&self.0, parts, offset)?)
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::Errno;
+        match fallocate(&self.0, FallocateFlags::KEEP_SIZE, 0, bytes) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            outcome => Ok(outcome?),
+        }
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 use super::agent::{Crew, Outcome, Station};
 use super::drain::Drained;
+use crate::channel::Channel;
 use crate::telemetry::{LostReason, SourceCounters};
 
 pub(super) struct Ending {
@@ -14,7 +15,8 @@ pub(super) fn close(crew: &mut Crew, ending: Ending) -> Outcome {
     crew.reap();
     let stations = || {
         let sources = crew.sources.iter().map(|(station, _)| station);
-        sources.chain(crew.sinks.iter().map(|(station, _)| station)).chain(&crew.helpers)
+        let sinks = crew.sinks.iter().map(|(station, _)| station);
+        sources.chain(sinks).chain(&crew.keepers).chain(&crew.helpers)
     };
     let hung = !stations().all(Station::is_over);
     let forced = ending.drained == Drained::Forced;
@@ -23,10 +25,16 @@ pub(super) fn close(crew: &mut Crew, ending: Ending) -> Outcome {
         // any other case a difference is our mistake, and must show.
         crew.sources.iter().for_each(|(_, counters)| count_unrouted(counters));
     }
-    let lost: u64 = crew.channels.iter().map(|channel| count_waiting(channel.counters())).sum();
+    let lost: u64 = crew.channels.iter().map(|channel| count_waiting(channel.as_ref())).sum();
     let snapshot = crew.handles.ledger.snapshot();
     let delivered = lost == 0 || ending.quiet;
-    let well = delivered && !forced && !hung && !crew.failed && snapshot.adds_up();
+    // What a durable channel keeps is not late: the next start delivers it.
+    let kept: i64 = snapshot.channels.iter().map(|channel| channel.waiting_events).sum();
+    if kept > 0 {
+        tracing::info!("{kept} events stay in durable channels for the next start");
+    }
+    let late = forced && kept <= 0;
+    let well = delivered && !late && !hung && !crew.failed && snapshot.adds_up();
     Outcome { code: u8::from(!well), snapshot, hung }
 }
 
@@ -39,11 +47,11 @@ fn count_unrouted(counters: &SourceCounters) {
     counters.lost.add(LostReason::Shutdown, rest);
 }
 
-/// Counts what still waits as lost; returns how many events that are.
-fn count_waiting(counters: &crate::telemetry::ChannelCounters) -> u64 {
-    let (events, bytes) = (counters.gauge.events(), counters.gauge.bytes());
-    let events = u64::try_from(events).unwrap_or(0);
+/// Counts what waits and will not outlive us as lost; returns how many events that are.
+fn count_waiting(channel: &dyn Channel) -> u64 {
+    let (events, bytes) = channel.unkept();
+    let counters = channel.counters();
     counters.lost.add(LostReason::Shutdown, events);
-    counters.gauge.leave(events, u64::try_from(bytes).unwrap_or(0));
+    counters.gauge.leave(events, bytes);
     events
 }

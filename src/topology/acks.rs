@@ -20,6 +20,10 @@ pub(super) fn check(
         let Some(mark) = mark.filter(|_| section.usable("ack")) else { continue };
         for index in own {
             check_channel(section, &channels[*index]);
+            if channels[*index].is_durable() {
+                // It confirms by itself, and keeps what it confirmed.
+                continue;
+            }
             let behind = sinks.iter().zip(&links.sinks).filter(|(_, of)| **of == Some(*index));
             behind.for_each(|(sink, _)| check_sink(section, mark, sink));
         }
@@ -27,7 +31,7 @@ pub(super) fn check(
 }
 
 fn check_channel(section: &Section, channel: &ChannelDraft) {
-    if channel.when_full != WhenFull::Wait {
+    if channel.when_full() != WhenFull::Wait {
         let what = format!(
             "{} acknowledges, and the channel `{}` drops events when it is full",
             section.title(),

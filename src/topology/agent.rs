@@ -44,6 +44,8 @@ pub(super) struct Crew {
     pub(super) sources: Vec<(Station, Arc<SourceCounters>)>,
     /// Each with the index of its channel.
     pub(super) sinks: Vec<(Station, usize)>,
+    /// Of channels: closed after the sinks, before the helpers.
+    pub(super) keepers: Vec<Station>,
     pub(super) helpers: Vec<Station>,
     pub(super) endpoint: Option<Station>,
     /// A worker panicked.
@@ -119,12 +121,14 @@ impl Agent {
             channels: assembly.channels,
             sources: Vec::new(),
             sinks: Vec::new(),
+            keepers: Vec::new(),
             helpers: Vec::new(),
             endpoint: None,
             failed: false,
         };
         let started = crew.man(
             assembly.helpers,
+            assembly.keepers,
             assembly.sinks,
             assembly.endpoint.map(|endpoint| endpoint.worker),
             assembly.sources,
@@ -232,6 +236,7 @@ impl Crew {
     fn man(
         &mut self,
         helpers: Vec<Box<dyn Worker>>,
+        keepers: Vec<Box<dyn Worker>>,
         sinks: Vec<build::SinkWorker>,
         endpoint: Option<Box<dyn Worker>>,
         sources: Vec<build::SourceWorker>,
@@ -241,6 +246,9 @@ impl Crew {
         let start = |worker, core| Station::start(worker, core, Arc::clone(&clock), control);
         for helper in helpers {
             self.helpers.push(start(helper, None)?);
+        }
+        for keeper in keepers {
+            self.keepers.push(start(keeper, None)?);
         }
         for sink in sinks {
             self.sinks.push((start(sink.worker, sink.core)?, sink.channel));
@@ -260,7 +268,7 @@ impl Crew {
         let sources = self.sources.iter_mut().map(|(station, _)| station);
         let sinks = self.sinks.iter_mut().map(|(station, _)| station);
         let mut panics = Vec::new();
-        for station in sources.chain(sinks).chain(&mut self.helpers) {
+        for station in sources.chain(sinks).chain(&mut self.keepers).chain(&mut self.helpers) {
             panics.extend(station.reap().map(|panic| (station.name.clone(), panic)));
         }
         self.failed |= !panics.is_empty();

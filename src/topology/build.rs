@@ -8,9 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::plan::{Plan, PlannedSink, PlannedSource};
-use crate::channel::memory::MemoryChannel;
 use crate::channel::sieve::{Sieve, copies_for};
-use crate::channel::{Channel, Inlet, Valve};
+use crate::channel::{self, Channel, ChannelContext, Inlet, Valve};
 use crate::event::Event;
 use crate::memory::{Credit, Pool};
 use crate::runtime::Worker;
@@ -66,6 +65,12 @@ impl From<source::BuildError> for StartError {
     }
 }
 
+impl From<channel::BuildError> for StartError {
+    fn from(error: channel::BuildError) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl From<sink::BuildError> for StartError {
     fn from(error: sink::BuildError) -> Self {
         Self(error.to_string())
@@ -80,6 +85,8 @@ pub struct Assembly {
     pub channels: Vec<Arc<dyn Channel>>,
     pub sources: Vec<SourceWorker>,
     pub sinks: Vec<SinkWorker>,
+    /// Workers of channels.
+    pub keepers: Vec<Box<dyn Worker>>,
     pub helpers: Vec<Box<dyn Worker>>,
     pub endpoint: Option<Endpoint>,
     /// Each listener with the name of its source.
@@ -119,7 +126,6 @@ pub fn build(
     let pages = usize::try_from(plan.budget.pages).expect("the sum bounds it");
     let pool = Pool::new(pages, plan.budget.page_bytes);
     let counters = count(plan, &pool, ground.clock.now());
-    let channels = channels(plan, &counters);
     let incidents = Incidents::new();
     let readiness = Arc::new(Readiness::new(Arc::clone(&incidents)));
     let handles = Handles { ledger: Arc::clone(&counters.ledger), incidents, readiness };
@@ -127,15 +133,20 @@ pub fn build(
         handles,
         orders: Arc::default(),
         pool,
-        channels,
+        channels: Vec::new(),
         sources: Vec::new(),
         sinks: Vec::new(),
+        keepers: Vec::new(),
         helpers: Vec::new(),
         endpoint: None,
         bound: Vec::new(),
         notes: Vec::new(),
     };
     let mut errors = Vec::new();
+    assembly.add_channels(plan, ground, &counters, &mut errors);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
     assembly.add_sinks(plan, ground, &counters, &mut errors);
     if !errors.is_empty() {
         return Err(errors);
@@ -177,17 +188,6 @@ fn count(plan: &Plan, pool: &Arc<Pool>, now: Now) -> Counters {
     Counters { ledger: builder.build(), sources, inlets, channels, sinks }
 }
 
-fn channels(plan: &Plan, counters: &Counters) -> Vec<Arc<dyn Channel>> {
-    let channels = plan.channels.iter().zip(&counters.channels).map(|(planned, counters)| {
-        let bytes = u64::from(planned.credit) * plan.budget.page_bytes as u64;
-        counters.capacity_bytes.set(bytes);
-        let credit = Arc::new(Credit::new(planned.credit));
-        let channel = MemoryChannel::new(planned.name.clone(), credit, Arc::clone(counters));
-        Arc::new(channel) as Arc<dyn Channel>
-    });
-    channels.collect()
-}
-
 /// The channel as a sink's filters leave it.
 fn sieve(
     plan: &Plan,
@@ -203,7 +203,49 @@ fn sieve(
     Arc::new(Sieve::new(channel, keep, copies, Arc::clone(counters)))
 }
 
+/// A number that nobody outside can guess.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    got.expect("the kernel has random numbers");
+    u64::from_le_bytes(bytes)
+}
+
 impl Assembly {
+    /// Recovery of durable channels runs here.
+    fn add_channels(
+        &mut self,
+        plan: &Plan,
+        ground: &Ground,
+        counters: &Counters,
+        errors: &mut Vec<StartError>,
+    ) {
+        for (planned, counters) in plan.channels.iter().zip(&counters.channels) {
+            let bytes = u64::from(planned.credit) * plan.budget.page_bytes as u64;
+            counters.capacity_bytes.set(bytes);
+            let context = ChannelContext {
+                name: planned.name.clone(),
+                credit: Arc::new(Credit::new(planned.credit)),
+                counters: Arc::clone(counters),
+                incidents: Arc::clone(&self.handles.incidents),
+                disk: Arc::clone(&ground.disk),
+                sink_threads: planned.sink_threads,
+                confirmed: planned.confirmed,
+                random: random(),
+            };
+            match planned.plan.build(context) {
+                Ok(built) => {
+                    self.channels.push(built.channel);
+                    self.keepers.extend(built.keepers);
+                    self.helpers.extend(built.helpers);
+                    let note = |note| format!("channels.{}: {note}", planned.name);
+                    self.notes.extend(built.notes.into_iter().map(note));
+                }
+                Err(error) => errors.push(error.into()),
+            }
+        }
+    }
+
     fn add_sinks(
         &mut self,
         plan: &Plan,
@@ -283,7 +325,7 @@ impl Assembly {
     ) -> SourceWorker {
         let inlets = planned.channels.iter().zip(inlets).map(|(channel, counters)| Inlet {
             channel: Arc::clone(&self.channels[*channel]),
-            when_full: plan.channels[*channel].when_full,
+            when_full: plan.channels[*channel].plan.when_full(),
             counters: Arc::clone(counters),
         });
         let valve = Valve::new(Arc::clone(&self.pool), inlets.collect(), &source.waker());

@@ -61,6 +61,10 @@ impl<'a> Drain<'a> {
         if !self.rest(|crew| crew.sinks.iter().all(|(station, _)| station.is_over())) {
             return false;
         }
+        self.crew.keepers.iter().for_each(Station::close);
+        if !self.rest(|crew| crew.keepers.iter().all(Station::is_over)) {
+            return false;
+        }
         self.crew.helpers.iter().for_each(Station::close);
         self.rest(|crew| crew.helpers.iter().all(Station::is_over))
     }
@@ -88,10 +92,8 @@ impl<'a> Drain<'a> {
             _ => tracing::warn!("the drain's time is over: what still waits is lost"),
         }
         self.crew.sinks.iter().for_each(|(station, _)| station.abandon());
-        self.crew.helpers.iter().for_each(Station::abandon);
         self.wait_for(NOTICE, is_deserted, |crew| {
-            let sinks = crew.sinks.iter().map(|(station, _)| station);
-            sinks.chain(&crew.helpers).all(Station::is_over)
+            crew.sinks.iter().all(|(station, _)| station.is_over())
         });
         // From here on nobody reads any channel: a sink that still hangs will never poll again.
         let sources_over = |crew: &Crew| crew.sources.iter().all(|(station, _)| station.is_over());
@@ -99,6 +101,16 @@ impl<'a> Drain<'a> {
         self.wait_for(LAST_READ, |_, _| true, sources_over);
         self.crew.sources.iter().for_each(|(station, _)| station.abandon());
         self.wait_for(NOTICE, |_, _| true, sources_over);
+        // What is in a log stays there: its keeper has a moment to take in the last.
+        let keepers_over = |crew: &Crew| crew.keepers.iter().all(Station::is_over);
+        self.crew.keepers.iter().for_each(Station::close);
+        self.wait_for(LAST_READ, |_, _| true, keepers_over);
+        self.crew.keepers.iter().chain(&self.crew.helpers).for_each(Station::abandon);
+        self.wait_for(
+            NOTICE,
+            |_, _| true,
+            |crew| keepers_over(crew) && crew.helpers.iter().all(Station::is_over),
+        );
         Drained::Forced
     }
 
@@ -128,9 +140,7 @@ impl<'a> Drain<'a> {
         for (index, channel) in self.crew.channels.iter().enumerate() {
             if which(self.crew, index) {
                 any = true;
-                while let Some(parcel) = channel.poll() {
-                    drop(parcel);
-                }
+                channel.discard();
             }
         }
         any

@@ -1,7 +1,7 @@
 //! Who writes and reads which channel; and what nobody writes or reads.
 
 use super::sections::{ChannelDraft, SinkDraft, SourceDraft};
-use crate::channel::WhenFull;
+use crate::channel::memory;
 use crate::config::{Diagnostics, Problem, Section, Spanned, listed, nearest};
 
 /// What the channel is called that stands in no file.
@@ -20,7 +20,6 @@ pub(super) fn resolve(
     sources: &[SourceDraft],
     channels: &mut Vec<ChannelDraft>,
     sinks: &[SinkDraft],
-    implied_kind: &'static str,
     understood: bool,
     diagnostics: &Diagnostics,
 ) -> Links {
@@ -31,9 +30,8 @@ pub(super) fn resolve(
         channels.push(ChannelDraft {
             name: Spanned::new(IMPLIED.to_owned(), 0..0),
             section: None,
-            kind: implied_kind,
-            capacity_bytes: None,
-            when_full: WhenFull::Wait,
+            kind: memory::KIND.name,
+            plan: Some(memory::implied()),
         });
     }
     let implied = (one_pair && channels.len() == 1).then_some(0);

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::sections::{AgentDraft, SinkDraft, SourceDraft};
+use super::sections::{AgentDraft, ChannelDraft, SinkDraft, SourceDraft};
 use crate::config::{Problem, Span};
 
 struct Listener<'a> {
@@ -95,6 +95,22 @@ fn ip(host: &str) -> Option<IpAddr> {
 }
 
 /// Tells every sink that writes where an earlier one does.
+pub(super) fn check_logs(channels: &[ChannelDraft]) {
+    let places =
+        |channel: &ChannelDraft| channel.plan.as_ref().map_or_else(Vec::new, |plan| plan.places());
+    for (index, later) in channels.iter().enumerate() {
+        let Some(section) = &later.section else { continue };
+        for here in places(later) {
+            let same = |earlier: &&ChannelDraft| places(earlier).contains(&here);
+            let Some(earlier) = channels[..index].iter().find(same) else { continue };
+            let what = format!("the channels `{}` and `{}`", earlier.name, later.name);
+            let what = format!("{what} both keep their log in {here}");
+            section.fail("path", what, "give each channel a directory of its own");
+        }
+    }
+}
+
+/// No two sinks write to one place.
 pub(super) fn check_places(sinks: &[SinkDraft]) {
     let place = |sink: &SinkDraft| sink.plan.as_ref().and_then(|plan| plan.place());
     for (index, later) in sinks.iter().enumerate() {

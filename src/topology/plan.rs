@@ -12,13 +12,14 @@ use super::links::{self, Links};
 use super::listeners;
 use super::parts::Parts;
 use super::sections::{self, AgentDraft, ChannelDraft, SinkDraft, SourceDraft};
-use crate::channel::WhenFull;
 use crate::channel::sieve::copies_for;
+use crate::channel::{ChannelPlan, WhenFull};
 use crate::config::units::{show_duration, show_size};
 use crate::config::{AgentConfig, Problem, Setting};
 use crate::interceptor::Filters;
 use crate::limits;
 use crate::memory::MemoryLine;
+use crate::memory::receipt::Reached;
 use crate::sink::SinkPlan;
 use crate::source::SourcePlan;
 use crate::source::restraint::Backlog;
@@ -57,7 +58,11 @@ pub struct PlannedSource {
 pub struct PlannedChannel {
     pub name: String,
     pub kind: &'static str,
-    pub when_full: WhenFull,
+    pub plan: Box<dyn ChannelPlan>,
+    /// The furthest mark that all of its sinks confirm.
+    pub confirmed: Reached,
+    /// Threads of its sinks.
+    pub sink_threads: usize,
     /// How many batches it may hold.
     pub credit: u32,
     /// It stands in no file.
@@ -110,11 +115,10 @@ pub fn plan(config: &AgentConfig, parts: &Parts, machine: &Machine) -> Option<Pl
     let sink = |component| sections::sink(component, parts, machine);
     let sinks: Vec<_> = config.sinks.iter().map(sink).collect();
     let diagnostics = agent.section.diagnostics().clone();
-    let implied_kind = parts.channels.first().map_or("memory", |kind| kind.name);
-    let links =
-        links::resolve(&sources, &mut channels, &sinks, implied_kind, understood, &diagnostics);
+    let links = links::resolve(&sources, &mut channels, &sinks, understood, &diagnostics);
     listeners::check(&agent, &sources);
     listeners::check_places(&sinks);
+    listeners::check_logs(&channels);
     acks::check(&sources, &channels, &sinks, &links);
     let draft = Draft { agent, sources, channels, sinks, links };
     check_threads(&draft, machine);
@@ -134,7 +138,7 @@ impl Draft {
             && !self.sinks.is_empty()
             && self.sources.iter().all(|source| source.plan.is_some())
             && self.sinks.iter().all(|sink| sink.plan.is_some())
-            && self.channels.iter().all(|channel| !channel.kind.is_empty())
+            && self.channels.iter().all(|channel| channel.plan.is_some())
             && self.links.sources.iter().all(|channels| !channels.is_empty())
             && self.links.sinks.iter().all(Option::is_some)
     }
@@ -151,9 +155,21 @@ impl Draft {
 
     /// The longest event that can come out of a channel.
     fn event_bytes_max(&self, channel: usize) -> usize {
+        if self.channels[channel].is_durable() {
+            // What waits there may be from another configuration.
+            return limits::EVENT_BYTES_MAX;
+        }
         let longest = self.sources_of(channel).filter_map(|source| source.plan.as_ref());
         let longest = longest.map(|plan| plan.event_bytes_max()).max();
         longest.unwrap_or(limits::EVENT_BYTES_DEFAULT)
+    }
+
+    /// The furthest mark that all sinks of a channel confirm, and how many threads they have.
+    fn behind(&self, channel: usize) -> (Reached, usize) {
+        let plans = || self.sinks_of(channel).filter_map(|sink| sink.plan.as_ref());
+        let confirmed = plans().map(|plan| plan.confirms().0).min();
+        let threads = plans().map(|plan| plan.threads()).sum();
+        (confirmed.unwrap_or(Reached::Received), threads)
     }
 
     /// When a source that can wait holds back.
@@ -173,6 +189,8 @@ impl Draft {
         let channel_of = |sink: usize| self.links.sinks[sink].expect("a whole draft is linked");
         let event_bytes_max: Vec<usize> =
             (0..self.sinks.len()).map(|sink| self.event_bytes_max(channel_of(sink))).collect();
+        let behind: Vec<(Reached, usize)> =
+            (0..self.channels.len()).map(|channel| self.behind(channel)).collect();
         let reach = self.links.sources.iter().map(|channels| self.reach(channels));
         let reach: Vec<(Fields, Pace)> = reach.collect();
         let backlog = self.backlog(budget.page_bytes);
@@ -196,16 +214,8 @@ impl Draft {
                 settings,
             });
         }
-        let channels =
-            self.channels.into_iter().zip(&budget.credits).map(|(draft, credit)| PlannedChannel {
-                name: draft.name.value,
-                kind: draft.kind,
-                when_full: draft.when_full,
-                credit: u32::try_from(*credit).expect("the sum bounds it"),
-                implied: draft.section.is_none(),
-                settings: draft.section.map_or_else(Vec::new, |section| section.settings()),
-            });
-        let channels = channels.collect();
+        let channels = self.channels.into_iter().zip(behind).zip(&budget.credits);
+        let channels = channels.map(planned_channel).collect();
         let mut sinks = Vec::new();
         let pairs = self.sinks.into_iter().zip(self.links.sinks);
         for ((draft, channel), event_bytes_max) in pairs.zip(event_bytes_max) {
@@ -252,6 +262,21 @@ impl Draft {
         });
         let wanted = plans().fold(Fields::NONE, |all, plan| all.union(plan.wanted()));
         (wanted, Pace { age, eager, backlog: None, slice_ns })
+    }
+}
+
+fn planned_channel(
+    ((draft, behind), credit): ((ChannelDraft, (Reached, usize)), &u64),
+) -> PlannedChannel {
+    PlannedChannel {
+        name: draft.name.value,
+        kind: draft.kind,
+        plan: draft.plan.expect("a whole draft has every plan"),
+        confirmed: behind.0,
+        sink_threads: behind.1,
+        credit: u32::try_from(*credit).expect("the sum bounds it"),
+        implied: draft.section.is_none(),
+        settings: draft.section.map_or_else(Vec::new, |section| section.settings()),
     }
 }
 
@@ -328,7 +353,8 @@ fn spend(draft: &Draft) -> Option<Budget> {
                     channel.name,
                     show_size(least_bytes / batches)
                 );
-                section.fail("capacity", what, format!("at least {}", show_size(least_bytes)));
+                let key = channel.plan.as_ref().map_or("capacity", |plan| plan.memory_key());
+                section.fail(key, what, format!("at least {}", show_size(least_bytes)));
             }
         }
         Refusal::Capacities { bytes } => {
@@ -338,9 +364,10 @@ fn spend(draft: &Draft) -> Option<Budget> {
                 show_size(demand.memory_bytes)
             );
             let mut problem = Problem::error(what);
-            for channel in draft.channels.iter().filter(|it| it.capacity_bytes.is_some()) {
-                let section = channel.section.as_ref().expect("a capacity stands in a section");
-                problem = problem.at(section.span("capacity"), "");
+            for channel in &draft.channels {
+                let plan = channel.plan.as_ref().filter(|plan| plan.memory_bytes().is_some());
+                let (Some(section), Some(plan)) = (&channel.section, plan) else { continue };
+                problem = problem.at(section.span(plan.memory_key()), "");
             }
             diagnostics.push(problem.remedy("lower them, or raise `memory` in `[agent]`"));
         }
@@ -372,7 +399,7 @@ fn demand(draft: &Draft) -> Demand {
         let Some(plan) = &source.plan else { continue };
         fixed.extend(plan.memory(&source.name));
         page_bytes_min = plan.page_bytes_min().max(page_bytes_min);
-        let drops = |channel: &usize| draft.channels[*channel].when_full == WhenFull::DropNewest;
+        let drops = |channel: &usize| draft.channels[*channel].when_full() == WhenFull::DropNewest;
         if channels.iter().all(drops) {
             let why = "in the hands of threads that drop".to_owned();
             in_hands.push((format!("sources.{}", source.name), why, plan.threads() as u64));
@@ -393,6 +420,12 @@ fn demand(draft: &Draft) -> Demand {
         fixed.push(MemoryLine::new("admin", "connections and pages", ADMIN_BYTES));
     }
     fixed.push(MemoryLine::new("agent", "rings, counters, incidents", FRAME_BYTES));
+    for (index, channel) in draft.channels.iter().enumerate() {
+        let Some(plan) = &channel.plan else { continue };
+        fixed.extend(plan.memory(&channel.name, draft.behind(index).1));
+        let why = "handed over and not synced yet".to_owned();
+        in_hands.push((format!("channels.{}", channel.name), why, plan.pages_in_hand() as u64));
+    }
     let channels = draft.channels.iter().enumerate().map(|(index, channel)| {
         let sources = draft.sources_of(index).filter_map(|source| source.plan.as_ref());
         let sinks = draft.sinks_of(index).filter_map(|sink| sink.plan.as_ref());
@@ -400,7 +433,7 @@ fn demand(draft: &Draft) -> Demand {
             + sinks.map(|plan| plan.threads()).sum::<usize>();
         ChannelDemand {
             name: channel.name.value.clone(),
-            capacity_bytes: channel.capacity_bytes,
+            capacity_bytes: channel.plan.as_ref().and_then(|plan| plan.memory_bytes()),
             batches_min: threads as u64 + 2,
         }
     });

@@ -73,7 +73,10 @@ fn channels(plan: &Plan, text: &mut String) {
         line!(text, "  {} ({}{implied}): {writers} → {readers}", channel.name, channel.kind);
         let size = plan.budget.page_bytes as u64;
         let capacity = show_size(u64::from(channel.credit) * size);
-        let full = match channel.when_full {
+        for place in channel.plan.places() {
+            line!(text, "    keeps its log in {place}");
+        }
+        let full = match channel.plan.when_full() {
             WhenFull::Wait => "senders wait",
             WhenFull::DropNewest => "the newest is dropped and counted",
         };

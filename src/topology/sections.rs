@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::cores::{Cores, Machine};
 use super::parts::{self, Parts};
-use crate::channel::WhenFull;
+use crate::channel::{ChannelPlan, WhenFull};
 use crate::config::{AgentConfig, Component, OptionDoc, Section, Spanned};
 use crate::interceptor::{FILTERS, Filters};
 use crate::sink::SinkPlan;
@@ -99,8 +99,17 @@ pub(super) struct ChannelDraft {
     /// None when the channel stands in no file: one source, one sink, and nothing said.
     pub(super) section: Option<Section>,
     pub(super) kind: &'static str,
-    pub(super) capacity_bytes: Option<u64>,
-    pub(super) when_full: WhenFull,
+    pub(super) plan: Option<Box<dyn ChannelPlan>>,
+}
+
+impl ChannelDraft {
+    pub(super) fn when_full(&self) -> WhenFull {
+        self.plan.as_ref().map_or(WhenFull::Wait, |plan| plan.when_full())
+    }
+
+    pub(super) fn is_durable(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.is_durable())
+    }
 }
 
 pub(super) struct SinkDraft {
@@ -182,40 +191,22 @@ fn source_channels(section: &Section) -> Vec<Spanned<String>> {
 pub(super) fn channel(component: &Component, parts: &Parts) -> ChannelDraft {
     let section = component.section.clone();
     section.describe(CHANNEL);
-    for key in ["checkpointDir", "dataDirs", "dir", "path"] {
-        section.later(key, "needs the durable channel");
-    }
     section.later("selector", "belongs to a source and chooses channels event by event");
-    section.later("encryption", "needs the durable channel");
+    section.later("encryption", "encrypts a durable channel");
     let found = parts::find(&section, parts.channels);
     let mut draft = ChannelDraft {
         name: component.name.clone(),
         section: Some(section.clone()),
         kind: "",
-        capacity_bytes: None,
-        when_full: WhenFull::Wait,
+        plan: None,
     };
     if let Some(kind) = found {
         section.describe(kind.options);
         draft.kind = kind.name;
-        draft.capacity_bytes = section.optional_size("capacity");
-        draft.when_full = when_full(&section);
+        draft.plan = Some((kind.plan)(&section));
         section.finish();
     }
     draft
-}
-
-fn when_full(section: &Section) -> WhenFull {
-    if section.optional_text("when_full").as_deref() == Some("drop_oldest") {
-        let what = "`when_full`: \"drop_oldest\" is not built yet";
-        section.fail("when_full", what, "write \"wait\" or \"drop_newest\"");
-        return WhenFull::Wait;
-    }
-    if !section.usable("when_full") {
-        return WhenFull::Wait;
-    }
-    let choices = [("wait", WhenFull::Wait), ("drop_newest", WhenFull::DropNewest)];
-    section.choice("when_full", &choices)
 }
 
 pub(super) fn sink(component: &Component, parts: &Parts, machine: &Machine) -> SinkDraft {

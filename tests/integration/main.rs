@@ -8,6 +8,7 @@ mod archive;
 mod commands;
 mod crash;
 mod crowd;
+mod durable;
 mod faults;
 mod files;
 mod filters;

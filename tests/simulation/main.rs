@@ -17,6 +17,7 @@ mod archive;
 mod disk;
 mod event;
 mod life;
+mod log;
 mod mutation;
 mod oracle;
 mod plan;

@@ -138,7 +138,11 @@ impl Assembler {
     /// When the open block goes.
     pub(super) fn due(&self) -> Mono {
         let due = self.open.first_at.after(self.patience);
-        let awaited = self.open.contents.as_ref().is_some_and(|open| !open.slips.is_empty());
+        let awaited = self
+            .open
+            .contents
+            .as_ref()
+            .is_some_and(|open| open.slips.iter().any(ReceiptSlip::hurries));
         if awaited { due.min(self.tempo.next()) } else { due }
     }
 

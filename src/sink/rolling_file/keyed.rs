@@ -172,7 +172,7 @@ impl Worker for Keyed {
             let progress = self.take_events(dealt, from, now);
             return if worked { Progress::Worked } else { progress };
         }
-        let through = self.closing && self.dealer.channel.is_empty() && self.hand().is_empty();
+        let through = self.closing && self.dealer.channel.is_drained() && self.hand().is_empty();
         if through && flushed && self.open.is_empty() {
             self.writer.close(now);
             self.writer.tend(now);

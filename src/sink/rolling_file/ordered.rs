@@ -168,7 +168,8 @@ impl Worker for Ordered {
             }
         }
         if self.closing && self.buffer.is_some() {
-            let drained = self.shared.channel.is_empty() && lock(&self.shared.assembler).is_empty();
+            let drained =
+                self.shared.channel.is_drained() && lock(&self.shared.assembler).is_empty();
             if drained && (!self.leads() || self.finished(now)) {
                 // The buffer goes home, for the lead may still need it.
                 self.buffer.take().into_iter().for_each(|buffer| self.shared.buffers.offer(buffer));
@@ -177,9 +178,7 @@ impl Worker for Ordered {
         }
         match worked {
             true => Progress::Worked,
-            false if self.closing && self.leads() => {
-                Progress::Idle { until: now.mono.after(super::CLOSING_LOOK) }
-            }
+            false if self.closing => Progress::Idle { until: now.mono.after(super::CLOSING_LOOK) },
             false => Progress::Idle { until: self.until(now) },
         }
     }

@@ -293,8 +293,8 @@ impl Writer {
                     written = true;
                 }
                 Reached::Synced => {
+                    synced |= slip.hurries();
                     open.fresh.slips.push(slip);
-                    synced = true;
                 }
             }
         }

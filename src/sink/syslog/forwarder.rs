@@ -31,6 +31,8 @@ pub(super) enum Mode {
 
 const BELL: Token = Token(0);
 const EVENTS: usize = 64;
+/// A channel that is being drained is looked at so often.
+const CLOSING_LOOK: Duration = Duration::from_millis(5);
 
 pub(super) struct Parts {
     pub(super) name: String,
@@ -215,10 +217,16 @@ impl Worker for Forwarder {
         moved |= self.feed(now);
         moved |= self.send(now);
         let loaded = self.parts.links.iter().any(Link::is_loaded) || !self.orphans.is_empty();
-        if self.closing && !loaded && self.parts.channel.is_empty() {
+        if self.closing && !loaded && self.parts.channel.is_drained() {
             return self.end(now);
         }
-        if moved { Progress::Worked } else { Progress::Idle { until: self.look_at() } }
+        match moved {
+            true => Progress::Worked,
+            false if self.closing && !loaded => {
+                Progress::Idle { until: self.look_at().min(now.mono.after(CLOSING_LOOK)) }
+            }
+            false => Progress::Idle { until: self.look_at() },
+        }
     }
 
     fn wait(&mut self, now: Now, until: Mono) {

@@ -88,9 +88,11 @@ impl Load {
         counters.lost.add(LostReason::Refused, tally.refused_events);
         counters.marked.add(Mark::Truncated, tally.truncated_events);
         channel.gauge.leave(events, bytes);
-        // A refused event fails the receipt: it is not where it was to be.
-        let slip = parcel.slip.take().filter(|_| tally.refused_events == 0);
-        slip.filter(reached_written).into_iter().for_each(ReceiptSlip::confirm);
+        let slip = parcel.slip.take().filter(reached_written);
+        slip.into_iter().for_each(|slip| match tally.refused_events {
+            0 => slip.confirm(),
+            _ => slip.refuse(),
+        });
     }
 }
 

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::{APART, Writer};
+use crate::memory::ReceiptSlip;
 use crate::sink::rolling_file::lane::State;
 use crate::time::{Mono, Now};
 
@@ -26,7 +27,7 @@ impl Writer {
             let Some(lane) = &self.lanes[id] else { continue };
             let State::Open(open) = &lane.state else { continue };
             // At the clerk's already: its answer brings us back.
-            if !lane.tending && !open.fresh.slips.is_empty() {
+            if !lane.tending && open.fresh.slips.iter().any(ReceiptSlip::hurries) {
                 self.sync(id, true);
                 asked = true;
             }
@@ -50,7 +51,7 @@ impl Writer {
         if let Some(lane) = &self.lanes[id]
             && let State::Open(open) = &lane.state
         {
-            self.commit_wanted |= !open.fresh.slips.is_empty();
+            self.commit_wanted |= open.fresh.slips.iter().any(ReceiptSlip::hurries);
         }
     }
 }

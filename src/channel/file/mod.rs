@@ -1,0 +1,297 @@
+//! The `file` channel: batches wait in a log on disk. What was accepted is delivered, also after a
+//! crash.
+//!
+//! ```text
+//!   record     the bytes: a head and a batch, or what was delivered
+//!   log        segments in one or several directories, appended to
+//!   scan       from record to record, over what is damaged
+//!   recovery   how a log was left; one process has it at a time
+//!   delivered  the set of batches that are done
+//!   keeper     the worker; clerk: its helpers; shared: what sources and sinks see
+//! ```
+//! Promises: a batch is confirmed to its source (`synced`) when fdatasync has returned, and is
+//! delivered at least once; twice only after a crash, and only what was not yet marked as done.
+//! Order is the order of offering. A damaged record costs itself, counted in events and bytes; its
+//! segment is set aside, not removed. Segments go when all they hold is delivered, whatever older
+//! ones wait for. A full disk stops what comes in, never what goes out.
+
+mod clerk;
+mod delivered;
+mod keeper;
+mod log;
+mod reading;
+pub mod record;
+mod recovery;
+mod scan;
+mod shared;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{
+    BuildError, Built, ChannelContext, ChannelKind, ChannelPlan, WHEN_FULL, WhenFull, when_full,
+};
+use crate::config::{OptionDoc, Section};
+use crate::limits;
+use crate::memory::{MemoryLine, Pool, ReceiptPool};
+use crate::runtime::Worker;
+use crate::runtime::helper::Helper;
+use crate::runtime::parker::Parker;
+use crate::storage::DurableNames;
+use clerk::{Clerk, Reader};
+use keeper::{Keeper, Manner, Seats, State};
+use shared::Shared;
+
+pub use reading::{LogReader, LogTotals, SegmentReport};
+pub use recovery::OpenError;
+
+pub const KIND: ChannelKind = ChannelKind {
+    name: "file",
+    aliases: &[],
+    summary: "batches wait in a log on disk; what was accepted outlives a crash",
+    options: OPTIONS,
+    plan,
+};
+
+pub const OPTIONS: &[OptionDoc] = &[
+    OptionDoc {
+        name: "path",
+        default: Some(""),
+        doc: "the log's directory, or several on different disks, which take turns",
+    },
+    OptionDoc { name: "capacity", default: Some("10GiB"), doc: "bytes that the log may take" },
+    OptionDoc {
+        name: "capacity_events",
+        default: Some(""),
+        doc: "how many events may wait; not bounded by default",
+    },
+    OptionDoc {
+        name: "memory",
+        default: Some(""),
+        doc: "memory for its batches; an equal share of agent.memory by default",
+    },
+    OptionDoc {
+        name: "sync",
+        default: Some("10ms"),
+        doc: "fdatasync at least so often, or \"batch\": each batch, as many together as come",
+    },
+    OptionDoc {
+        name: "segment",
+        default: Some("64MiB"),
+        doc: "bytes of one file of the log, set apart when it is made",
+    },
+    OptionDoc {
+        name: "reserve",
+        default: Some("256MiB"),
+        doc: "bytes that stay free on the disk: with less, senders wait and delivery goes on",
+    },
+    WHEN_FULL,
+];
+
+/// A segment holds at least a few of the largest batches.
+const SEGMENT_BYTES_MIN: u64 = 2 << 20;
+const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+const SYNC_MAX: Duration = Duration::from_secs(60);
+/// Segments that fit the capacity, at least: one that is written, and others to be delivered.
+const SEGMENTS_MIN: u64 = 3;
+/// Batches that sinks may have and have not confirmed: a second's worth of small ones.
+const RECEIPTS: usize = 4096;
+/// Batches handed over before their sync: two syncs' worth at full speed.
+const BESIDE: usize = 8;
+/// A receipt with its place in the rings, and what is known of its batch.
+const RECEIPT_BYTES: usize = 128;
+
+struct FilePlan {
+    when_full: WhenFull,
+    paths: Vec<PathBuf>,
+    capacity_bytes: u64,
+    capacity_events: u64,
+    memory_bytes: Option<u64>,
+    sync: Option<Duration>,
+    segment_bytes: u64,
+    reserve_bytes: u64,
+}
+
+fn plan(section: &Section) -> Box<dyn ChannelPlan> {
+    let paths: Vec<PathBuf> =
+        section.texts("path").iter().map(|text| PathBuf::from(&text.value)).collect();
+    if paths.is_empty() && section.usable("path") {
+        let what = format!("{} has no `path`: a log needs a directory", section.title());
+        section.fail_here(what, "write `path = \"/var/lib/flumen/main\"`");
+    }
+    for (index, path) in section.texts("path").iter().enumerate() {
+        if path.is_empty() {
+            section.fail_at(&path.span, "an empty path is no directory", "name a directory");
+        }
+        let nested =
+            |other: &PathBuf| other.starts_with(&**path) || paths[index].starts_with(other);
+        if paths[..index].iter().any(nested) {
+            let what = "one directory of a log lies in another";
+            section.fail_at(&path.span, what, "name directories side by side");
+        }
+    }
+    let capacity_bytes = section.size("capacity");
+    let segment_bytes = section.size_in("segment", SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX);
+    let least = SEGMENTS_MIN * segment_bytes;
+    if capacity_bytes < least && section.usable("capacity") && section.usable("segment") {
+        let what = format!("`capacity` holds less than {SEGMENTS_MIN} segments");
+        let remedy =
+            format!("at least {}, or a smaller `segment`", crate::config::units::show_size(least));
+        section.fail("capacity", what, remedy);
+    }
+    let events = section.optional_integer("capacity_events", 1..=i64::MAX);
+    Box::new(FilePlan {
+        when_full: when_full(section),
+        paths,
+        capacity_bytes,
+        capacity_events: events.map_or(u64::MAX, i64::unsigned_abs),
+        memory_bytes: section.optional_size("memory"),
+        sync: sync(section),
+        segment_bytes,
+        reserve_bytes: section.size("reserve"),
+    })
+}
+
+/// How long a batch may wait for its sync; none: it does not.
+fn sync(section: &Section) -> Option<Duration> {
+    let sync = section.duration_or_choice("sync", Some, &[("batch", None)]);
+    if sync.is_some_and(|every| every > SYNC_MAX) {
+        section.fail("sync", "`sync` is more than a minute", "write \"10ms\", or \"1s\"");
+    }
+    sync
+}
+
+impl ChannelPlan for FilePlan {
+    fn when_full(&self) -> WhenFull {
+        self.when_full
+    }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        self.memory_bytes
+    }
+
+    fn memory_key(&self) -> &'static str {
+        "memory"
+    }
+
+    fn pages_in_hand(&self) -> usize {
+        BESIDE
+    }
+
+    fn memory(&self, name: &str, sink_threads: usize) -> Vec<MemoryLine> {
+        let pages = read_pages(sink_threads) + 1;
+        let line = |what: String, bytes: usize| {
+            MemoryLine::new(format!("channels.{name}"), what, bytes as u64)
+        };
+        let page = limits::BATCH_BYTES_MAX + limits::PAGE_HEADER_BYTES;
+        let receipts = RECEIPTS * RECEIPT_BYTES + log::STATE_ROOM as usize;
+        vec![
+            line(format!("{pages} batches of 1MiB to read back"), pages * page),
+            line(format!("{RECEIPTS} receipts, and what was delivered"), receipts),
+        ]
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    fn places(&self) -> Vec<String> {
+        self.paths.iter().map(|path| path.display().to_string()).collect()
+    }
+
+    fn build(&self, context: ChannelContext) -> Result<Built, BuildError> {
+        let found = recovery::open(&*context.disk, &self.paths, self.segment_bytes, context.random);
+        let found = found.map_err(|error| BuildError {
+            what: format!("channels.{}: {}", context.name, error.what),
+            remedy: error.remedy,
+        })?;
+        Ok(self.assemble(context, found))
+    }
+}
+
+/// Room for all batches that may be on their way; no more than half of the log.
+fn margin(credit: usize, capacity_bytes: u64) -> u64 {
+    let most = credit as u64 * u64::from(record::RECORD_BYTES_MAX);
+    most.min(capacity_bytes / 2)
+}
+
+/// Pages to read back into: two, and one for each thread that may hold one.
+fn read_pages(sink_threads: usize) -> usize {
+    2 + sink_threads
+}
+
+impl FilePlan {
+    fn assemble(&self, context: ChannelContext, mut found: recovery::Found) -> Built {
+        let ChannelContext { name, credit, counters, incidents, disk, .. } = context;
+        counters.capacity_bytes.set(self.capacity_bytes);
+        let (put, done) = (found.log.put, found.delivered.totals());
+        let waiting = (put.events.saturating_sub(done.0), put.bytes.saturating_sub(done.1));
+        counters.recovered_events.add(waiting.0);
+        counters.gauge.enter(waiting.0, waiting.1);
+        if waiting.0 > 0 {
+            let what = format!("{} events wait in the log from before", waiting.0);
+            found.notes.push(what);
+        }
+        let ahead = 2 * context.sink_threads + 2;
+        let total = credit.total() as usize;
+        let shared = Shared::new(name.clone(), credit, counters, put.seq, ahead);
+        let shared = Arc::new(shared);
+        let names = self.paths.iter().map(|path| DurableNames::below(path.clone())).collect();
+        let mut own = Clerk {
+            disk: Arc::clone(&disk),
+            names,
+            segment_bytes: self.segment_bytes,
+            reserve_bytes: self.reserve_bytes,
+        };
+        let title = |part: &str| format!("channel.{name}{part}");
+        // One segment, one sync, and a few removals at a time.
+        let (clerk, desk) = Helper::new(title(".disk"), 8, move |question, _| own.answer(question));
+        let mut own = Reader { disk, open: None, large: None };
+        let (reader, pages) = Helper::new(title(".read"), 2, move |seek, _| own.answer(seek));
+        let pool = Pool::new(read_pages(context.sink_threads), limits::BATCH_BYTES_MAX);
+        let receipts = ReceiptPool::patient(RECEIPTS, context.confirmed);
+        let parker = Parker::default();
+        let join = |bell: &crate::ring::Bell| bell.join(parker.waker());
+        let seats = Seats {
+            offered: join(shared.offered.bell()),
+            polled: join(&shared.polled),
+            credit: join(super::Channel::credit(&*shared).bell()),
+            receipts: join(receipts.settled().bell()),
+            pages: join(pool.bell()),
+            clerk: join(desk.answers().bell()),
+            reader: join(pages.answers().bell()),
+        };
+        found.delivered.reserve(RECEIPTS);
+        let state = State::new(&found.delivered, total, RECEIPTS);
+        let keeper = Keeper {
+            name: title(""),
+            shared: Arc::clone(&shared),
+            manner: Manner {
+                sync: self.sync,
+                capacity_bytes: self.capacity_bytes,
+                margin_bytes: margin(total, self.capacity_bytes),
+                capacity_events: self.capacity_events,
+                ahead,
+                kept_max: total / 4,
+                hands_max: limits::u32_of((total / 2).max(1)),
+                beside_max: BESIDE,
+            },
+            earlier: found.delivered.clone(),
+            delivered: found.delivered,
+            trusted: found.synced,
+            log: found.log,
+            clerk: desk,
+            reader: pages,
+            receipts,
+            pages: pool,
+            watch: incidents.watch(&format!("channel {name}")),
+            parker,
+            seats,
+            state,
+            _locks: found.locks,
+        };
+        let helpers: Vec<Box<dyn Worker>> = vec![Box::new(clerk), Box::new(reader)];
+        Built { channel: shared, keepers: vec![Box::new(keeper)], helpers, notes: found.notes }
+    }
+}

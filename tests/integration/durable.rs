@@ -1,0 +1,230 @@
+//! The durable channel: what was accepted is delivered, by the next agent if need be.
+
+use crate::harness::{Agent, Ended, flumen, lines_of, paths, refused, sum};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+const COUNT: usize = 20_000;
+
+const AGENT: &str = r#"
+[agent]
+memory = "64MiB"
+admin  = "127.0.0.1:0"
+cores  = "none"
+drain  = "300ms"
+
+[sources.net]
+type    = "tcp"
+listen  = "tcp://127.0.0.1:0"
+channel = "main"
+
+[channels.main]
+type     = "file"
+path     = "{dir}/log"
+capacity = "24MiB"
+segment  = "2MiB"
+memory   = "{memory}"
+reserve  = "0"
+
+[sinks.out]
+channel = "main"
+"#;
+
+/// To a port at which nobody listens.
+fn to_nobody(memory: &str) -> String {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let sink = format!("type = \"syslog\"\ntargets = [\"tcp://127.0.0.1:{port}\"]\n");
+    AGENT.replace("{memory}", memory) + &sink
+}
+
+fn to_file() -> String {
+    AGENT.replace("{memory}", "16MiB")
+        + "type = \"file\"\npath = \"{dir}/out.log\"\ncodec = \"zstd\"\n"
+}
+
+fn line(number: usize) -> String {
+    format!("line {number} of a message that is about as long as most of them are, {number:08}")
+}
+
+fn send(to: SocketAddr, lines: std::ops::Range<usize>) {
+    let text: String = lines.map(|number| line(number) + "\n").collect();
+    TcpStream::connect(to).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+fn put(ledger: &Value) -> u64 {
+    sum(&ledger["channels"], "put_events")
+}
+
+fn channel(what: &str, dir: &TempDir, more: &[&str]) -> Output {
+    let mut command = flumen();
+    command.args(["channel", what]).args(more).arg(dir.path().join("log"));
+    command.output().expect("it runs")
+}
+
+fn waiting(dir: &TempDir) -> u64 {
+    let output = channel("stats", dir, &["--json"]);
+    let stats: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    stats["waiting_events"].as_u64().expect("a count")
+}
+
+/// Everything is in the file, in order, and nothing waits any more.
+#[track_caller]
+fn delivered(ended: &Ended, count: usize) {
+    let lines = ended.lines("out.log.zst");
+    assert_eq!(lines.len(), count);
+    assert!(lines.iter().enumerate().all(|(number, text)| *text == line(number)), "order");
+    assert_eq!(waiting(&ended.dir), 0);
+}
+
+#[test]
+fn what_a_stopped_agent_leaves_the_next_one_delivers() {
+    // Little memory: most of it is read back.
+    for memory in ["2MiB", "16MiB"] {
+        let agent = Agent::start(&to_nobody(memory));
+        send(agent.tcp("net"), 0..COUNT);
+        agent.wait("all is put", |ledger| put(ledger) == COUNT as u64);
+        let ended = agent.stop().well();
+        let said = format!("{COUNT} events stay in durable channels");
+        assert!(ended.log.contains(&said), "{}", ended.log);
+        assert_eq!(waiting(&ended.dir), COUNT as u64);
+        let exported = String::from_utf8(channel("export", &ended.dir, &[]).stdout).unwrap();
+        assert!(exported.lines().enumerate().all(|(number, text)| text == line(number)));
+        assert_eq!(exported.lines().count(), COUNT);
+        let agent = Agent::start_in(ended.dir, &to_file());
+        let ledger = agent.wait_for(COUNT as u64);
+        assert_eq!(sum(&ledger["channels"], "recovered_events"), COUNT as u64);
+        send(agent.tcp("net"), COUNT..COUNT + 100);
+        agent.wait_for(COUNT as u64 + 100);
+        delivered(&agent.stop().well(), COUNT + 100);
+    }
+}
+
+#[test]
+fn killed_it_keeps_what_it_had_written() {
+    let mut agent = Agent::start(&to_nobody("4MiB"));
+    for life in 0..3 {
+        let from = life * 3000;
+        send(agent.tcp("net"), from..from + 3000);
+        // Some of it may still be on its way to the log when the kill comes: it is asked what is.
+        agent.wait("all is put", |ledger| put(ledger) == 3000);
+        let all = |agent: &Agent| waiting(&agent.dir) == (from + 3000) as u64;
+        assert!(crate::harness::until(|| all(&agent)), "it is written");
+        let configuration = if life < 2 { to_nobody("4MiB") } else { to_file() };
+        agent = Agent::start_in(agent.kill(), &configuration);
+    }
+    agent.wait_for(9000);
+    delivered(&agent.stop().well(), 9000);
+}
+
+#[test]
+fn a_full_log_makes_senders_wait_and_loses_nothing() {
+    let agent = Agent::start(&to_nobody("2MiB"));
+    let to = agent.tcp("net");
+    // More than the log may take: 400,000 lines are 34 MB.
+    let sender = std::thread::spawn(move || {
+        let mut stream = TcpStream::connect(to).unwrap();
+        let mut sent = 0;
+        for first in (0..400_000).step_by(1000) {
+            let text: String = (first..first + 1000).map(|number| line(number) + "\n").collect();
+            match stream.write_all(text.as_bytes()) {
+                Ok(()) => sent = first + 1000,
+                Err(_) => break,
+            }
+        }
+        sent
+    });
+    let mut before = 0;
+    agent.wait("nothing moves any more", |ledger| {
+        let now = put(ledger);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let still = now > 0 && now == before;
+        before = now;
+        still
+    });
+    let bytes: u64 = paths(&agent.dir.path().join("log"), "")
+        .iter()
+        .map(|path| std::fs::metadata(path).unwrap().len())
+        .sum();
+    assert!(bytes <= 24 << 20, "{bytes} bytes are more than its capacity");
+    let ended = agent.stop();
+    assert!(ended.status.success(), "{}", ended.log);
+    let sent = sender.join().unwrap();
+    let kept = waiting(&ended.dir) as usize;
+    assert!(sent < 400_000 && kept >= 100_000, "{sent} sent, {kept} kept");
+    let agent = Agent::start_in(ended.dir, &to_file());
+    agent.wait_for(kept as u64);
+    delivered(&agent.stop().well(), kept);
+}
+
+#[test]
+fn a_directory_belongs_to_one_process() {
+    let agent = Agent::start(&to_file());
+    let log = agent.dir.path().join("log");
+    let other = TempDir::new().unwrap();
+    let configuration = to_file().replace("{dir}/log", log.to_str().unwrap());
+    let (code, said) = refused(&other, &configuration);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("is used by another process"), "{said}");
+    agent.stop().well();
+}
+
+#[test]
+fn a_damaged_record_costs_itself_and_is_counted() {
+    let agent = Agent::start(&to_nobody("4MiB"));
+    send(agent.tcp("net"), 0..COUNT);
+    agent.wait("all is put", |ledger| put(ledger) == COUNT as u64);
+    let ended = agent.stop().well();
+    assert_eq!(channel("verify", &ended.dir, &[]).status.code(), Some(0));
+    let segments = paths(&ended.dir.path().join("log"), "0");
+    let segment = segments.first().expect("a segment");
+    let mut bytes = std::fs::read(segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(segment, bytes).unwrap();
+    let verified = channel("verify", &ended.dir, &[]);
+    assert_eq!(verified.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&verified.stdout).contains("checksum"), "{verified:?}");
+    let agent = Agent::start_in(ended.dir, &to_file());
+    let ledger = agent.wait_for(COUNT as u64);
+    let lost = ledger["lost_events"].as_u64().unwrap();
+    assert!(lost > 0 && lost < COUNT as u64, "{lost}");
+    let ended = agent.stop();
+    assert!(ended.log.contains("adds up"), "{}", ended.log);
+    let lines = lines_of(&ended.dir.path().join("out.log.zst"));
+    assert_eq!(lines.len() as u64, COUNT as u64 - lost);
+    let aside = paths(&ended.dir.path().join("log"), ".bad");
+    assert_eq!(aside.len(), 1, "set aside, not removed");
+}
+
+#[test]
+fn what_is_no_log_is_named() {
+    let dir = TempDir::new().unwrap();
+    std::fs::create_dir(dir.path().join("log")).unwrap();
+    for what in ["verify", "stats", "export"] {
+        let output = channel(what, &dir, &[]);
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("no log is in"), "{said}");
+    }
+}
+
+/// A second signal stops at once; what was written stays.
+#[test]
+fn stopped_at_once_it_keeps_what_was_written() {
+    let agent = Agent::start(&to_nobody("4MiB").replace("300ms", "1h"));
+    send(agent.tcp("net"), 0..COUNT);
+    agent.wait("all is put", |ledger| put(ledger) == COUNT as u64);
+    let log = |dir: &Path| Command::new("ls").arg(dir.join("log")).output().unwrap();
+    assert!(!log(agent.dir.path()).stdout.is_empty());
+    agent.signal(Signal::TERM);
+    assert!(crate::harness::until(|| agent.log().contains("stopping")), "{}", agent.log());
+    agent.signal(Signal::TERM);
+    let ended = agent.ended();
+    assert!(ended.log.contains("adds up"), "{}", ended.log);
+    assert_eq!(waiting(&ended.dir), COUNT as u64);
+}
