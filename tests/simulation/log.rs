@@ -435,7 +435,7 @@ impl Story {
         Ok(())
     }
 
-    fn all_work(&mut self, life: &mut Life) {
+    fn all_work(&self, life: &mut Life) {
         let now = self.clock.now();
         for worker in life.keepers.iter_mut().chain(&mut life.helpers) {
             let _ = worker.work(now);
@@ -457,7 +457,7 @@ fn run(seed: u64, flips: bool) -> Result<(), String> {
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         Err(format!("panic: {}", text.unwrap_or_default()))
     });
-    let said = trace.clone();
+    let said = trace;
     outcome.map_err(|what| format!("log seed {seed}: {what}\n{}", said.last_lines()))
 }
 

@@ -33,7 +33,7 @@ use crate::channel::{Channel, CreditHold, Parcel};
 use crate::event::Page;
 use crate::memory::receipt::Reached;
 use crate::memory::{self, Pool, Receipt, ReceiptPool, ReceiptSlip};
-use crate::ring::{Seat, Wake};
+use crate::ring::{Bell, Seat, Wake};
 use crate::runtime::helper::Desk;
 use crate::runtime::parker::Parker;
 use crate::runtime::{Progress, Worker};
@@ -191,6 +191,28 @@ pub(super) struct Seats {
     pub(super) pages: Seat,
     pub(super) clerk: Seat,
     pub(super) reader: Seat,
+}
+
+impl Seats {
+    pub(super) fn take(
+        parker: &Parker,
+        shared: &Shared,
+        receipts: &ReceiptPool,
+        pages: &Pool,
+        clerk: &Desk<Question, Answer>,
+        reader: &Desk<Seek, Sought>,
+    ) -> Self {
+        let join = |bell: &Bell| bell.join(parker.waker());
+        Self {
+            offered: join(shared.offered.bell()),
+            polled: join(&shared.polled),
+            credit: join(shared.credit().bell()),
+            receipts: join(receipts.settled().bell()),
+            pages: join(pages.bell()),
+            clerk: join(clerk.answers().bell()),
+            reader: join(reader.answers().bell()),
+        }
+    }
 }
 
 impl State {

@@ -252,16 +252,7 @@ impl FilePlan {
         let pool = Pool::new(read_pages(context.sink_threads), limits::BATCH_BYTES_MAX);
         let receipts = ReceiptPool::patient(RECEIPTS, context.confirmed);
         let parker = Parker::default();
-        let join = |bell: &crate::ring::Bell| bell.join(parker.waker());
-        let seats = Seats {
-            offered: join(shared.offered.bell()),
-            polled: join(&shared.polled),
-            credit: join(super::Channel::credit(&*shared).bell()),
-            receipts: join(receipts.settled().bell()),
-            pages: join(pool.bell()),
-            clerk: join(desk.answers().bell()),
-            reader: join(pages.answers().bell()),
-        };
+        let seats = Seats::take(&parker, &shared, &receipts, &pool, &desk, &pages);
         found.delivered.reserve(RECEIPTS);
         let state = State::new(&found.delivered, total, RECEIPTS);
         let keeper = Keeper {

@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn a_larger_page_is_taken_in_pieces() {
         let events: Vec<_> =
-            (0..900).map(|n: u16| (vec![n as u8; 100], n % 3, n % 2 == 0)).collect();
+            (0..900).map(|n: u16| (vec![n as u8; 100], n % 3, n.is_multiple_of(2))).collect();
         let large = page(limits::BATCH_BYTES_MAX, &events, Shape::Bare);
         let mut small = Page::new(limits::BATCH_BYTES_MIN);
         assert!(small.image_mut(&large.outline()).is_none());

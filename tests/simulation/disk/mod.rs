@@ -111,6 +111,16 @@ impl SimDisk {
         state.names.files().any(|(path, inode)| open(path) && state.inodes[&inode].failed)
     }
 
+    /// Whether bytes of a file here, or below here, were lost by a failed sync of the volume that
+    /// its writer has not been told of.
+    pub(crate) fn owes_a_failure_at(&self, path: &Path) -> bool {
+        let state = self.lock();
+        state
+            .names
+            .files()
+            .any(|(file, inode)| file.starts_with(path) && state.inodes[&inode].failed)
+    }
+
     /// Everything that can be read now: path and bytes.
     pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let state = self.lock();

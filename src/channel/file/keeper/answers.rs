@@ -93,7 +93,7 @@ impl Keeper {
         }
         if self.state.parts.is_none() {
             let young = self.first_young().filter(|young| young.seq <= seq);
-            self.pass_gap(young.unwrap_or(before(step)));
+            self.pass_gap(young.unwrap_or_else(|| before(step)));
             if young.is_some() {
                 // Memory has what comes next.
                 return;

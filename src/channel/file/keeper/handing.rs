@@ -152,7 +152,7 @@ impl Keeper {
         let Some(page) = self.pages.take() else { return false };
         let cursor = self.state.cursor.filter(|at| at.segment == segment.number && !again);
         let start = Place { segment: segment.number, offset: 0 };
-        let place = parts.map_or(cursor.unwrap_or(start), |parts| parts.place);
+        let place = parts.map_or_else(|| cursor.unwrap_or(start), |parts| parts.place);
         let from = parts.map_or(0, |parts| parts.next);
         self.state.reading = Some(Reading { again, place, put: self.log.put });
         self.reader.ask(Seek {
