@@ -4,23 +4,29 @@
 //! stops its own sources and nobody else's.
 
 use crate::ring::Bell;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 pub struct Credit {
     free: AtomicU32,
     given: AtomicU64,
     total: u32,
+    /// Nobody gets any for now, whatever is free.
+    shut: AtomicBool,
     bell: Bell,
 }
 
 impl Credit {
     pub fn new(batches: u32) -> Self {
         let (free, given) = (AtomicU32::new(batches), AtomicU64::new(0));
-        Self { free, given, total: batches, bell: Bell::default() }
+        let shut = AtomicBool::new(false);
+        Self { free, given, total: batches, shut, bell: Bell::default() }
     }
 
     /// Takes credit for one batch, if there is any.
     pub fn take(&self) -> bool {
+        if self.shut.load(Ordering::Relaxed) {
+            return false;
+        }
         // Relaxed: credit is a number; the batches it stands for are ordered by pool and ring.
         self.free
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1))
@@ -36,13 +42,21 @@ impl Credit {
         self.bell.ring();
     }
 
+    /// Gives none any more, until it does again: what is out comes back, and no more goes.
+    pub fn shut(&self, shut: bool) {
+        if self.shut.swap(shut, Ordering::Relaxed) && !shut {
+            self.bell.ring();
+        }
+    }
+
     /// How often it was given back, ever.
     pub fn given(&self) -> u64 {
         self.given.load(Ordering::Relaxed)
     }
 
+    /// How many batches may be taken now.
     pub fn free(&self) -> u32 {
-        self.free.load(Ordering::Relaxed)
+        if self.shut.load(Ordering::Relaxed) { 0 } else { self.free.load(Ordering::Relaxed) }
     }
 
     pub fn total(&self) -> u32 {
@@ -63,6 +77,9 @@ mod tests {
         let credit = Credit::new(2);
         assert!(credit.take() && credit.take() && !credit.take());
         credit.give();
+        credit.shut(true);
+        assert!(!credit.take() && credit.free() == 0);
+        credit.shut(false);
         assert!(credit.take() && !credit.take());
     }
 }

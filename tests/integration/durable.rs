@@ -43,7 +43,7 @@ fn to_nobody(memory: &str) -> String {
 }
 
 fn to_file() -> String {
-    AGENT.replace("{memory}", "16MiB")
+    AGENT.replace("{memory}", "16MiB").replace("300ms", "20s")
         + "type = \"file\"\npath = \"{dir}/out.log\"\ncodec = \"zstd\"\n"
 }
 

@@ -252,7 +252,7 @@ impl Ended {
         assert!(self.status.success(), "{}:\n{}", self.status, self.log);
         assert!(self.log.contains("adds up"), "no closing ledger in the log:\n{}", self.log);
         let left = paths(self.dir.path(), ".open");
-        assert!(left.is_empty(), "left open: {left:?}");
+        assert!(left.is_empty(), "left open: {left:?}\n{}", self.log);
         self
     }
 

@@ -175,8 +175,6 @@ pub(super) struct State {
     /// After a removal that failed.
     remove_at: Mono,
     closing: bool,
-    /// Credit that nobody gets as long as the log is nearly full.
-    withheld: u32,
     /// What the newest state says of synced batches.
     synced_written: u64,
     /// A batch that could not be written yet.
@@ -245,7 +243,6 @@ impl State {
             removing: 0,
             remove_at: Mono::default(),
             closing: false,
-            withheld: 0,
             synced_written: 0,
             held: None,
         }
@@ -400,18 +397,10 @@ impl Keeper {
         self.shared.unread.load(Ordering::Acquire)
     }
 
-    /// Near its capacity the log takes the credit that is free, so that what is on its way still
-    /// finds room; it gives it back when there is room again.
-    fn withhold(&mut self) {
+    /// Near its capacity the log gives no more credit, so that what is on its way still finds room.
+    fn withhold(&self) {
         let near = self.log.bytes() + self.manner.margin_bytes > self.manner.capacity_bytes;
-        let credit = self.shared.credit();
-        if near && !self.all_done() {
-            while credit.take() {
-                self.state.withheld += 1;
-            }
-        } else {
-            (0..std::mem::take(&mut self.state.withheld)).for_each(|_| credit.give());
-        }
+        self.shared.credit().shut(near && !self.all_done());
     }
 
     /// Segments that nobody needs go, once that they need not be kept is on the disk.
