@@ -1,7 +1,7 @@
 //! Who writes and reads which channel; and what nobody writes or reads.
 
 use super::sections::{ChannelDraft, SinkDraft, SourceDraft};
-use crate::channel::memory;
+use crate::channel;
 use crate::config::{Diagnostics, Problem, Section, Spanned, listed, nearest};
 
 /// What the channel is called that stands in no file.
@@ -30,8 +30,8 @@ pub(super) fn resolve(
         channels.push(ChannelDraft {
             name: Spanned::new(IMPLIED.to_owned(), 0..0),
             section: None,
-            kind: memory::KIND.name,
-            plan: Some(memory::implied()),
+            kind: channel::IMPLIED,
+            plan: Some(channel::implied()),
         });
     }
     let implied = (one_pair && channels.len() == 1).then_some(0);

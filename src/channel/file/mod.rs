@@ -29,8 +29,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{
-    BuildError, Built, ChannelContext, ChannelKind, ChannelPlan, WHEN_FULL, WhenFull, when_full,
+use super::WhenFull;
+use super::registry::{
+    BuildError, Built, ChannelContext, ChannelKind, ChannelPlan, WHEN_FULL, when_full,
 };
 use crate::config::{OptionDoc, Section};
 use crate::limits;
