@@ -265,6 +265,10 @@ fn last_of(disk: &dyn Disk, survey: &Survey, notes: &mut Vec<String>) -> io::Res
             delivered: Delivered::default(),
             synced: 0,
         });
+        // A number that an older segment knows of is taken, whatever became of the last one.
+        if end.put.seq > last.put.seq {
+            last.put = end.put;
+        }
         if let Some((synced, delivered)) = end.state {
             (last.synced, last.delivered) = (synced, delivered);
             break;
