@@ -189,7 +189,8 @@ impl Party {
 fn missing_tool(command: &'static str) -> Option<&'static str> {
     let folders = env::var_os("PATH").unwrap_or_default();
     let there = |tool: &str| env::split_paths(&folders).any(|folder| folder.join(tool).is_file());
-    let tools = command.split('|').filter_map(|part| part.split_whitespace().next());
+    // Between blanks: an expression may have one, too.
+    let tools = command.split(" | ").filter_map(|part| part.split_whitespace().next());
     tools.filter(|tool| !tool.starts_with('{')).find(|tool| !there(tool))
 }
 
