@@ -44,6 +44,8 @@ use crate::time::{Mono, Now};
 const RETRY: Duration = Duration::from_millis(200);
 /// So many batches are written in one piece of work.
 const WRITES_MAX: usize = 8;
+/// Segments that the clerk is asked to remove at once.
+const REMOVALS_MAX: usize = 4;
 
 /// How the channel behaves: its options, as numbers.
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +172,8 @@ pub(super) struct State {
     state_asked: u64,
     state_synced: u64,
     changed_at: Mono,
-    retry_at: Option<Mono>,
+    /// After something failed nothing is tried before.
+    retry_at: Mono,
     removing: usize,
     /// After a removal that failed.
     remove_at: Mono,
@@ -239,7 +242,7 @@ impl State {
             state_asked: 0,
             state_synced: 0,
             changed_at: Mono::MAX,
-            retry_at: None,
+            retry_at: Mono::default(),
             removing: 0,
             remove_at: Mono::default(),
             closing: false,
@@ -285,7 +288,7 @@ impl Keeper {
 
     /// Whether there is room for a batch; asks for a segment when there is none to write to.
     fn may_write(&mut self, page: &Page, now: Now) -> bool {
-        if self.state.retry_at.is_some_and(|at| now.mono < at) {
+        if self.rests(now) {
             return false;
         }
         let record_bytes = Log::record_bytes(page);
@@ -350,7 +353,12 @@ impl Keeper {
 
     fn fail(&mut self, now: Now, what: &str) {
         self.watch.blocked(now, what);
-        self.state.retry_at = Some(now.mono.after(RETRY));
+        self.state.retry_at = now.mono.after(RETRY);
+    }
+
+    /// Something has just failed, and is not tried again yet.
+    fn rests(&self, now: Now) -> bool {
+        now.mono < self.state.retry_at
     }
 
     /// Batches that wait in memory give their pages back when there are too many, the youngest
@@ -403,10 +411,14 @@ impl Keeper {
         self.shared.credit().shut(near && !self.all_done());
     }
 
+    /// What the disk knows to be delivered may go, a few segments at a time.
+    fn may_remove(&self) -> bool {
+        self.state.state_synced == self.delivered.changes() && self.state.removing < REMOVALS_MAX
+    }
+
     /// Segments that nobody needs go, once that they need not be kept is on the disk.
     fn remove(&mut self, now: Now) {
-        let known = self.state.state_synced == self.delivered.changes();
-        while known && self.state.removing < 4 && now.mono >= self.state.remove_at {
+        while self.may_remove() && now.mono >= self.state.remove_at {
             let Some(segment) = self.log.take_finished(&self.delivered) else { break };
             self.state.removing += 1;
             self.clerk.ask(Question::Remove(segment));
@@ -463,7 +475,7 @@ impl Worker for Keeper {
             || !self.receipts.settled().is_empty()
             || !self.clerk.answers().is_empty()
             || !self.reader.answers().is_empty()
-            || self.may_hand();
+            || self.may_hand(now);
         if !news {
             self.parker.sleep(now, until);
         }

@@ -8,7 +8,7 @@ use crate::channel::file::log::{Place, Put};
 use crate::channel::file::scan::Step;
 use crate::memory::Lease;
 use crate::telemetry::LostReason;
-use crate::time::Now;
+use crate::time::{Mono, Now};
 
 impl Keeper {
     pub(super) fn take_answers(&mut self, now: Now) -> bool {
@@ -20,7 +20,7 @@ impl Keeper {
                     self.state.opening = false;
                     match result {
                         Ok(file) => {
-                            self.state.retry_at = None;
+                            self.state.retry_at = Mono::default();
                             self.begin(number, path, file, now);
                         }
                         Err(error) => {

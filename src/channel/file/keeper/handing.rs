@@ -41,7 +41,7 @@ impl Keeper {
     }
 
     /// Whether `hand_over` would do something: asked before a sleep.
-    pub(super) fn may_hand(&self) -> bool {
+    pub(super) fn may_hand(&self, now: Now) -> bool {
         let next = self.delivered.next_missing(self.state.behind.seq);
         let reading = self.state.parts.is_some() || !self.state.again.is_empty();
         let nothing = !reading && next >= self.log.put.seq;
@@ -53,7 +53,7 @@ impl Keeper {
         match young {
             Some(young) if !reading => receipt && self.may_stand_beside(young.seq),
             _ => {
-                let idle = self.state.reading.is_none() && self.state.retry_at.is_none();
+                let idle = self.state.reading.is_none() && !self.rests(now);
                 idle && receipt && self.pages.free() > 0
             }
         }
@@ -126,7 +126,7 @@ impl Keeper {
 
     /// Asks for a batch that only the disk has. False when it cannot be asked now.
     fn seek(&mut self, next: u64, now: Now) -> bool {
-        if self.state.reading.is_some() || self.state.retry_at.is_some_and(|at| now.mono < at) {
+        if self.state.reading.is_some() || self.rests(now) {
             return false;
         }
         let parts = self.state.parts.as_ref();

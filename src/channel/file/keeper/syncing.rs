@@ -37,18 +37,19 @@ impl Keeper {
 
     /// When there is something to do that nobody rings for.
     pub(super) fn due(&self, now: Now) -> Mono {
-        let sync = if self.state.syncing { Mono::MAX } else { self.sync_due() };
-        let retry = self.state.retry_at.filter(|at| *at > now.mono).unwrap_or(Mono::MAX);
-        let finished = self.log.has_finished(&self.delivered);
+        if self.rests(now) {
+            return self.state.retry_at;
+        }
+        // What is asked of the clerk is answered with a ring.
+        let asked = self.state.syncing || self.log.file.is_none() && self.state.opening;
+        let sync = if asked { Mono::MAX } else { self.sync_due() };
+        let finished = self.may_remove() && self.log.has_finished(&self.delivered);
         let remove = if finished { self.state.remove_at } else { Mono::MAX };
-        sync.min(remove).max(now.mono).min(retry)
+        sync.min(remove).max(now.mono)
     }
 
     pub(super) fn sync(&mut self, now: Now) {
-        if self.state.syncing || now.mono < self.sync_due() {
-            return;
-        }
-        if self.state.retry_at.is_some_and(|at| now.mono < at) {
+        if self.state.syncing || now.mono < self.sync_due() || self.rests(now) {
             return;
         }
         let Some(file) = self.log.file.clone() else {
