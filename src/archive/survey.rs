@@ -4,6 +4,7 @@
 //! the walk goes on at the next whole header of the same segment, and the gap is told. What has no
 //! headers of ours is a stream, read from the front to its end.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,9 +46,18 @@ pub struct Gap {
     pub growing: bool,
 }
 
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.bytes {
+            0 => write!(f, "at byte {}: {}", self.at, self.why),
+            bytes => write!(f, "{bytes} bytes at byte {} are left out: {}", self.at, self.why),
+        }
+    }
+}
+
 /// A file that begins like one of another program is ours all the same when a block of ours stands
 /// this near to its front: only the first was damaged.
-const FRONT_BYTES: u64 = 4 << 20;
+pub(super) const FRONT_BYTES: u64 = 4 << 20;
 
 /// Opens a file; one in progress by its finished name when it has been sealed since it was listed.
 pub fn open_file(disk: &dyn Disk, path: &Path) -> io::Result<(PathBuf, Arc<dyn DiskFile>)> {

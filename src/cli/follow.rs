@@ -176,7 +176,7 @@ pub(super) fn report(command: &str, summary: &Summary) -> bool {
     let path = summary.path.display();
     if let Some(first) = &summary.first_damage {
         let count = summary.damaged_blocks;
-        let what = format_args!("{count} damaged blocks left out; the first: {first}");
+        let what = format_args!("{count} damaged places left out; the first: {first}");
         tell(command, format_args!("{path}: {what}"));
     }
     let in_progress = is_open(&summary.path);

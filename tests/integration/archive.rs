@@ -47,6 +47,24 @@ fn verify_names_every_damaged_block() {
     assert_eq!(value["bad"][0]["block"], 2);
 }
 
+/// As grep does: what is whole behind a destroyed header is written, the place is named.
+#[test]
+fn cat_goes_on_behind_a_destroyed_header() {
+    let place = Place::new();
+    for (codec, at) in [(Codec::Zstd, 0), (Codec::Gzip, 1), (Codec::Lz4, 1)] {
+        let file = segment(codec, &texts(3), 0, false);
+        let name = format!("x.log{}.open", suffix(codec));
+        let mut damaged = file.bytes.clone();
+        damaged[file.blocks[at].offset as usize + 40] ^= 0x10;
+        place.put(&name, &damaged);
+        let bad = said(place.flumen(&["cat", &name]));
+        let expected: String = (0..3).filter(|n| *n != at).map(|n| texts(3)[n].clone()).collect();
+        assert_eq!((bad.code, bad.out), (Some(1), expected), "{name}");
+        let named = format!("bytes at byte {} are left out", file.blocks[at].offset);
+        assert!(bad.err.contains(&named), "{name}: {}", bad.err);
+    }
+}
+
 #[test]
 fn verify_reads_files_of_others_and_torn_ones() {
     let place = Place::new();

@@ -1,5 +1,7 @@
 //! Passing over what a file holds now, to read what comes behind it.
 
+use crate::storage::segment::End;
+
 use super::{ArchiveError, Reader, Source};
 
 impl Reader {
@@ -7,22 +9,24 @@ impl Reader {
     /// with block headers, the decoded bytes of any other.
     pub fn skip(&mut self) -> Result<u64, ArchiveError> {
         let path = self.summary.path.clone();
+        let error = |source| ArchiveError { path: path.clone(), source };
         if let Source::Blocks { scanner, .. } = &mut self.source {
-            loop {
-                match scanner.step() {
-                    Ok(Some(_)) => {}
-                    Ok(None) => break,
-                    Err(source) => return Err(ArchiveError { path, source }),
-                }
+            while scanner.step().map_err(error)?.is_some() {}
+            let (whole_bytes, end) = (scanner.scan().whole_bytes, scanner.scan().end);
+            if let End::Torn { at, why, .. } = end
+                && self.look_beyond(at, u64::MAX, &why.to_string()).map_err(error)?
+            {
+                return self.skip_beyond().map_err(error);
             }
-            if scanner.scan().whole_bytes > 0 {
-                return Ok(scanner.scan().whole_bytes);
+            if whole_bytes > 0 {
+                return Ok(whole_bytes);
             }
         }
         while self.next_block()?.is_some() {}
         Ok(match &self.source {
             Source::Blocks { scanner, .. } => scanner.scan().whole_bytes,
-            Source::Stream { .. } => self.summary.raw_bytes,
+            Source::Beyond(_) => self.skip_beyond().map_err(error)?,
+            Source::Stream { .. } | Source::Gone => self.summary.raw_bytes,
         })
     }
 }

@@ -105,11 +105,7 @@ impl Searcher {
                 out.put(Piece { skipped_blocks: blocks, ..Piece::default() });
             }
             Work::File(Job::Gap { of, gap }) => {
-                let text = match gap.bytes {
-                    0 => format!("at byte {}: {}", gap.at, gap.why),
-                    bytes => format!("{bytes} bytes at byte {} are left out: {}", gap.at, gap.why),
-                };
-                out.put(bad(of, text));
+                out.put(bad(of, gap.to_string()));
             }
             Work::File(Job::Failed { of, error }) => {
                 let missing = error.kind() == std::io::ErrorKind::NotFound;
