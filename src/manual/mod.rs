@@ -4,6 +4,7 @@
 //! - [`formats`]: blocks and segments, byte by byte
 //! - [`syslog`]: what messages say, in both RFCs and in the world
 //! - [`transports`]: how messages come in and are sent on, with the senders' configuration
+//! - [`sources`]: answered lines, programs, files, and events made here, beside Flume's
 //! - [`channels`]: where events wait, in memory or in a log on disk
 //! - [`archive`]: what is written is found again
 //! - [`decisions`]: what was decided when, and why; every dependency has its line
@@ -24,6 +25,10 @@ pub mod syslog {}
 /// How messages come in, and how they are sent on.
 #[doc = include_str!("transports.md")]
 pub mod transports {}
+
+/// Lines that are answered, programs, files.
+#[doc = include_str!("sources.md")]
+pub mod sources {}
 
 /// Where events wait.
 #[doc = include_str!("channels.md")]

@@ -67,6 +67,9 @@ impl Transport {
         Self { name: "udp", flow: Flow::Datagrams, at: Where::Address, secure: false };
     pub const TCP: Self = Self { name: "tcp", flow: Flow::Streams(Speech::Lines), ..Self::UDP };
     pub const TLS: Self = Self { name: "tls", secure: true, ..Self::TCP };
+    /// Lines that are answered one by one.
+    pub const NETCAT: Self = Self { flow: Flow::Streams(Speech::Answered), ..Self::TCP };
+    pub const NETCAT_TLS: Self = Self { flow: Flow::Streams(Speech::Answered), ..Self::TLS };
     pub const RELP: Self = Self { name: "relp", flow: Flow::Streams(Speech::Relp), ..Self::UDP };
     pub const RELPS: Self = Self { name: "relps", secure: true, ..Self::RELP };
     pub const UNIX: Self = Self { name: "unix", at: Where::Path, ..Self::TCP };
@@ -103,7 +106,7 @@ impl Transport {
 
     /// Its senders are told how far their messages came.
     pub fn acknowledges(self) -> bool {
-        matches!(self.flow, Flow::Streams(Speech::Relp))
+        matches!(self.flow, Flow::Streams(Speech::Relp | Speech::Answered))
     }
 }
 
@@ -389,7 +392,7 @@ pub fn open(
             let keepalive = TcpKeepalive::new().with_time(idle).with_interval(probe);
             bound.socket.set_tcp_keepalive(&keepalive.with_retries(4))?;
         }
-        if bound.listen.transport.acknowledges() {
+        if bound.listen.transport.flow == Flow::Streams(Speech::Relp) {
             bound.socket.set_tcp_mss(ACKNOWLEDGED_SEGMENT_BYTES)?;
         }
         bound.socket.listen(BACKLOG)

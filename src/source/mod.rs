@@ -5,6 +5,7 @@
 //! source are bound before the first one listens.
 
 pub mod acks;
+pub mod answering;
 pub mod carry;
 pub mod child;
 pub mod complaints;
@@ -23,9 +24,12 @@ mod kmsg;
 pub mod link;
 pub mod listen;
 pub mod local;
+pub mod made;
 pub mod miscounts;
 pub mod multiline;
 mod nap;
+mod netcat;
+mod netcatudp;
 pub mod network;
 pub mod parsing;
 pub mod place;
@@ -39,7 +43,9 @@ pub mod relp;
 pub mod remarks;
 pub mod restraint;
 pub mod runner;
+mod seq;
 mod stdin;
+mod stress;
 mod syslog;
 mod tcp;
 pub mod text;
@@ -184,5 +190,16 @@ pub struct SourceKind {
 }
 
 /// Every source type, sorted by name.
-pub const SOURCES: &[SourceKind] =
-    &[generator::KIND, journal::KIND, kmsg::KIND, stdin::KIND, syslog::KIND, tcp::KIND, udp::KIND];
+pub const SOURCES: &[SourceKind] = &[
+    generator::KIND,
+    journal::KIND,
+    kmsg::KIND,
+    netcat::KIND,
+    netcatudp::KIND,
+    seq::KIND,
+    stdin::KIND,
+    stress::KIND,
+    syslog::KIND,
+    tcp::KIND,
+    udp::KIND,
+];

@@ -11,6 +11,7 @@ use mio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
 use socket2::Socket;
 use std::os::fd::AsFd;
 
+use super::answering::Answers;
 use super::carry::Carries;
 use super::connection;
 use super::datagrams::{self, Datagrams, Receiver};
@@ -121,6 +122,8 @@ pub struct Network {
     pub tls: Option<TlsOptions>,
     /// Who may send, and how much.
     pub warden: warden::Rules,
+    /// Its senders are answered line by line.
+    pub answers: Option<Answers>,
     /// Senders are heard by this one only.
     pub interface: Option<String>,
     /// Connections over TCP begin with a PROXY header, which must come by then.
@@ -176,13 +179,25 @@ impl Network {
         tcp: TcpOptions,
     ) -> Self {
         let events = limits::EVENT_BYTES_MIN as u64..=limits::EVENT_BYTES_MAX as u64;
+        let longest = || section.size_in("event_max", events) as usize;
+        Self { counted, ..Self::plan_of(section, allowed, longest, udp, tcp) }
+    }
+
+    /// The same for a source that has its own idea of the longest event.
+    pub fn plan_of(
+        section: &Section,
+        allowed: &[Transport],
+        longest: impl FnOnce() -> usize,
+        udp: UdpOptions,
+        tcp: TcpOptions,
+    ) -> Self {
         let listens = listen::plan(section, allowed);
         Self {
             interface: interface::plan(section, &listens),
             listens,
             threads: section.integer("threads", 1..=limits::THREADS_MAX as i64) as usize,
-            event_bytes_max: section.size_in("event_max", events) as usize,
-            counted,
+            event_bytes_max: longest(),
+            counted: false,
             multiline: None,
             compressed: None,
             zones: None,
@@ -192,6 +207,7 @@ impl Network {
             access: Access::default(),
             tls: None,
             warden: warden::Rules::plan(section),
+            answers: None,
             proxied: None,
         }
     }
@@ -309,6 +325,7 @@ impl Network {
             manner: Manner {
                 multiline: self.multiline.clone(),
                 compressed: self.compressed.is_some(),
+                answers: self.answers,
             },
             inflations: Inflations::new(watch()),
             idle_timeout: self.tcp.idle_timeout,
@@ -319,8 +336,10 @@ impl Network {
             preambles: Preambles::new(self.proxied, watch()),
             warden: self.warden.clone(),
             counters,
+            // Who answers without telling of marks needs the scratch of those who do.
             receipts: self
                 .ack
+                .or_else(|| self.answers.map(|_| Reached::Received))
                 .map(|mark| (ReceiptPool::new(limits::RECEIPTS, mark), context.channels)),
         };
         let reactor = Reactor::new(parts).map_err(|error| BuildError {

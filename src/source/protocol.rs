@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::acks::Owner;
+use super::answering::{Answering, Answers};
 use super::connection::{Desk, Stream, Visit};
 use super::framing::{Cut, Rules};
 use super::inflate::Inflate;
@@ -17,6 +18,7 @@ use super::multiline::Multiline;
 use super::reactor::VISIT_BYTES;
 use super::relp::Relp;
 use crate::event::Origin;
+use crate::memory::Outcome;
 
 /// No read is for less.
 const READ_BYTES_MIN: usize = 4 << 10;
@@ -27,6 +29,8 @@ pub enum Speech {
     /// Lines, and counted frames where the source takes them.
     Lines,
     Relp,
+    /// Lines, each of which is answered.
+    Answered,
 }
 
 /// What is particular about a source's lines.
@@ -36,6 +40,8 @@ pub struct Manner {
     pub multiline: Option<Arc<Multiline>>,
     /// They come compressed.
     pub compressed: bool,
+    /// They are answered like this.
+    pub answers: Option<Answers>,
 }
 
 impl Speech {
@@ -43,7 +49,7 @@ impl Speech {
     pub fn answers(self) -> bool {
         match self {
             Self::Lines => false,
-            Self::Relp => true,
+            Self::Relp | Self::Answered => true,
         }
     }
 
@@ -55,6 +61,10 @@ impl Speech {
                 Protocol::Lines(stream, manner.compressed.then(Box::default))
             }
             Self::Relp => Protocol::Relp(Box::new(Relp::new(owner, rules.event_bytes_max))),
+            Self::Answered => {
+                let answers = manner.answers.expect("who answers says how");
+                Protocol::Answering(Box::new(Answering::new(owner, answers)))
+            }
         }
     }
 }
@@ -65,6 +75,7 @@ pub enum Protocol {
     /// With what expands them, where they come compressed.
     Lines(Stream, Option<Box<Inflate>>),
     Relp(Box<Relp>),
+    Answering(Box<Answering>),
 }
 
 impl Protocol {
@@ -102,6 +113,7 @@ impl Protocol {
                 visit
             }
             Self::Relp(relp) => relp.visit(desk, origin, link, bound, ended, taken),
+            Self::Answering(lines) => lines.visit(desk, origin, link, bound, ended, taken),
         }
     }
 
@@ -109,7 +121,7 @@ impl Protocol {
     pub fn untold_bytes(&self) -> usize {
         match self {
             Self::Lines(_, inflate) => inflate.as_ref().map_or(0, |inflate| inflate.untold_bytes()),
-            Self::Relp(_) => 0,
+            Self::Relp(_) | Self::Answering(_) => 0,
         }
     }
 
@@ -118,6 +130,7 @@ impl Protocol {
         match self {
             Self::Lines(stream, _) => stream.carried(),
             Self::Relp(relp) => relp.carried(),
+            Self::Answering(lines) => lines.carried(),
         }
     }
 
@@ -129,6 +142,7 @@ impl Protocol {
                 relp.let_go(desk.carries);
                 true
             }
+            Self::Answering(lines) => lines.flush(desk, origin, why),
         }
     }
 
@@ -136,7 +150,7 @@ impl Protocol {
     pub fn patience(&self) -> Option<Duration> {
         match self {
             Self::Lines(stream, _) => stream.patience(),
-            Self::Relp(_) => None,
+            Self::Relp(_) | Self::Answering(_) => None,
         }
     }
 
@@ -144,7 +158,7 @@ impl Protocol {
     pub fn end_group(&mut self, desk: &mut Desk<'_>, origin: Origin) -> bool {
         match self {
             Self::Lines(stream, _) => stream.end_group(desk, origin),
-            Self::Relp(_) => true,
+            Self::Relp(_) | Self::Answering(_) => true,
         }
     }
 
@@ -152,7 +166,7 @@ impl Protocol {
     pub fn take_astray(&mut self) -> u32 {
         match self {
             Self::Lines(stream, _) => stream.take_astray(),
-            Self::Relp(_) => 0,
+            Self::Relp(_) | Self::Answering(_) => 0,
         }
     }
 
@@ -161,6 +175,7 @@ impl Protocol {
         match self {
             Self::Lines(..) => false,
             Self::Relp(relp) => relp.say(link).is_ok() && !relp.is_over(),
+            Self::Answering(lines) => lines.say(link).is_ok() && !lines.is_over(),
         }
     }
 
@@ -169,6 +184,7 @@ impl Protocol {
         match self {
             Self::Lines(..) => false,
             Self::Relp(relp) => relp.is_stuck(),
+            Self::Answering(lines) => lines.is_stuck(),
         }
     }
 
@@ -177,14 +193,20 @@ impl Protocol {
         match self {
             Self::Lines(..) => false,
             Self::Relp(relp) => relp.is_owed(),
+            Self::Answering(lines) => lines.is_owed(),
         }
     }
 
-    /// The acknowledging protocol of this connection, if it is that owner's.
-    pub fn relp_of(&mut self, owner: Owner) -> Option<&mut Relp> {
+    /// `count` messages of this owner have settled. None: he has gone, and nobody waits for it.
+    pub fn settled(&mut self, owner: Owner, count: u32, outcome: Outcome) -> Option<()> {
         match self {
-            Self::Relp(relp) if relp.owner() == owner => Some(relp),
-            _ => None,
+            Self::Relp(relp) if relp.owner() == owner => match outcome {
+                Outcome::Confirmed => relp.settled(count),
+                Outcome::Failed => relp.fail(),
+            },
+            Self::Answering(lines) if lines.owner() == owner => lines.settled(count, outcome),
+            _ => return None,
         }
+        Some(())
     }
 }

@@ -21,11 +21,11 @@ use crate::wire::relp::{Heard, RelpError, Session, Txnr, acknowledge};
 mod tests;
 
 /// Read with one call.
-const READ_BYTES: usize = 64 << 10;
+pub(super) const READ_BYTES: usize = 64 << 10;
 /// Replies written with one call, about as many as a window has.
 const REPLIES_PER_WRITE: u32 = 512;
 /// An origin, and the pieces of a frame that was held.
-const RESERVE_BYTES: usize = 1024 + ORIGIN_BYTES_MAX;
+pub(super) const RESERVE_BYTES: usize = 1024 + ORIGIN_BYTES_MAX;
 /// A page with less room for a read, and for what it may become, is full.
 const READ_ROOM_MIN: usize = 16 << 10;
 
@@ -33,7 +33,7 @@ const READ_ROOM_MIN: usize = 16 << 10;
 pub struct Counter {
     pub acks: Acks,
     /// Where bytes are read to; between two visits it holds nothing.
-    scratch: Vec<u8>,
+    pub(super) scratch: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -354,7 +354,7 @@ impl Relp {
 }
 
 /// Free bytes without which a page is full for a connection that holds `held` bytes.
-fn room(page: &Page, held: usize) -> usize {
+pub(super) fn room(page: &Page, held: usize) -> usize {
     let read = held + RESERVE_BYTES + READ_ROOM_MIN;
     read.max(page.capacity() / 16)
 }

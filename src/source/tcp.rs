@@ -13,7 +13,7 @@ use crate::config::OptionDoc;
 
 pub(super) const KIND: SourceKind = SourceKind {
     name: "tcp",
-    aliases: &["netcat"],
+    aliases: &[],
     summary: "lines over TCP or TLS, ended by LF, CR LF or NUL",
     options: OPTIONS,
     plan: |section| {

@@ -36,8 +36,8 @@ impl Kind for SourceKind {
         self.aliases
     }
     const LATER: &'static [&'static str] = &[
-        "avro", "exec", "gelf", "http", "kafka", "netflow", "otlp", "relp", "seq", "spooldir",
-        "taildir", "thrift", "tls",
+        "avro", "exec", "gelf", "http", "kafka", "netflow", "otlp", "relp", "spooldir", "taildir",
+        "thrift", "tls",
     ];
     const ROOM: &'static str = "source";
 }

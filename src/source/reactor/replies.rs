@@ -37,15 +37,13 @@ impl Reactor {
     fn tell(&mut self, settled: Settled) {
         let Settled { owner, count, outcome, .. } = settled;
         let Some(Some(connection)) = self.connections.get_mut(owner.index) else { return };
-        let Some(relp) = connection.protocol.relp_of(owner) else { return };
-        match outcome {
-            Outcome::Confirmed => relp.settled(count),
-            Outcome::Failed => {
-                let peer = connection.origin.peer;
-                tracing::warn!("RELP: events of {peer:?} were lost: it is to send them again");
-                self.counters.errors.add(1);
-                relp.fail();
-            }
+        if connection.protocol.settled(owner, count, outcome).is_none() {
+            return;
+        }
+        if outcome == Outcome::Failed {
+            let peer = connection.origin.peer;
+            tracing::warn!("events of {peer:?} were lost: it is to send them again");
+            self.counters.errors.add(1);
         }
         if self.told.last() != Some(&owner.index) {
             self.told.push(owner.index);
