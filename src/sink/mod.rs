@@ -87,6 +87,9 @@ pub struct BuildError {
 pub trait SinkPlan: Send {
     fn threads(&self) -> usize;
 
+    /// Told what `agent.memory` is before anything that hangs on it is asked.
+    fn take_share(&mut self, _agent_bytes: u64) {}
+
     /// Memory beside the pages: codec contexts, block buffers.
     fn memory(&self, name: &str, event_bytes_max: usize) -> Vec<MemoryLine>;
 

@@ -113,7 +113,10 @@ pub fn plan(config: &AgentConfig, parts: &Parts, machine: &Machine) -> Option<Pl
     let mut channels: Vec<_> =
         config.channels.iter().map(|component| sections::channel(component, parts)).collect();
     let sink = |component| sections::sink(component, parts, machine);
-    let sinks: Vec<_> = config.sinks.iter().map(sink).collect();
+    let mut sinks: Vec<_> = config.sinks.iter().map(sink).collect();
+    for plan in sinks.iter_mut().filter_map(|sink| sink.plan.as_mut()) {
+        plan.take_share(agent.memory_bytes);
+    }
     let diagnostics = agent.section.diagnostics().clone();
     let links = links::resolve(&sources, &mut channels, &sinks, understood, &diagnostics);
     listeners::check(&agent, &sources);

@@ -241,6 +241,70 @@ fn a_batch_into_a_file_of_its_host_allocates_nothing() {
     }
 }
 
+/// What is acknowledged when it is written or synced: each batch has a slip, and where a file is
+/// a host's own each block has parts of several.
+#[test]
+fn a_batch_that_somebody_waits_for_allocates_nothing() {
+    for ack in ["written", "synced"] {
+        for path in ["out.log", "%{host}.log"] {
+            let dir = tempfile::tempdir().expect("a folder");
+            let path = dir.path().join(path);
+            let sink = format!("type = 'file'\npath = '{}'\ncodec = 'zstd'", path.display());
+            let listen = format!("relp://127.0.0.1:0'\nack = '{ack}");
+            let text = listening("syslog", &listen).replace("type = 'null'", &sink);
+            let mut line = Line::build(&text, SINKS);
+            let mut peer = RelpPeer::new(line.address());
+            let spent = line.measure(|| peer.go_on());
+            nothing(&format!("relp, {ack}, {}", path.display()), spent);
+            assert!(peer.told > 1000 && spent.exempted <= 2000, "{} told, {spent:?}", peer.told);
+        }
+    }
+}
+
+/// Sends with a window as senders do: so many messages beyond those it was told of.
+struct RelpPeer {
+    stream: TcpStream,
+    open: bool,
+    sent: u64,
+    told: u64,
+    replies: Vec<u8>,
+}
+
+impl RelpPeer {
+    const WINDOW: u64 = 128;
+
+    fn new(address: SocketAddr) -> Self {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let offers = "relp_version=0\nrelp_software=gate\ncommands=syslog";
+        stream.write_all(format!("1 open {} {offers}\n", offers.len()).as_bytes()).expect("sent");
+        stream.set_nonblocking(true).expect("a socket");
+        Self { stream, open: false, sent: 0, told: 0, replies: Vec::new() }
+    }
+
+    fn go_on(&mut self) {
+        let mut bytes = [0; 4096];
+        while let Ok(count) = self.stream.read(&mut bytes) {
+            assert!(count > 0, "the session was closed");
+            self.replies.extend_from_slice(&bytes[..count]);
+        }
+        // Whole replies; the one to `open` is three lines.
+        while let Some(end) = memchr::memchr(b'\n', &self.replies) {
+            let line: Vec<u8> = self.replies.drain(..=end).collect();
+            match line {
+                line if line.ends_with(b" rsp 6 200 OK\n") => self.told += 1,
+                line if line.starts_with(b"commands=") => self.open = true,
+                line => assert!(!line.ends_with(b" 500\n"), "{}", line.escape_ascii()),
+            }
+        }
+        while self.open && self.sent < self.told + Self::WINDOW {
+            let message = format!("<13>Feb  5 17:32:18 host{} app: some text", self.sent % 16);
+            let frame = format!("{} syslog {} {message}\n", self.sent + 2, message.len());
+            self.stream.write_all(frame.as_bytes()).expect("a window has room in the socket");
+            self.sent += 1;
+        }
+    }
+}
+
 /// A listener of this source into nothing.
 fn listening(kind: &str, listen: &str) -> String {
     format!(

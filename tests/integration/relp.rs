@@ -4,7 +4,7 @@
 //! was told is kept it has forgotten, and everything else it sends again. So at the end every line
 //! is there, and no more lines are double than its window holds at each kill, and its batch.
 
-use crate::harness::{Agent, flumen, from_environment, paths, sum, until, written};
+use crate::harness::{Agent, Ended, flumen, from_environment, paths, sum, until, written};
 use crate::peers::{Running, assert_texts, peer, rsyslogd, run, texts, write_lines};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -30,7 +30,8 @@ listen  = "relp://{listen}"
 
 [sinks.archive]
 type    = "file"
-path    = "{dir}/out.log"
+channel = "main"
+path    = "{dir}/{path}"
 codec   = "zstd"
 "#;
 
@@ -45,12 +46,24 @@ action(type="omrelp" target="127.0.0.1" port="{port}" timeout="5"
        action.resumeRetryCount="-1" action.resumeInterval="1")
 "#;
 
-fn start(dir: TempDir, listen: SocketAddr) -> Agent {
-    Agent::start_in(dir, &TO_FILE.replace("{listen}", &listen.to_string()))
+/// Ten hosts, by the last digit of the text.
+const HOSTS: &str = r#"
+template(name="hosts" type="string" string="<%pri%>%timereported% host%msg:R,ERE,1,BLANK:([0-9])$--end% %syslogtag%%msg%")
+"#;
+
+const ONE_FILE: &str = "out.log";
+const FILE_A_HOST: &str = "out/%{host}.log";
+
+fn start(dir: TempDir, listen: SocketAddr, path: &str) -> Agent {
+    Agent::start_in(dir, &TO_FILE.replace("{listen}", &listen.to_string()).replace("{path}", path))
 }
 
-fn sender(rsyslogd: &Path, folder: &Path, to: SocketAddr) -> Running {
-    let configuration = SEND
+fn sender(rsyslogd: &Path, folder: &Path, to: SocketAddr, path: &str) -> Running {
+    let text = match path {
+        ONE_FILE => SEND.to_owned(),
+        _ => HOSTS.to_owned() + &SEND.replace("port=", "template=\"hosts\" port="),
+    };
+    let configuration = text
         .replace("{dir}", folder.to_str().expect("UTF-8"))
         .replace("{port}", &to.port().to_string());
     let file = folder.join("rsyslog.conf");
@@ -67,11 +80,11 @@ fn omrelp_to_zstd() {
     let Some(rsyslogd) = rsyslogd() else { return };
     let Some(_) = peer("zstd") else { return };
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let agent = start(TempDir::new().expect("a folder"), any);
+    let agent = start(TempDir::new().expect("a folder"), any, ONE_FILE);
     let folder = TempDir::new().expect("a folder");
     let texts = texts(COUNT);
     write_lines(&folder.path().join("texts"), &texts);
-    let sender = sender(&rsyslogd, folder.path(), agent.relp("net"));
+    let sender = sender(&rsyslogd, folder.path(), agent.relp("net"), ONE_FILE);
     let ledger = agent.wait("all is synced", |ledger| synced(ledger) == COUNT as u64);
     assert_eq!((sum(&ledger["sources"], "received_events"), written(&ledger)), (20_000, 20_000));
     // It is told so at once, and has nothing left to send when it ends.
@@ -84,7 +97,7 @@ fn omrelp_to_zstd() {
 #[test]
 fn blast_counts_what_is_synced() {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let agent = start(TempDir::new().expect("a folder"), any);
+    let agent = start(TempDir::new().expect("a folder"), any, ONE_FILE);
     let manifest = agent.dir.path().join("sent.json");
     let mut blast = flumen();
     blast.arg("blast").arg(format!("relp://{}", agent.relp("net")));
@@ -118,7 +131,7 @@ fn write_on(path: &Path, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<u64>
 /// How often each number is in the archive.
 fn found(folder: &Path) -> BTreeMap<u64, u64> {
     let files = paths(folder, "").into_iter();
-    let files = files.filter(|path| path.to_string_lossy().contains("/out.log"));
+    let files = files.filter(|path| path.to_string_lossy().contains("/out"));
     let output = flumen().arg("cat").args(files).output().expect("it runs");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let mut found = BTreeMap::new();
@@ -131,18 +144,34 @@ fn found(folder: &Path) -> BTreeMap<u64, u64> {
 
 #[test]
 fn killed_in_mid_stream() {
-    let Some(rsyslogd) = rsyslogd() else { return };
+    killed(ONE_FILE);
+}
+
+/// A batch goes to ten files, and is acknowledged when it is in all of them.
+#[test]
+fn killed_in_mid_stream_with_a_file_a_host() {
+    let Some(ended) = killed(FILE_A_HOST) else { return };
+    let hosts = std::fs::read_dir(ended.dir.path().join("out")).expect("it is there");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
+    let hosts: Vec<String> = hosts.map(|it| name(it).into_string().expect("UTF-8")).collect();
+    for digit in 0..10 {
+        assert!(hosts.iter().any(|name| name.starts_with(&format!("host{digit}."))), "{hosts:?}");
+    }
+}
+
+fn killed(path: &str) -> Option<Ended> {
+    let rsyslogd = rsyslogd()?;
     let kills = from_environment("FLUMEN_KILLS", 3);
-    let mut agent = start(TempDir::new().expect("a folder"), ([127, 0, 0, 1], 0).into());
+    let mut agent = start(TempDir::new().expect("a folder"), ([127, 0, 0, 1], 0).into(), path);
     let to = agent.relp("net");
     let folder = TempDir::new().expect("a folder");
     let stop = Arc::new(AtomicBool::new(false));
     let writer = write_on(&folder.path().join("texts"), &stop);
-    let sender = sender(&rsyslogd, folder.path(), to);
+    let sender = sender(&rsyslogd, folder.path(), to, path);
     for kill in 0..kills {
         agent.wait("something is synced", |ledger| synced(ledger) > 0);
         std::thread::sleep(Duration::from_millis(kill * 37 % 200));
-        agent = start(agent.kill(), to);
+        agent = start(agent.kill(), to, path);
     }
     stop.store(true, Ordering::Relaxed);
     let count = writer.join().expect("it writes");
@@ -157,4 +186,5 @@ fn killed_in_mid_stream() {
     println!("{kills} kills, {count} lines, {doubled} of them double");
     let most = kills * (WINDOW + BATCH);
     assert!(doubled <= most, "{doubled} are double after {kills} kills");
+    Some(ended)
 }

@@ -73,6 +73,8 @@ struct PlaceCache {
 struct OpenBlock {
     raw: Vec<u8>,
     contents: Option<Contents>,
+    /// Who waits for it.
+    slips: Vec<ReceiptSlip>,
     first_at: Mono,
 }
 
@@ -96,26 +98,33 @@ impl Assembler {
             sizes,
             patience,
             tempo,
-            open: OpenBlock { raw, contents: None, first_at: Mono::MAX },
+            open: OpenBlock { raw, contents: None, slips: Vec::new(), first_at: Mono::MAX },
             current: None,
             next_ticket: 0,
             counters,
         }
     }
 
-    /// The next block to make, if there is one now. `raw` is the caller's empty buffer. With
-    /// `hurry` an open block goes though it is neither full nor due.
-    pub(super) fn take(&mut self, now: Now, hurry: bool, raw: &mut Vec<u8>) -> Option<Job> {
+    /// The next block to make, if there is one now. `raw` is the caller's empty buffer, `slips` go
+    /// with the job if there is one. With `hurry` an open block goes though it is neither full nor
+    /// due.
+    pub(super) fn take(
+        &mut self,
+        now: Now,
+        hurry: bool,
+        raw: &mut Vec<u8>,
+        slips: &mut Vec<ReceiptSlip>,
+    ) -> Option<Job> {
         loop {
             if self.current.is_some() {
-                return Some(self.take_part());
+                return Some(self.take_part(slips));
             }
             if self.open.contents.is_some() && now.mono >= self.due() {
-                return Some(self.take_open(raw));
+                return Some(self.take_open(raw, slips));
             }
             let Some(parcel) = self.channel.poll() else {
                 let leftover = hurry && self.open.contents.is_some();
-                return leftover.then(|| self.take_open(raw));
+                return leftover.then(|| self.take_open(raw, slips));
             };
             self.counters.channel_wait.record(now.mono.since(parcel.offered_at));
             let place = self.places.of(parcel.batch.time_min());
@@ -123,14 +132,14 @@ impl Assembler {
             match room {
                 Room::Gather => self.gather(parcel, place),
                 Room::AfterOpen => {
-                    let job = self.take_open(raw);
+                    let job = self.take_open(raw, slips);
                     self.current = Some((parcel, 0));
                     return Some(job);
                 }
                 Room::Alone => self.current = Some((parcel, 0)),
             }
             if self.open.raw.len() >= self.sizes.block {
-                return Some(self.take_open(raw));
+                return Some(self.take_open(raw, slips));
             }
         }
     }
@@ -138,11 +147,7 @@ impl Assembler {
     /// When the open block goes.
     pub(super) fn due(&self) -> Mono {
         let due = self.open.first_at.after(self.patience);
-        let awaited = self
-            .open
-            .contents
-            .as_ref()
-            .is_some_and(|open| open.slips.iter().any(ReceiptSlip::hurries));
+        let awaited = self.open.slips.iter().any(ReceiptSlip::hurries);
         if awaited { due.min(self.tempo.next()) } else { due }
     }
 
@@ -164,7 +169,7 @@ impl Assembler {
         let open = self.open.contents.as_ref();
         let fits = self.open.raw.len() + most <= self.sizes.raw;
         let joins = open.is_none_or(|open| {
-            open.place == *place && open.slips.len() < limits::BLOCK_RECEIPTS_MAX
+            open.place == *place && self.open.slips.len() < limits::BLOCK_RECEIPTS_MAX
         });
         match () {
             () if most <= self.sizes.block / 4 && fits && joins => Room::Gather,
@@ -187,20 +192,21 @@ impl Assembler {
         contents.event_bytes += batch.event_bytes();
         contents.time_min = contents.time_min.min(batch.time_min());
         contents.time_max = contents.time_max.max(batch.time_max());
-        contents.await_by(parcel.slip.take());
+        add(&mut self.open.slips, parcel.slip.take());
         self.open.first_at = self.open.first_at.min(parcel.first_at);
     }
 
-    fn take_open(&mut self, raw: &mut Vec<u8>) -> Job {
+    fn take_open(&mut self, raw: &mut Vec<u8>, slips: &mut Vec<ReceiptSlip>) -> Job {
         debug_assert!(raw.is_empty());
         std::mem::swap(raw, &mut self.open.raw);
         self.open.first_at = Mono::MAX;
-        let contents = self.open.contents.take().expect("the caller saw an open block");
+        let mut contents = self.open.contents.take().expect("the caller saw an open block");
+        contents.slips = std::mem::replace(&mut self.open.slips, std::mem::take(slips));
         self.job(Body::Gathered, contents)
     }
 
     /// The whole current batch as it is, or its next part.
-    fn take_part(&mut self) -> Job {
+    fn take_part(&mut self, slips: &mut Vec<ReceiptSlip>) -> Job {
         let (mut parcel, from) = self.current.take().expect("the caller saw a current batch");
         let place = self.places.of(parcel.batch.time_min());
         let batch = &parcel.batch;
@@ -213,7 +219,7 @@ impl Assembler {
                 event_bytes: batch.event_bytes(),
                 time_min: batch.time_min(),
                 time_max: batch.time_max(),
-                slips: exempt(|| parcel.slip.take().into_iter().collect()),
+                slips: with(slips, parcel.slip.take()),
             };
             return self.job(Body::Whole(parcel), contents);
         }
@@ -233,10 +239,10 @@ impl Assembler {
         contents.events = to - from;
         let batch = batch.clone();
         if to < batch.event_count() {
-            contents.await_by(parcel.slip.as_ref().map(ReceiptSlip::part));
+            contents.slips = with(slips, parcel.slip.as_ref().map(ReceiptSlip::part));
             self.current = Some((parcel, to));
         } else {
-            contents.await_by(parcel.slip.take());
+            contents.slips = with(slips, parcel.slip.take());
         }
         self.job(Body::Part { batch, from, to }, contents)
     }
@@ -246,6 +252,21 @@ impl Assembler {
         self.next_ticket += 1;
         Job { ticket, body, contents }
     }
+}
+
+/// The empty list, with one more.
+fn with(slips: &mut Vec<ReceiptSlip>, slip: Option<ReceiptSlip>) -> Vec<ReceiptSlip> {
+    let mut slips = std::mem::take(slips);
+    add(&mut slips, slip);
+    slips
+}
+
+fn add(slips: &mut Vec<ReceiptSlip>, slip: Option<ReceiptSlip>) {
+    if slip.is_some() && slips.len() == slips.capacity() {
+        // It comes home with its block's buffer: each list grows a few times in its life.
+        exempt(|| slips.reserve(1));
+    }
+    slips.extend(slip);
 }
 
 enum Room {
@@ -258,11 +279,6 @@ enum Room {
 }
 
 impl Contents {
-    /// Somebody waits for it: a list of them goes along with a block, new for each.
-    fn await_by(&mut self, slip: Option<ReceiptSlip>) {
-        exempt(|| self.slips.extend(slip));
-    }
-
     pub(super) fn none(place: Place) -> Self {
         Self {
             place,

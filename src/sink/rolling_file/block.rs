@@ -30,6 +30,13 @@ pub(super) struct Contents {
     pub(super) slips: Vec<ReceiptSlip>,
 }
 
+/// What a block is made in, and comes home: both empty, and with room.
+#[derive(Default)]
+pub(super) struct Blank {
+    pub(super) bytes: Vec<u8>,
+    pub(super) slips: Vec<ReceiptSlip>,
+}
+
 /// A finished block: appended whole or not at all, and retried as the same bytes.
 pub(super) struct Block {
     /// Its bytes; or empty, a buffer on its way home, when they are a batch's own.

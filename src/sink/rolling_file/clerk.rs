@@ -55,8 +55,8 @@ pub(super) enum Question {
     Open { lane: usize, stem: Arc<Path> },
     /// Look whether the file is still there, and sync it if asked.
     Tend { tending: Tending, sync: bool },
-    /// Sync all of these, together if they are many.
-    TendAll(Vec<Tending>),
+    /// The same for all of these; syncs are shared if they are many.
+    TendAll { round: Vec<Tending>, sync: bool },
     /// Index, sync, rename all of these, together.
     SealAll(Vec<Sealing>),
     /// A sync failed: save what the page cache still has into a new segment.
@@ -179,14 +179,15 @@ impl Clerk {
                 let synced = sync.then(|| tending.file.sync_data());
                 Answer::Tended(self.tended(&tending, synced, before))
             }
-            Question::TendAll(mut round) => {
+            Question::TendAll { mut round, sync } => {
                 let before = self.clock.now().mono;
                 let file = |tending: &Tending| (Arc::clone(&tending.file), tending.volume);
-                let files: Vec<_> = round.iter().map(file).collect();
+                let files: Vec<_> = round.iter().filter(|_| sync).map(file).collect();
                 let outcomes = sync_files(&files, self.disk.files_synced_singly_max());
+                let outcomes =
+                    outcomes.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
                 let all = round.iter().zip(outcomes);
-                let tended = all.map(|(one, synced)| self.tended(one, Some(synced), before));
-                let tended = tended.collect();
+                let tended = all.map(|(one, synced)| self.tended(one, synced, before)).collect();
                 round.clear();
                 Answer::TendedAll { tended, round }
             }

@@ -4,17 +4,24 @@
 //! into that key's open block. Blocks are small, flushed by bytes, age, or when the open blocks
 //! together reach their budget, the largest first (`open_blocks`). Sequence and order are per file.
 //!
+//! A batch that somebody waits for spreads over many blocks: each carries a part of its slip, and
+//! when the last of them is down the slip is confirmed. Such blocks go with the next commit.
+//!
 //! Threading: a thread owns its writer and its open blocks. Deals go through one small ring a
 //! thread; a batch is dealt only when every ring has room, so few pages are beyond their credit.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use super::block::Blank;
 use super::block::Press;
-use super::open_blocks::{OpenBlocks, Put};
+use super::open_blocks::{Deal, OpenBlocks, Put};
+use super::tempo::Tempo;
 use super::writer::Writer;
 use crate::channel::{Channel, Parcel};
 use crate::codec::encoders::Encoder;
 use crate::limits::usize_of;
+use crate::memory::receipt::Reached;
 use crate::memory::{ReceiptSlip, Shared as Batch};
 use crate::ring::{Ring, Seat, Wake};
 use crate::runtime::parker::Parker;
@@ -37,6 +44,7 @@ pub(super) struct Dealt {
     batch: Batch,
     /// The first thread's copy carries the credit; the others' are `pages_in_hand`.
     _parcel: Option<Parcel>,
+    /// Of what in it is this thread's.
     slip: Option<ReceiptSlip>,
     first_at: Mono,
 }
@@ -48,7 +56,9 @@ pub(super) struct Keyed {
     pub(super) encoder: Arc<dyn Encoder + Sync>,
     pub(super) press: Press,
     pub(super) writer: Writer,
-    pub(super) buffers: Arc<Ring<Vec<u8>>>,
+    pub(super) buffers: Arc<Ring<Blank>>,
+    /// When blocks go that somebody waits for.
+    pub(super) tempo: Arc<Tempo>,
     pub(super) counters: Arc<SinkCounters>,
     pub(super) parker: Parker,
     pub(super) seats: Seats,
@@ -56,6 +66,10 @@ pub(super) struct Keyed {
     /// A block's bytes on their way to the press.
     pub(super) raw: Vec<u8>,
     pub(super) current: Option<(Dealt, u32)>,
+    /// Counts what was dealt to this thread.
+    pub(super) deals: u64,
+    /// An event may wait so long in its block.
+    pub(super) patience: Duration,
     pub(super) closing: bool,
 }
 
@@ -81,12 +95,12 @@ impl Dealer {
         let Some(mut parcel) = self.channel.poll() else { return false };
         counters.channel_wait.record(now.mono.since(parcel.offered_at));
         let (batch, first_at) = (parcel.batch.clone(), parcel.first_at);
-        // Order within a key is kept, but a batch spreads over many files and syncs: no slip can
-        // tell when all of it is down. `can_sync` is false, and the plan refuses such an `ack`.
         let mut slip = parcel.slip.take();
         let mut parcel = Some(parcel);
-        for hand in &self.hands {
-            let (slip, parcel) = (slip.take(), parcel.take());
+        let last = self.hands.len() - 1;
+        for (thread, hand) in self.hands.iter().enumerate() {
+            let part = slip.as_ref().filter(|_| thread < last).map(ReceiptSlip::part);
+            let (slip, parcel) = (part.or_else(|| slip.take()), parcel.take());
             hand.offer(Dealt { batch: batch.clone(), _parcel: parcel, slip, first_at });
         }
         true
@@ -97,7 +111,10 @@ impl Keyed {
     /// Takes events of the current batch into open blocks until it is through or blocks must go
     /// and no buffer is free.
     fn take_events(&mut self, dealt: Dealt, from: u32, now: Now) -> Progress {
-        let Dealt { batch, first_at, .. } = &dealt;
+        let Dealt { batch, first_at, slip, .. } = &dealt;
+        self.deals += u64::from(from == 0);
+        let slip = slip.as_ref().filter(|slip| slip.wanted() > Reached::Received);
+        let deal = Deal { number: self.deals, since: self.since(*first_at, now), slip };
         let mut index = from;
         let mut stuck = false;
         let threads = self.dealer.hands.len();
@@ -105,7 +122,7 @@ impl Keyed {
             if self.open.turn_to(&event) % threads == self.thread {
                 loop {
                     let encoder = self.encoder.as_ref();
-                    match self.open.put(&event, *first_at, encoder) {
+                    match self.open.put(&event, &deal, encoder) {
                         Put::Done => break,
                         Put::After(block) if self.flush(block, now) => {}
                         Put::After(_) => {
@@ -121,26 +138,38 @@ impl Keyed {
             self.current = Some((dealt, index));
             return Progress::Idle { until: self.writer.deadline() };
         }
-        dealt.slip.into_iter().for_each(|slip| {
-            if slip.wanted() <= crate::memory::receipt::Reached::Received {
-                slip.confirm();
-            }
-        });
+        // What is still to come of it, the blocks have parts of.
+        dealt.slip.into_iter().for_each(ReceiptSlip::confirm);
         Progress::Worked
+    }
+
+    /// Since when events of a batch wait for their block to go. A batch that was long on its way
+    /// says that the sink does not keep up: were its blocks due at once, they would hold an event
+    /// or two, and the sink keep up even less.
+    fn since(&self, first_at: Mono, now: Now) -> Mono {
+        let late = now.mono.since(first_at) > self.patience / 4;
+        if late { now.mono } else { first_at }
     }
 
     /// Makes a block of what is open there; false when no buffer is free for it.
     fn flush(&mut self, open: u32, now: Now) -> bool {
-        let Some(buffer) = self.buffers.poll() else { return false };
+        let Some(Blank { bytes, slips }) = self.buffers.poll() else { return false };
         self.raw.clear();
-        let contents = self.open.take(open, &mut self.raw);
-        let block = self.press.press(&self.raw, buffer, contents);
-        self.writer.accept(block, now);
+        let contents = self.open.take(open, &mut self.raw, slips);
+        let block = self.press.press(&self.raw, bytes, contents);
+        self.writer.add(block, now);
         true
     }
 
     /// Flushes what is due, or all when closing; says whether everything due is gone.
     fn flush_due(&mut self, now: Now) -> bool {
+        if now.mono >= self.tempo.next() {
+            while let Some(open) = self.open.first_awaited() {
+                if !self.flush(open, now) {
+                    return false;
+                }
+            }
+        }
         if !self.closing && now.mono < self.open.due() {
             return true;
         }
@@ -151,6 +180,12 @@ impl Keyed {
             }
         }
         true
+    }
+
+    /// When a block goes by itself.
+    fn due(&self) -> Mono {
+        let due = self.open.due();
+        if self.open.is_awaited() { due.min(self.tempo.next()) } else { due }
     }
 
     fn hand(&self) -> &Ring<Dealt> {
@@ -186,7 +221,7 @@ impl Worker for Keyed {
             false if self.closing => Progress::Idle { until: now.mono.after(super::CLOSING_LOOK) },
             // Without a buffer nothing can go: whoever brings one home rings.
             false if !flushed => Progress::Idle { until: self.writer.deadline() },
-            false => Progress::Idle { until: self.open.due().min(self.writer.deadline()) },
+            false => Progress::Idle { until: self.due().min(self.writer.deadline()) },
         }
     }
 
@@ -204,7 +239,7 @@ impl Worker for Keyed {
         hand.doze(self.seats.hand);
         buffers.doze(self.seats.buffers);
         clerk.bell().doze(self.seats.clerk);
-        let overdue = self.open.due() <= now.mono;
+        let overdue = self.due() <= now.mono;
         let work = match self.current {
             Some(_) => !self.buffers.is_empty(),
             None if overdue && !self.buffers.is_empty() => true,

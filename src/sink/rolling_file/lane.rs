@@ -45,6 +45,8 @@ pub(super) struct Open {
     pub(super) fresh: Unsynced,
     /// What the sync that was asked for will make durable.
     pub(super) asked: Unsynced,
+    /// On the list of those whose sync somebody waits for.
+    pub(super) awaited: bool,
     /// With `sync = "block"`: the block that stays until it is synced.
     pub(super) held: Option<Block>,
 }
@@ -53,7 +55,7 @@ impl Lane {
     pub(super) fn new(place: Place, now: Mono) -> Self {
         Self {
             place,
-            parked: VecDeque::with_capacity(8),
+            parked: VecDeque::with_capacity(1),
             state: State::Closed,
             retry_at: Mono(0),
             appended_at: now,
@@ -77,6 +79,7 @@ impl Open {
             looked_at: now,
             fresh: Unsynced::default(),
             asked: Unsynced::default(),
+            awaited: false,
             held: None,
         }
     }
@@ -95,7 +98,7 @@ impl Unsynced {
     /// Takes what `newer` holds behind what is here.
     pub(super) fn absorb(&mut self, newer: &mut Self) {
         self.events += std::mem::take(&mut newer.events);
-        // The list goes along with a sync, new for each.
+        // Grows to as many as one sync has, and stays.
         exempt(|| self.slips.append(&mut newer.slips));
     }
 }

@@ -46,7 +46,7 @@ use crate::syslog::parse::Fields;
 
 use super::{BuildError, Built, SinkContext, SinkPlan};
 use assembler::{Assembler, Sizes};
-use block::{Press, container_of};
+use block::{Blank, Press, container_of};
 use clerk::{Answer, Clerk, Question};
 use keyed::{DEALT_MAX, Dealer, Keyed, Seats};
 use on_seal::{Finished, OnSeal};
@@ -127,7 +127,7 @@ impl Options {
             names: DurableNames::below(self.template.root()),
             leftovers: Vec::new(),
             opened: 0,
-            entries_expected: if self.keyed() { 64 } else { ENTRIES_EXPECTED },
+            entries_expected: if self.keyed() { 8 } else { ENTRIES_EXPECTED },
         };
         let (helper, desk) =
             Helper::new(name, QUESTIONS_MAX, move |question, now| clerk.answer(question, now));
@@ -139,7 +139,7 @@ impl Options {
         context: &SinkContext,
         thread: usize,
         desk: Desk<Question, Answer>,
-        buffers: &Arc<Ring<Vec<u8>>>,
+        buffers: &Arc<Ring<Blank>>,
         tempo: &Arc<Tempo>,
     ) -> Writer {
         let rules = Rules {
@@ -149,7 +149,7 @@ impl Options {
             // One of the clerks prunes for all.
             retain: self.keep != Default::default() && thread == 0,
             synced_singly_max: context.disk.files_synced_singly_max(),
-            open_files_max: (self.open_files / self.threads).max(1),
+            open_files_max: self.open_files(),
         };
         let ties = Ties {
             name: format!("sink {}", context.name),
@@ -165,10 +165,11 @@ impl Options {
         Writer::new(rules, ties)
     }
 
-    fn block_buffers(&self, press: &Press, sizes: Sizes, page_bytes: usize) -> Arc<Ring<Vec<u8>>> {
+    fn block_buffers(&self, press: &Press, sizes: Sizes, page_bytes: usize) -> Arc<Ring<Blank>> {
         let buffers = Arc::new(Ring::new(self.buffers()));
         let bytes = press.bound(sizes.raw.max(if self.keyed() { 0 } else { page_bytes }));
-        (0..self.buffers()).for_each(|_| buffers.offer(Vec::with_capacity(bytes)));
+        let blank = || Blank { bytes: Vec::with_capacity(bytes), ..Blank::default() };
+        (0..self.buffers()).for_each(|_| buffers.offer(blank()));
         buffers
     }
 
@@ -221,6 +222,7 @@ impl Options {
             let name = format!("clerk.{}.{thread}", context.name);
             let (clerk, desk) = self.clerk(context, name, finished.clone());
             clerks.push(clerk);
+            let tempo = Arc::new(Tempo::default());
             let parker = Parker::default();
             let seats = Seats {
                 channel: dealer.channel.bell().join(parker.waker()),
@@ -229,7 +231,7 @@ impl Options {
                 clerk: desk.answers().bell().join(parker.waker()),
             };
             let bounds = Bounds {
-                bytes: self.block_memory,
+                bytes: self.block_memory(),
                 block_bytes: sizes.block,
                 event_bytes: self.encoder().bound(context.event_bytes_max),
                 keys: KEYS_MAX / self.threads,
@@ -242,14 +244,17 @@ impl Options {
                 dealer: Arc::clone(&dealer),
                 encoder: self.encoder(),
                 press,
-                writer: self.writer(context, thread, desk, &buffers, &Arc::default()),
+                writer: self.writer(context, thread, desk, &buffers, &tempo),
                 buffers,
+                tempo,
                 counters: Arc::clone(&context.counters[thread]),
                 parker,
                 seats,
                 open: OpenBlocks::new(Arc::clone(&self.template), bounds),
                 raw: Vec::with_capacity(sizes.raw),
                 current: None,
+                deals: 0,
+                patience: self.patience(),
                 closing: false,
             }) as Box<dyn Worker>);
         }
@@ -306,6 +311,10 @@ impl SinkPlan for Options {
         self.threads
     }
 
+    fn take_share(&mut self, agent_bytes: u64) {
+        self.share_in(agent_bytes);
+    }
+
     fn memory(&self, name: &str, event_bytes_max: usize) -> Vec<MemoryLine> {
         let sizes = self.sizes(event_bytes_max);
         let part = format!("sinks.{name}");
@@ -318,7 +327,7 @@ impl SinkPlan for Options {
         if self.keyed() {
             let block = press.bound(sizes.raw);
             // A budget of chunks, and an event and a block on their way in and out.
-            let open = self.block_memory + sizes.raw + self.encoder().bound(event_bytes_max);
+            let open = self.block_memory() + sizes.raw + self.encoder().bound(event_bytes_max);
             lines.push(line(format!("open blocks × {threads} threads"), open * threads));
             lines.push(line(format!("keys remembered × {KEYS_MAX}"), KEY_BYTES * KEYS_MAX));
             let what = format!("finished blocks × {}", KEY_BUFFERS * threads);
@@ -361,9 +370,6 @@ impl SinkPlan for Options {
 
     fn confirms(&self) -> (Reached, &'static str) {
         match self.sync {
-            _ if self.keyed() => {
-                (Reached::Received, "its `path` depends on the event: a batch goes to many files")
-            }
             writer::Sync::Never => (Reached::Written, "it has `sync = \"never\"`"),
             writer::Sync::Every(_) | writer::Sync::Block => (Reached::Synced, ""),
         }

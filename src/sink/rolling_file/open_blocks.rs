@@ -19,6 +19,8 @@ use super::keys::{self, Keys};
 use super::path::Template;
 use crate::codec::encoders::Encoder;
 use crate::event::Event;
+use crate::limits::BLOCK_RECEIPTS_MAX;
+use crate::memory::ReceiptSlip;
 use crate::memory::gate::exempt;
 use crate::time::{Mono, Now, Wall};
 
@@ -63,6 +65,17 @@ pub(super) struct OpenBlocks {
     encoded: Vec<u8>,
     open: usize,
     due: Mono,
+    /// Blocks that somebody waits for and has no other copy of, and some that are gone.
+    awaited: Vec<u32>,
+}
+
+/// A batch whose events are put.
+pub(super) struct Deal<'a> {
+    pub(super) number: u64,
+    /// Its events wait since then.
+    pub(super) since: Mono,
+    /// Of each block that has events of it, somebody wants to hear.
+    pub(super) slip: Option<&'a ReceiptSlip>,
 }
 
 struct Key {
@@ -91,6 +104,11 @@ struct Slot {
     event_bytes: u64,
     time_min: Wall,
     time_max: Wall,
+    /// Those who wait for the block, and the last deal that one was taken of.
+    slips: Vec<ReceiptSlip>,
+    deal: u64,
+    /// Stands in `awaited`.
+    listed: bool,
     /// Counts the blocks of this slot.
     turn: u32,
     list: u8,
@@ -120,6 +138,7 @@ impl OpenBlocks {
             bounds,
             open: 0,
             due: Mono::MAX,
+            awaited: Vec::new(),
         }
     }
 
@@ -144,19 +163,22 @@ impl OpenBlocks {
         (key.hash >> 32) as usize
     }
 
-    /// Takes the event turned to, of a batch begun at `first_at`, unless a block must go first: its
-    /// own is full, or the largest because there is no room for more.
-    pub(super) fn put(&mut self, event: &Event<'_>, first_at: Mono, encoder: &dyn Encoder) -> Put {
+    /// Takes the event turned to, unless a block must go first: its own is full, or the largest
+    /// because there is no room for more.
+    pub(super) fn put(&mut self, event: &Event<'_>, deal: &Deal<'_>, encoder: &dyn Encoder) -> Put {
         let known = self.known();
         self.encoded.clear();
         encoder.encode_event(event, &mut self.encoded);
-        if let Some(full) = self.in_the_way(known) {
+        if let Some(full) = self.in_the_way(known, deal) {
             return Put::After(full);
         }
         let id = known.unwrap_or_else(|| exempt(|| self.meet()));
         let opened = self.slots[id as usize].chain.is_empty();
         if opened {
-            self.open(id, first_at);
+            self.open(id, deal.since);
+        }
+        if let Some(slip) = deal.slip {
+            self.wait_for(id, slip, deal.number);
         }
         let slot = &mut self.slots[id as usize];
         let chunks = slot.chain.chunks;
@@ -181,6 +203,43 @@ impl OpenBlocks {
         })
     }
 
+    /// A block that goes at once, for somebody waits for it.
+    pub(super) fn first_awaited(&mut self) -> Option<u32> {
+        while let Some(id) = self.awaited.last().copied() {
+            let slot = &mut self.slots[id as usize];
+            if !slot.slips.is_empty() {
+                return Some(id);
+            }
+            slot.listed = false;
+            self.awaited.pop();
+        }
+        None
+    }
+
+    /// Somebody waits for a block, or did until it went.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
+    /// Takes a part of the batch's slip to the block, once.
+    fn wait_for(&mut self, id: u32, slip: &ReceiptSlip, deal: u64) {
+        let slot = &mut self.slots[id as usize];
+        if slot.deal == deal && !slot.slips.is_empty() {
+            return;
+        }
+        slot.deal = deal;
+        if slot.slips.len() == slot.slips.capacity() {
+            exempt(|| slot.slips.reserve(1));
+        }
+        slot.slips.push(slip.part());
+        if slip.hurries() && !std::mem::replace(&mut slot.listed, true) {
+            if self.awaited.len() == self.awaited.capacity() {
+                exempt(|| self.awaited.reserve(1));
+            }
+            self.awaited.push(id);
+        }
+    }
+
     /// A block that is due; any, with `all`.
     pub(super) fn first_due(&mut self, now: Now, all: bool) -> Option<u32> {
         while let Some(Reverse((first_at, id, turn))) = self.ages.peek().copied() {
@@ -195,8 +254,9 @@ impl OpenBlocks {
         None
     }
 
-    /// Moves a block's bytes behind `raw`; its key stays.
-    pub(super) fn take(&mut self, id: u32, raw: &mut Vec<u8>) -> Contents {
+    /// Moves a block's bytes behind `raw`; its key stays. `slips` are for the next block of the key:
+    /// empty, but with room.
+    pub(super) fn take(&mut self, id: u32, raw: &mut Vec<u8>, slips: Vec<ReceiptSlip>) -> Contents {
         let slot = &mut self.slots[id as usize];
         self.arena.take(&mut slot.chain, raw);
         slot.turn = slot.turn.wrapping_add(1);
@@ -207,18 +267,25 @@ impl OpenBlocks {
             event_bytes: slot.event_bytes,
             time_min: slot.time_min,
             time_max: slot.time_max,
-            slips: Vec::new(),
+            slips: std::mem::replace(&mut slot.slips, slips),
         };
         self.move_to_its_list(id);
         contents
     }
 
     /// The block that must go before the encoded event can be put.
-    fn in_the_way(&self, known: Option<u32>) -> Option<u32> {
+    fn in_the_way(&self, known: Option<u32>, deal: &Deal<'_>) -> Option<u32> {
         let bytes = self.encoded.len();
         let chain = known.map_or(&Chain::EMPTY, |id| &self.slots[id as usize].chain);
         if !chain.is_empty() && chain.bytes + bytes > self.bounds.block_bytes {
             return known;
+        }
+        let crowded = |id: &u32| {
+            let slot = &self.slots[*id as usize];
+            slot.slips.len() >= BLOCK_RECEIPTS_MAX && slot.deal != deal.number
+        };
+        if let Some(crowded) = known.filter(crowded) {
+            return Some(crowded);
         }
         let has_slot =
             known.is_some() || self.slots.len() < self.bounds.keys || self.lists[0].first != NONE;
@@ -317,6 +384,9 @@ impl Slot {
             event_bytes: 0,
             time_min: Wall::MAX,
             time_max: Wall::MIN,
+            slips: Vec::new(),
+            deal: 0,
+            listed: false,
             turn: 0,
             list: 0,
             before: NONE,
@@ -363,12 +433,13 @@ mod tests {
             parsed: Parsed::NONE,
         };
         open.turn_to(&event);
-        open.put(&event, Mono(first_at), &Raw::default())
+        let deal = Deal { number: 1, since: Mono(first_at), slip: None };
+        open.put(&event, &deal, &Raw::default())
     }
 
     fn take(open: &mut OpenBlocks, id: u32) -> (String, String) {
         let mut raw = Vec::new();
-        let contents = open.take(id, &mut raw);
+        let contents = open.take(id, &mut raw, Vec::new());
         assert_eq!(contents.events as usize, raw.iter().filter(|byte| **byte == b'\n').count());
         let path = contents.place.stem.display().to_string();
         (path, String::from_utf8(raw).unwrap())
@@ -444,7 +515,7 @@ mod tests {
         let mut stem = |number| {
             assert_eq!(put(&mut open, number, "x", 0), Put::Done);
             let id = open.first_due(Now::default(), true).unwrap();
-            open.take(id, &mut Vec::new()).place.stem
+            open.take(id, &mut Vec::new(), Vec::new()).place.stem
         };
         let first = stem(1);
         assert!(Arc::ptr_eq(&first, &stem(1)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use rustix::process::{Resource, getrlimit};
 
 use super::path::{Clock, Template};
 use super::roll_policy::RollPolicy;
@@ -41,8 +42,8 @@ const OPTIONS: &[OptionDoc] = &[
     row("time", Some("received"), "whose time stands in the path: received or message"),
     row(
         "open_files",
-        Some("1024"),
-        "files open at once; the idlest is finished when more are needed",
+        Some(""),
+        "files open at once, or the idlest are finished; 16,384, within a quarter of our descriptors",
     ),
     row("mode", Some(""), "permission bits of files, in octal as \"0640\"; by default the umask's"),
     row("owner", Some(""), "user who files are given to, a name or a number"),
@@ -70,8 +71,22 @@ const KEEP: &[OptionDoc] = &[
 const BLOCK: &[OptionDoc] = &[
     row("bytes", Some("1MiB"), "bytes before compression"),
     row("age", Some("1s"), "readable in the file at most so long after it came"),
-    row("memory", Some("16MiB"), "open blocks of each thread, when the path depends on the event"),
+    row(
+        "memory",
+        Some(""),
+        "open blocks of each thread, when the path depends on the event; a third of agent.memory",
+    ),
 ];
+
+/// Open blocks of keys get this share of `agent.memory`, and what they do not use is never touched:
+/// 17 KiB a key when ten thousand share 512 MiB.
+const MEMORY_SHARE: u64 = 3;
+/// Blocks of 64 KiB of as many keys as are remembered.
+const BLOCK_MEMORY_SHARED_MAX: u64 = 1 << 30;
+/// Without a word about it as many files are open as keys are remembered, but no more than this
+/// share of the descriptors: connections and other sinks need some, too.
+const OPEN_FILES_MAX: usize = 16 << 10;
+const DESCRIPTORS_SHARE: u64 = 4;
 
 /// Any event fits, as JSON too.
 const BLOCK_MEMORY: RangeInclusive<u64> = 8 * limits::EVENT_BYTES_MAX as u64..=16 << 30;
@@ -88,16 +103,38 @@ pub(super) struct Options {
     pub(super) keep: Keep,
     pub(super) block_bytes: usize,
     pub(super) block_age: Duration,
-    pub(super) block_memory: usize,
+    /// None: a share of the agent's.
+    block_memory: Option<usize>,
+    agent_bytes: u64,
     pub(super) access: Access,
     pub(super) on_seal: Vec<String>,
     pub(super) sync: Sync,
-    pub(super) open_files: usize,
+    open_files: Option<usize>,
 }
 
 impl Options {
     pub(super) fn encoder(&self) -> SharedEncoder {
         Arc::clone(&self.encoder)
+    }
+
+    pub(super) fn share_in(&mut self, agent_bytes: u64) {
+        self.agent_bytes = agent_bytes;
+    }
+
+    /// Of the open blocks of one thread.
+    pub(super) fn block_memory(&self) -> usize {
+        let share = self.agent_bytes / MEMORY_SHARE / self.threads as u64;
+        let share = share.clamp(*BLOCK_MEMORY.start(), BLOCK_MEMORY_SHARED_MAX);
+        self.block_memory.unwrap_or(as_usize(share))
+    }
+
+    /// Files that one thread has open at once.
+    pub(super) fn open_files(&self) -> usize {
+        let all = self.open_files.unwrap_or_else(|| {
+            let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+            as_usize(limit / DESCRIPTORS_SHARE).min(OPEN_FILES_MAX)
+        });
+        (all / self.threads).max(1)
     }
 }
 
@@ -131,13 +168,20 @@ fn plan(section: &Section) -> Options {
         roll: roll(section),
         keep: keep(section),
         block_bytes: usize::try_from(block.size_in("bytes", 4 << 10..=16 << 20)).unwrap_or(1 << 20),
-        block_memory: usize::try_from(block.size_in("memory", BLOCK_MEMORY)).unwrap_or(16 << 20),
+        block_memory: block.optional_size_in("memory", BLOCK_MEMORY).map(as_usize),
+        agent_bytes: 0,
         access: access(section),
         on_seal: on_seal(section),
         block_age: block.duration_in("age", Duration::from_millis(10)..=Duration::from_secs(3600)),
         sync,
-        open_files: usize::try_from(section.integer("open_files", 1..=1_000_000)).unwrap_or(1024),
+        open_files: section
+            .optional_integer("open_files", 1..=1_000_000)
+            .map(|it| as_usize(it as u64)),
     }
+}
+
+fn as_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 fn zone(section: &Section) -> TimeZone {

@@ -12,7 +12,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::assembler::{Assembler, Body, Job};
-use super::block::{Block, Press};
+use super::block::{Blank, Block, Press};
 use super::clerk::{Answer, Question};
 use super::writer::Writer;
 use crate::channel::Channel;
@@ -27,7 +27,7 @@ use crate::time::{Mono, Now};
 pub(super) struct Shared {
     pub(super) assembler: Mutex<Assembler>,
     pub(super) turnstile: Turnstile<Block, Writer>,
-    pub(super) buffers: Arc<Ring<Vec<u8>>>,
+    pub(super) buffers: Arc<Ring<Blank>>,
     pub(super) channel: Arc<dyn Channel>,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Ordered {
     press: Press,
     raw: Vec<u8>,
     /// The buffer for the next block; without one no ticket is taken.
-    buffer: Option<Vec<u8>>,
+    buffer: Option<Blank>,
     /// A block to be made, and its buffer.
     job: Option<(Job, Vec<u8>)>,
     parker: Parker,
@@ -157,11 +157,12 @@ impl Worker for Ordered {
         if self.buffer.is_none() {
             self.buffer = self.shared.buffers.poll();
         }
-        if let Some(buffer) = self.buffer.take() {
-            let job = lock(&self.shared.assembler).take(now, self.closing, &mut self.raw);
+        if let Some(mut buffer) = self.buffer.take() {
+            let (raw, slips) = (&mut self.raw, &mut buffer.slips);
+            let job = lock(&self.shared.assembler).take(now, self.closing, raw, slips);
             match job {
                 Some(job) => {
-                    self.job = Some((job, buffer));
+                    self.job = Some((job, buffer.bytes));
                     return Progress::Worked;
                 }
                 None => self.buffer = Some(buffer),

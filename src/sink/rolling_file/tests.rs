@@ -1,5 +1,6 @@
 //! The whole sink, stepped by hand over a real directory.
 
+mod acks;
 mod rescues;
 mod rounds;
 mod seals;
@@ -13,7 +14,7 @@ use crate::channel::memory::MemoryChannel;
 use crate::channel::{Channel, Inlet, Valve, WhenFull};
 use crate::config::Section;
 use crate::event::{EventHead, Marks, Origin};
-use crate::memory::{Credit, Pool};
+use crate::memory::{Credit, Pool, ReceiptSlip};
 use crate::ring::Wake;
 use crate::runtime::Progress;
 use crate::runtime::clock::{Clock, ManualClock};
@@ -102,6 +103,11 @@ impl Stand {
 
     /// Offers one batch of events, each from its peer.
     fn put(&self, events: &[(&str, &str)]) {
+        self.put_for(events, None);
+    }
+
+    /// The same, and somebody waits for it.
+    fn put_for(&self, events: &[(&str, &str)], slip: Option<ReceiptSlip>) {
         let now = self.clock.now();
         let mut page = self.valve.open().expect("credit");
         for (peer, text) in events {
@@ -110,7 +116,7 @@ impl Stand {
             let head = EventHead { at: now.wall, origin, pri: None, marks: Marks::NONE };
             page.append_event(text.as_bytes(), head).expect("room");
         }
-        self.valve.offer(page, None, now.mono, now);
+        self.valve.offer(page, slip, now.mono, now);
     }
 
     /// Steps everybody until nobody does anything any more.

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::block::{Block, Place};
+use super::block::{Blank, Block, Place};
 use super::clerk::{Answer, Question, Sealing, Segment, Tending, Unsynced};
 use super::lane::{Lane, State};
 use super::roll_policy::RollPolicy;
@@ -44,7 +44,10 @@ const TICK: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_millis(250);
 /// Between two blocks, or syncs, that somebody waits for.
 const APART: Duration = Duration::from_nanos(limits::COMMIT_APART_NS);
+/// A file that is not synced is looked at so often, and with more than so many files each later:
+/// ten thousand that nobody writes need no ten thousand looks a second.
 const LOOK: Duration = Duration::from_secs(1);
+const LOOKED_AT: usize = 1000;
 const RETAIN: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +74,7 @@ pub(super) struct Ties {
     /// For the log: `sink archive`.
     pub(super) name: String,
     pub(super) desk: Desk<Question, Answer>,
-    pub(super) buffers: Arc<Ring<Vec<u8>>>,
+    pub(super) buffers: Arc<Ring<Blank>>,
     pub(super) channel: Arc<dyn Channel>,
     pub(super) counters: Arc<SinkCounters>,
     pub(super) orders: Arc<Orders>,
@@ -93,6 +96,8 @@ pub(super) struct Writer {
     /// Lanes whose sync is due, and the list that goes to the clerk and comes back.
     due: Vec<usize>,
     round: Vec<Tending>,
+    /// Lanes whose file is to be looked at.
+    looks: Vec<usize>,
     /// Asked of the clerk and not answered.
     open_questions: usize,
     backlog: VecDeque<Question>,
@@ -106,8 +111,9 @@ pub(super) struct Writer {
     sealing_again: usize,
     failing_lanes: usize,
     tick_at: Mono,
-    /// Somebody waits for the sync of events that are in no sync yet.
-    commit_wanted: bool,
+    /// Lanes with events in no sync yet for whose sync somebody waits; some more than once, or no
+    /// more.
+    awaited: Vec<usize>,
     /// When the last such sync was asked for.
     commit_at: Mono,
     retain_at: Mono,
@@ -127,6 +133,7 @@ impl Writer {
             open_at_most: 0,
             due: Vec::with_capacity(16),
             round: Vec::new(),
+            looks: Vec::with_capacity(16),
             open_questions: 0,
             backlog: VecDeque::with_capacity(QUESTIONS_MAX),
             seals: Vec::new(),
@@ -136,7 +143,7 @@ impl Writer {
             sealing_again: 0,
             failing_lanes: 0,
             tick_at: Mono(0),
-            commit_wanted: false,
+            awaited: Vec::with_capacity(16),
             commit_at: Mono(0),
             retain_at: Mono(0),
             rolls_seen,
@@ -148,13 +155,19 @@ impl Writer {
         &self.ties.desk
     }
 
-    /// Appends the block now, or as soon as its file is there.
+    /// Appends the block now, or as soon as its file is there, and syncs it if that is due.
     pub(super) fn accept(&mut self, block: Block, now: Now) {
-        let id = self.lane_of(&block.contents.place, now);
-        self.lane(id).parked.push_back(block);
-        self.flush(id, now);
+        self.add(block, now);
         self.commit(now);
         self.seal_all();
+    }
+
+    /// Appends one of several blocks; what is due then is done when the caller tends.
+    pub(super) fn add(&mut self, block: Block, now: Now) {
+        let id = self.lane_of(&block.contents.place, now);
+        // Grows while its file is opened, and seldom.
+        exempt(|| self.lane(id).parked.push_back(block));
+        self.flush(id, now);
     }
 
     /// Answers of the clerk, then what is due by the clock. Says whether anything happened.
@@ -182,7 +195,7 @@ impl Writer {
     pub(super) fn deadline(&self) -> Mono {
         let quiet = self.by_stem.is_empty() && self.unsealed.is_empty();
         let tick = if quiet && !self.rules.retain { Mono::MAX } else { self.tick_at };
-        if self.commit_wanted { tick.min(self.ties.tempo.next()) } else { tick }
+        if !self.awaited.is_empty() { tick.min(self.ties.tempo.next()) } else { tick }
     }
 
     /// No more blocks will come: everything is appended, then finished.
@@ -282,10 +295,15 @@ impl Writer {
         counters.written_batches.add(1);
         counters.stored_bytes.add(stored_bytes);
         self.ties.channel.counters().gauge.leave(events, contents.event_bytes);
-        self.ties.buffers.offer(buffer);
-        let State::Open(open) = &mut self.lane(id).state else { return };
+        let State::Open(open) = &mut self.lane(id).state else {
+            return self.ties.buffers.offer(Blank { bytes: buffer, slips: Vec::new() });
+        };
         open.fresh.events += events;
         let (mut written, mut synced) = (false, false);
+        let fresh = &mut open.fresh.slips;
+        if fresh.capacity() < fresh.len() + contents.slips.len() {
+            exempt(|| fresh.reserve(contents.slips.len()));
+        }
         for slip in contents.slips.drain(..) {
             match slip.wanted() {
                 Reached::Received | Reached::Written => {
@@ -294,12 +312,14 @@ impl Writer {
                 }
                 Reached::Synced => {
                     synced |= slip.hurries();
-                    open.fresh.slips.push(slip);
+                    fresh.push(slip);
                 }
             }
         }
-        self.commit_wanted |= synced;
-        if written && !synced {
+        self.ties.buffers.offer(Blank { bytes: buffer, slips: contents.slips });
+        if synced {
+            self.want_commit(id);
+        } else if written {
             // Without a sync to wait for, the next block is as far off.
             self.ties.tempo.set(now.mono.after(APART));
         }
@@ -324,6 +344,7 @@ impl Writer {
             }
         }
         self.sync_due();
+        self.look_due();
         if !self.unsealed.is_empty() && now.mono >= self.unsealed_retry_at {
             exempt(|| self.seal_again(now));
         }
@@ -336,6 +357,7 @@ impl Writer {
     fn tick_lane(&mut self, id: usize, ordered: bool, now: Now) {
         self.flush(id, now);
         let (policy, sync, closing) = (self.rules.roll, self.rules.sync, self.closing);
+        let look = LOOK * (1 + self.lanes.len() / LOOKED_AT) as u32;
         let lane = self.lane(id);
         lane.roll_ordered |= ordered && matches!(lane.state, State::Open(_));
         let open = match &lane.state {
@@ -370,8 +392,8 @@ impl Writer {
                 true => self.due.push(id),
                 false => self.sync(id, true),
             }
-        } else if now.mono.since(open.looked_at) >= LOOK {
-            self.sync(id, false);
+        } else if now.mono.since(open.looked_at) >= look && !lane.tending {
+            self.looks.push(id);
         }
     }
 
@@ -390,6 +412,7 @@ impl Writer {
                 self.lanes.push(None);
                 // All may be due at once.
                 self.due.reserve(self.lanes.len());
+                self.looks.reserve(self.lanes.len());
                 self.lanes.len() - 1
             });
             self.lanes[id] = Some(Lane::new(place.clone(), now.mono));

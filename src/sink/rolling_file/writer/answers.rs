@@ -88,7 +88,11 @@ impl Writer {
                     let State::Open(open) = &mut self.lane(id).state else { return };
                     done.absorb(&mut open.fresh);
                 }
-                self.confirm(done);
+                self.confirm(&mut done);
+                if let State::Open(open) = &mut self.lane(id).state {
+                    // Empty, but with room for the next ones.
+                    open.asked = done;
+                }
                 self.recover(id, now);
             }
             (Some(Err(error)), _) => return self.sync_failed(id, now, &error),
@@ -213,7 +217,7 @@ impl Writer {
     fn sealed(
         &mut self,
         segment: Segment,
-        unsynced: Unsynced,
+        mut unsynced: Unsynced,
         result: io::Result<()>,
         last: bool,
         now: Now,
@@ -221,7 +225,7 @@ impl Writer {
         let path = segment.open_path.display();
         match result {
             Ok(()) => {
-                self.confirm(unsynced);
+                self.confirm(&mut unsynced);
                 self.breathe(now);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -247,8 +251,8 @@ impl Writer {
         }
     }
 
-    fn confirm(&self, unsynced: Unsynced) {
-        self.ties.counters.synced_events.add(unsynced.events);
-        unsynced.slips.into_iter().for_each(ReceiptSlip::confirm);
+    fn confirm(&self, unsynced: &mut Unsynced) {
+        self.ties.counters.synced_events.add(std::mem::take(&mut unsynced.events));
+        unsynced.slips.drain(..).for_each(ReceiptSlip::confirm);
     }
 }

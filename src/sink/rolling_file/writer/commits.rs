@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{APART, Writer};
 use crate::memory::ReceiptSlip;
+use crate::memory::gate::exempt;
 use crate::sink::rolling_file::lane::State;
 use crate::time::{Mono, Now};
 
@@ -18,25 +19,32 @@ const PAUSE_MAX: Duration = Duration::from_millis(1);
 impl Writer {
     /// Asks for the syncs that somebody waits for, when they are due.
     pub(super) fn commit(&mut self, now: Now) {
-        if !self.commit_wanted || now.mono < self.ties.tempo.next() {
+        if self.awaited.is_empty() || now.mono < self.ties.tempo.next() {
             return;
         }
-        self.commit_wanted = false;
-        let mut asked = false;
-        for id in 0..self.lanes.len() {
-            let Some(lane) = &self.lanes[id] else { continue };
-            let State::Open(open) = &lane.state else { continue };
-            // At the clerk's already: its answer brings us back.
-            if !lane.tending && open.fresh.slips.iter().any(ReceiptSlip::hurries) {
-                self.sync(id, true);
-                asked = true;
+        let mut awaited = std::mem::take(&mut self.awaited);
+        awaited.retain(|id| self.may_commit(*id));
+        if !awaited.is_empty() {
+            match awaited[..] {
+                [id] => self.sync(id, true),
+                _ => self.round_of(&awaited, true),
             }
-        }
-        if asked {
             // Until it is answered; blocks go by size and age meanwhile.
             self.ties.tempo.set(Mono::MAX);
             self.commit_at = now.mono;
         }
+        awaited.clear();
+        self.awaited = awaited;
+    }
+
+    /// Takes the lane off the list; says whether somebody waits for its sync, and it may be asked
+    /// for.
+    fn may_commit(&mut self, id: usize) -> bool {
+        let Some(lane) = &mut self.lanes[id] else { return false };
+        let State::Open(open) = &mut lane.state else { return false };
+        open.awaited = false;
+        // At the clerk's already: its answer brings us back.
+        !lane.tending && open.fresh.slips.iter().any(ReceiptSlip::hurries)
     }
 
     /// A sync was answered: those who waited for it are told.
@@ -46,12 +54,15 @@ impl Writer {
         self.ties.tempo.set(next);
     }
 
-    /// Somebody waits for what the sync that was just answered did not cover.
+    /// Lists the lane if somebody waits for what is in no sync of it yet.
     pub(super) fn want_commit(&mut self, id: usize) {
-        if let Some(lane) = &self.lanes[id]
-            && let State::Open(open) = &lane.state
+        if let Some(lane) = &mut self.lanes[id]
+            && let State::Open(open) = &mut lane.state
+            && open.fresh.slips.iter().any(ReceiptSlip::hurries)
+            && !std::mem::replace(&mut open.awaited, true)
         {
-            self.commit_wanted |= open.fresh.slips.iter().any(ReceiptSlip::hurries);
+            // As many as there are files, at some time.
+            exempt(|| self.awaited.push(id));
         }
     }
 }

@@ -42,21 +42,34 @@ impl Writer {
             due.drain(..).for_each(|id| self.sync(id, true));
         } else {
             due.clear();
-            let mut round = std::mem::take(&mut self.round);
             let joins = |lane: &Option<Lane>| match lane.as_ref().map(|lane| &lane.state) {
                 Some(State::Open(open)) => open.held.is_none() && open.joins_a_round(),
                 _ => false,
             };
-            // Allocates while files grow more, or when the last round is still at the clerk's.
-            exempt(|| {
-                for id in 0..self.lanes.len() {
-                    if joins(&self.lanes[id]) {
-                        round.extend(self.tending(id, true));
-                    }
-                }
-            });
-            self.ask(Question::TendAll(round));
+            due.extend((0..self.lanes.len()).filter(|id| joins(&self.lanes[*id])));
+            self.round_of(&due, true);
+            due.clear();
         }
         self.due = due;
+    }
+
+    /// The looks that are due: few one by one, many in one question.
+    pub(super) fn look_due(&mut self) {
+        let mut looks = std::mem::take(&mut self.looks);
+        if looks.len() <= self.rules.synced_singly_max {
+            looks.drain(..).for_each(|id| self.sync(id, false));
+        } else {
+            self.round_of(&looks, false);
+            looks.clear();
+        }
+        self.looks = looks;
+    }
+
+    /// One question about all of these that are not at the clerk's.
+    pub(super) fn round_of(&mut self, lanes: &[usize], sync: bool) {
+        let mut round = std::mem::take(&mut self.round);
+        // Allocates while files grow more, or when the last round is still at the clerk's.
+        exempt(|| lanes.iter().for_each(|id| round.extend(self.tending(*id, sync))));
+        self.ask(Question::TendAll { round, sync });
     }
 }
