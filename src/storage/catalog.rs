@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::{Container, Disk};
+use super::{Container, DirEntry, Disk};
 
 pub const OPEN_SUFFIX: &str = ".open";
 pub const BAD_SUFFIX: &str = ".bad";
@@ -187,7 +187,7 @@ pub(super) fn no_file_name(path: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
-/// All files below `root`, dotfiles and dot directories left out, sorted by path. A root that does
+/// All files below `root`, without dotfiles, dot directories and symbolic links, sorted by path. A root that does
 /// not exist has none.
 pub fn walk(disk: &dyn Disk, root: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
@@ -198,7 +198,9 @@ pub fn walk(disk: &dyn Disk, root: &Path) -> io::Result<Vec<PathBuf>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        for entry in entries.iter().filter(|entry| !entry.name.as_bytes().starts_with(b".")) {
+        let hidden = |entry: &&DirEntry| entry.name.as_bytes().starts_with(b".");
+        // A link leads to what is found by its own name, or lies elsewhere.
+        for entry in entries.iter().filter(|entry| !hidden(entry) && !entry.is_link) {
             let path = dir.join(&entry.name);
             if entry.is_dir { dirs.push(path) } else { files.push(path) }
         }

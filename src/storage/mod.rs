@@ -7,6 +7,7 @@
 //!   catalog    NAME.log.zst.open → NAME.log.zst
 //!   numbers    which number is next, without a listing at every open
 //!   sync_round many dirty files at once
+//!   current    symbolic links to what is newest
 //!   durable_names  names outlive a power cut once their directories are synced
 //!   retention  which finished segments go
 //!   recovery   an `.open` file nobody holds: cut to the last whole block, indexed, sealed
@@ -22,6 +23,7 @@
 pub mod block;
 pub mod catalog;
 pub mod container;
+pub mod current;
 pub mod durable_names;
 pub mod index;
 pub mod index_reader;
@@ -37,7 +39,7 @@ pub(crate) mod watched_disk;
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::limits;
@@ -78,6 +80,18 @@ pub trait Disk: Send + Sync {
     /// nothing.
     fn set_access(&self, _path: &Path, _access: &Access) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Makes `link` a symbolic link to `target`, at one moment: whoever looks finds the link of
+    /// before or this one. `AlreadyExists` when something that is no such link has the name, and
+    /// then nothing has changed. A disk that knows no links does nothing.
+    fn point(&self, _link: &Path, _target: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Where a symbolic link leads; None when there is none of this name.
+    fn points_at(&self, _link: &Path) -> io::Result<Option<PathBuf>> {
+        Ok(None)
     }
 
     /// So many dirty files of a volume are synced one by one; more by one sync of the volume.
@@ -138,6 +152,7 @@ pub struct Access {
 pub struct DirEntry {
     pub name: OsString,
     pub is_dir: bool,
+    pub is_link: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

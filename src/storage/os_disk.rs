@@ -5,12 +5,14 @@
 //! committed was ignored until 5.17. Overlays, FUSE and network file systems pass on neither for
 //! sure: there each file is synced.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
+use super::catalog::no_file_name;
 use super::sync_round::forbidden;
 use super::{Access, DirEntry, Disk, DiskFile, FileFacts, ReadAt, Space, Volume};
 use crate::sys::ofd_lock;
@@ -91,7 +93,9 @@ impl Disk for OsDisk {
         fs::read_dir(or_here(dir))?
             .map(|entry| {
                 let entry = entry?;
-                Ok(DirEntry { name: entry.file_name(), is_dir: entry.file_type()?.is_dir() })
+                let kind = entry.file_type()?;
+                let (is_dir, is_link) = (kind.is_dir(), kind.is_symlink());
+                Ok(DirEntry { name: entry.file_name(), is_dir, is_link })
             })
             .collect()
     }
@@ -115,6 +119,31 @@ impl Disk for OsDisk {
         match access.mode {
             Some(mode) => fs::set_permissions(path, fs::Permissions::from_mode(mode)),
             None => Ok(()),
+        }
+    }
+
+    fn point(&self, link: &Path, target: &Path) -> io::Result<()> {
+        let beside = beside(link)?;
+        // A crash may have left one.
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => std::os::unix::fs::symlink(target, &beside)?,
+        }
+        let outcome = put_in_place(&beside, link);
+        if outcome.is_err() {
+            let _ = fs::remove_file(&beside);
+        }
+        outcome
+    }
+
+    fn points_at(&self, link: &Path) -> io::Result<Option<PathBuf>> {
+        match fs::read_link(link) {
+            Ok(target) => Ok(Some(target)),
+            // EINVAL: there is something, but no link.
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => Ok(None),
+                _ => Err(error),
+            },
         }
     }
 
@@ -194,6 +223,39 @@ impl DiskFile for OsFile {
                 _ => Err(error),
             },
         }
+    }
+}
+
+/// A hidden name in the directory of a link, for the link that takes its place.
+fn beside(link: &Path) -> io::Result<PathBuf> {
+    let name = link.file_name().ok_or_else(|| no_file_name(link))?;
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(".new");
+    Ok(link.with_file_name(hidden))
+}
+
+/// Gives the new link its name, if nobody or another link has it.
+fn put_in_place(new: &Path, link: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, new, CWD, link, RenameFlags::NOREPLACE) {
+        Ok(()) => return Ok(()),
+        Err(rustix::io::Errno::EXIST | rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let is_link = |path: &Path| Ok::<_, io::Error>(fs::symlink_metadata(path)?.is_symlink());
+    match renameat_with(CWD, new, CWD, link, RenameFlags::EXCHANGE) {
+        // What had the name is in our hands: a file that is no link gets it back.
+        Ok(()) if is_link(new)? => fs::remove_file(new),
+        Ok(()) => {
+            renameat_with(CWD, new, CWD, link, RenameFlags::EXCHANGE)?;
+            Err(io::ErrorKind::AlreadyExists.into())
+        }
+        // A file system without flags: looked at first, and then replaced.
+        Err(_) => match is_link(link) {
+            Ok(false) => Err(io::ErrorKind::AlreadyExists.into()),
+            _ => fs::rename(new, link),
+        },
     }
 }
 

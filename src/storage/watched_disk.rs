@@ -103,6 +103,14 @@ impl Disk for WatchedDisk {
         OsDisk.create_dir_all(dir)
     }
 
+    fn point(&self, link: &Path, target: &Path) -> io::Result<()> {
+        OsDisk.point(link, target)
+    }
+
+    fn points_at(&self, link: &Path) -> io::Result<Option<PathBuf>> {
+        OsDisk.points_at(link)
+    }
+
     fn space(&self, path: &Path) -> io::Result<Space> {
         OsDisk.space(path)
     }

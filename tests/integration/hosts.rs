@@ -232,3 +232,31 @@ fn thousands_of_hosts_are_finished_within_the_time_of_a_stop() {
     expected.sort();
     assert!(names == expected, "{} files", names.len());
 }
+
+/// One file and one link: what has its name is told before anything is received.
+#[test]
+fn a_link_whose_name_is_taken_is_refused_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().display();
+    let file = dir.path().join("flumen.toml");
+    std::fs::write(
+        &file,
+        format!(
+            "[agent]\nadmin = 'off'\n[sources.in]\ntype = 'stdin'\n[sinks.out]\ntype = 'file'\n\
+             path = '{root}/%Y.log'\ncurrent = '{root}/now'\n"
+        ),
+    )
+    .unwrap();
+    std::fs::write(dir.path().join("now"), "mine").unwrap();
+    let run = || {
+        let mut command = crate::harness::flumen();
+        command.arg("run").arg(&file).stdin(std::process::Stdio::null()).output().unwrap()
+    };
+    let refused = run();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("now is there and no symbolic link"), "{said}");
+    assert_eq!(std::fs::read_to_string(dir.path().join("now")).unwrap(), "mine");
+    std::fs::remove_file(dir.path().join("now")).unwrap();
+    assert!(run().status.success());
+}

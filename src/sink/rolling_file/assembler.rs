@@ -299,6 +299,7 @@ impl PlaceCache {
             _ => exempt(|| {
                 let place = Place {
                     stem: Arc::from(self.template.render(at, &[])),
+                    link: self.template.link(&[]),
                     until: self.slice_ns.map(|ns| Wall((slice + 1).saturating_mul(ns))),
                 };
                 self.last = Some((slice, place.clone()));

@@ -16,6 +16,8 @@ use crate::time::Wall;
 pub(super) struct Place {
     /// Path without codec suffix.
     pub(super) stem: Arc<Path>,
+    /// Leads to the newest file of it.
+    pub(super) link: Option<Arc<Path>>,
     /// When the path's time unit ends; after that the file is only waiting for stragglers.
     pub(super) until: Option<Wall>,
 }

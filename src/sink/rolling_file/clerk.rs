@@ -17,10 +17,11 @@ use crate::storage::block::crc32c;
 use crate::storage::retention::{Keep, retain};
 use crate::storage::segment::BlockEntry;
 use crate::storage::{
-    Access, Container, Disk, DiskFile, DurableNames, Numbers, Volume, sync_files,
+    Access, Container, Disk, DiskFile, DurableNames, Numbers, Volume, current, sync_files,
 };
 use crate::time::{Mono, Now};
 
+use super::block::Place;
 use super::on_seal::Finished;
 use super::path::Template;
 
@@ -34,7 +35,7 @@ pub(super) struct Segment {
     pub(super) bytes: u64,
     pub(super) synced_bytes: u64,
     pub(super) entries: Vec<BlockEntry>,
-    pub(super) stem: Arc<Path>,
+    pub(super) place: Place,
     /// A sync failed: another one may say ok about bytes that never reach the disk.
     pub(super) suspect: bool,
     /// A rescue left it: what stands behind its length stands in another file, too, or nowhere.
@@ -51,8 +52,8 @@ pub(super) struct Unsynced {
 }
 
 pub(super) enum Question {
-    /// Open the next segment of `stem`.
-    Open { lane: usize, stem: Arc<Path> },
+    /// Open the next segment there.
+    Open { lane: usize, place: Place },
     /// Look whether the file is still there, and sync it if asked.
     Tend { tending: Tending, sync: bool },
     /// The same for all of these; syncs are shared if they are many.
@@ -60,7 +61,7 @@ pub(super) enum Question {
     /// Index, sync, rename all of these, together.
     SealAll(Vec<Sealing>),
     /// A sync failed: save what the page cache still has into a new segment.
-    Rescue { lane: usize, stem: Arc<Path>, segment: Segment },
+    Rescue { lane: usize, segment: Segment },
     /// Remove what need not be kept.
     Retain,
 }
@@ -173,7 +174,9 @@ pub(super) struct Clerk {
 impl Clerk {
     pub(super) fn answer(&mut self, question: Question, now: Now) -> Answer {
         match question {
-            Question::Open { lane, stem } => Answer::Opened { lane, result: self.open(&stem, now) },
+            Question::Open { lane, place } => {
+                Answer::Opened { lane, result: self.open(&place, now) }
+            }
             Question::Tend { tending, sync } => {
                 let before = self.clock.now().mono;
                 let synced = sync.then(|| tending.file.sync_data());
@@ -196,8 +199,8 @@ impl Clerk {
                 let leftovers = std::mem::take(&mut self.leftovers);
                 Answer::SealedAll { sealed, leftovers }
             }
-            Question::Rescue { lane, stem, segment } => {
-                let result = self.rescue(&stem, segment, now);
+            Question::Rescue { lane, segment } => {
+                let result = self.rescue(segment, now);
                 let leftovers = std::mem::take(&mut self.leftovers);
                 Answer::Rescued { lane, result, leftovers }
             }
@@ -223,8 +226,8 @@ impl Clerk {
         Tended { lane: *lane, bytes: *bytes, linked, synced, unnamed, took }
     }
 
-    fn open(&mut self, stem: &Path, now: Now) -> io::Result<Segment> {
-        let (path, file) = self.numbers.create_open(self.disk.as_ref(), stem)?;
+    fn open(&mut self, place: &Place, now: Now) -> io::Result<Segment> {
+        let (path, file) = self.numbers.create_open(self.disk.as_ref(), &place.stem)?;
         self.names.changed(&path);
         if self.access != Access::default()
             && let Err(error) = self.disk.set_access(&path, &self.access)
@@ -232,13 +235,16 @@ impl Clerk {
             // It was tried at the start: events are worth more than who may read them.
             tracing::warn!("{}: owner, group or mode: {error}", path.display());
         }
+        if let Some(link) = &place.link {
+            told(link, current::lead_to(self.disk.as_ref(), link, &path));
+        }
         self.opened += 1;
         Ok(Segment {
             volume: file.volume(),
             file,
             id: segment_id(&path, now, self.opened),
             open_path: Arc::from(path),
-            stem: Arc::from(stem),
+            place: place.clone(),
             suspect: false,
             left: false,
             finished: None,
@@ -269,6 +275,18 @@ impl Clerk {
             },
             Err(error) => Answer::Retained { removed: 0, failed: Some(error.to_string()) },
         }
+    }
+}
+
+/// A link is a help to people: events are worth more.
+fn told(link: &Path, outcome: io::Result<()>) {
+    match outcome {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let link = link.display();
+            tracing::warn!("current: {link} is taken by something that is no symbolic link");
+        }
+        Err(error) => tracing::warn!("current: {}: {error}", link.display()),
     }
 }
 

@@ -272,6 +272,21 @@ impl Options {
         })
     }
 
+    /// A link without fields is known before the first event: what is no link must not be there.
+    fn try_link(&self, context: &SinkContext) -> Result<(), BuildError> {
+        let Some(link) = self.template.link(&[]).filter(|_| !self.keyed()) else { return Ok(()) };
+        let disk = context.disk.as_ref();
+        let taken = disk.exists(&link).unwrap_or(false);
+        if !taken || matches!(disk.points_at(&link), Ok(Some(_)) | Err(_)) {
+            return Ok(());
+        }
+        let link = link.display();
+        Err(BuildError {
+            what: format!("sinks.{}: current: {link} is there and no symbolic link", context.name),
+            remedy: "move it away, or give the link another name".to_owned(),
+        })
+    }
+
     /// The directory is there and may be written; what a crash left open is finished.
     fn prepare(&self, context: &SinkContext) -> Result<Vec<String>, BuildError> {
         let root = self.template.root();
@@ -294,6 +309,7 @@ impl Options {
                 .to_owned(),
         })?;
         self.find_program(context)?;
+        self.try_link(context)?;
         let owns = |path: &Path| self.template.owns(path, container_of(self.codec));
         let recovered = recover(disk, &root, &owns, Mode::Repair).map_err(refuse)?;
         let mut names = DurableNames::below(root.clone());

@@ -303,6 +303,7 @@ impl OpenBlocks {
         let ends = self.slice_ns.filter(|_| self.template.follows_the_clock());
         let place = Place {
             stem: Arc::from(self.template.render(at, text)),
+            link: self.template.link(text),
             until: ends.map(|ns| Wall((slice + 1).saturating_mul(ns))),
         };
         let text = Box::from(&text[..]);

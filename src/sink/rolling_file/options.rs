@@ -48,6 +48,7 @@ const OPTIONS: &[OptionDoc] = &[
     row("mode", Some(""), "permission bits of files, in octal as \"0640\"; by default the umask's"),
     row("owner", Some(""), "user who files are given to, a name or a number"),
     row("group", Some(""), "group who files are given to, a name or a number"),
+    row("current", Some(""), "symbolic link to the newest file, with the fields of the path"),
     row("on_seal", Some(""), "program and arguments to run for each finished file, its path last"),
     row("roll", Some(""), "when a file is finished"),
     row("keep", Some(""), "which finished files are kept; all by default"),
@@ -149,6 +150,7 @@ fn plan(section: &Section) -> Options {
         }
         Template::parse("unknown", zone, by).expect("a plain name is a good template")
     });
+    let template = with_link(section, template);
     let encoder = encoding::plan(section);
     let codec = codec(section);
     let threads = usize::try_from(section.integer("threads", 1..=limits::THREADS_MAX as i64));
@@ -182,6 +184,15 @@ fn plan(section: &Section) -> Options {
 
 fn as_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn with_link(section: &Section, mut template: Template) -> Template {
+    if let Some(text) = section.optional_text("current")
+        && let Err(error) = template.set_link(&text)
+    {
+        section.fail("current", &error.what, &error.remedy);
+    }
+    template
 }
 
 fn zone(section: &Section) -> TimeZone {
@@ -317,6 +328,11 @@ mod tests {
             ("path = '/l/x'\nmode = '0444'", "with `0444` the owner could not write"),
             ("path = '/l/x'\nowner = 'no-such-user'", "no user is called `no-such-user`"),
             ("path = '/l/x'\ngroup = 'no-such-group'", "no group is called `no-such-group`"),
+            ("path = '/l/x'\ncurrent = '/l/x'", "the same name as `path`"),
+            ("path = '/l/x'\ncurrent = '/l/'", "a directory, not a file"),
+            ("path = '/l/x'\ncurrent = '/l/%{host}'", "other fields than in `path`"),
+            ("path = '/l/%{host}'\ncurrent = '/l/x'", "other fields than in `path`"),
+            ("path = '/l/%Y/x'\ncurrent = '/l/%Y'", "a time in the name of the link"),
             ("path = '/l/x'\non_seal = 'ship'", "`on_seal` begins with no absolute path"),
             ("path = '/l/x'\nblock = { memory = '1MiB' }", "1MiB is below 2MiB"),
             ("path = '/l/x'\ncodec = 'lz4'\nlevel = 3", "`level` has no effect on lz4"),

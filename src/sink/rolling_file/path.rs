@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,6 +31,8 @@ pub(super) struct Template {
     parts: Vec<Part>,
     zone: TimeZone,
     by: Clock,
+    /// Of a symbolic link to the newest file, with the same fields and no times.
+    link: Option<Vec<Part>>,
 }
 
 /// Whose time it is that stands in the path.
@@ -123,7 +126,7 @@ impl Template {
         }
         literal.push_str(rest);
         flush(&mut literal, &mut parts);
-        let mut template = Self { parts, zone, by };
+        let mut template = Self { parts, zone, by, link: None };
         template.check(text)?;
         template.share_names()?;
         Ok(template)
@@ -278,6 +281,48 @@ impl Template {
             }
         }
         PathBuf::from(OsString::from_vec(path))
+    }
+
+    /// Has a link kept to the newest file of each key.
+    pub(super) fn set_link(&mut self, text: &str) -> Result<(), TemplateError> {
+        let error =
+            |what: String, remedy: &str| Err(TemplateError { what, remedy: remedy.to_owned() });
+        let link = Self::parse(text, self.zone.clone(), self.by)?;
+        if link.slice().is_some() {
+            let remedy = "leave the time out: the link moves on to each new file";
+            return error("a time in the name of the link".to_owned(), remedy);
+        }
+        if link.parts == self.parts {
+            let remedy = "give the link another name, or another directory";
+            return error("the same name as `path`".to_owned(), remedy);
+        }
+        let differs =
+            |a: &Self, b: &Self| !a.fields().all(|field| b.fields().any(|it| it == field));
+        if differs(self, &link) || differs(&link, self) {
+            let remedy = "write the fields of `path` and no others: each of its files has one link";
+            return error("other fields than in `path`".to_owned(), remedy);
+        }
+        self.link = Some(link.parts);
+        Ok(())
+    }
+
+    /// The link to the newest file for events of this key.
+    pub(super) fn link(&self, key: &[u8]) -> Option<Arc<Path>> {
+        let mut path = Vec::new();
+        for part in self.link.as_ref()? {
+            match part {
+                Part::Literal(text) => path.extend_from_slice(text.as_bytes()),
+                Part::Time(_) => {}
+                Part::Field(field, bytes_max) => {
+                    let place = self.fields().position(|it| it == field);
+                    let value = key.split(|byte| *byte == 0).nth(place.unwrap_or_default());
+                    let from = path.len();
+                    path.extend_from_slice(value.unwrap_or_default());
+                    make_safe(&mut path, from, *bytes_max);
+                }
+            }
+        }
+        Some(Arc::from(PathBuf::from(OsString::from_vec(path))))
     }
 
     /// Whether `file` can be a segment of this template, whatever its time and peer.

@@ -1,6 +1,7 @@
 //! The whole sink, stepped by hand over a real directory.
 
 mod acks;
+mod current;
 mod rescues;
 mod rounds;
 mod seals;

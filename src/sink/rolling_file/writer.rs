@@ -224,8 +224,8 @@ impl Writer {
                 State::Opening | State::Rescuing { .. } => return,
                 State::Closed => {
                     lane.state = State::Opening;
-                    let stem = Arc::clone(&lane.place.stem);
-                    self.ask(Question::Open { lane: id, stem });
+                    let place = lane.place.clone();
+                    self.ask(Question::Open { lane: id, place });
                     return;
                 }
                 State::Open(open) if open.held.is_some() => return,

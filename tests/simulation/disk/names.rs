@@ -243,6 +243,7 @@ impl Disk for SimDisk {
         let entry = |(path, inode): (&PathBuf, &u64)| DirEntry {
             name: path.file_name().expect("entries have names").to_owned(),
             is_dir: *inode == DIRECTORY,
+            is_link: false,
         };
         Ok(below.map(entry).collect())
     }

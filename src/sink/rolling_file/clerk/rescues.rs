@@ -5,7 +5,6 @@
 //! back, checked, and appended to another file, and then taken off here, lest it be found twice.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::{Clerk, Rescue, Segment, Unrescued};
@@ -17,14 +16,9 @@ use crate::time::Now;
 impl Clerk {
     /// Saves the unsynced blocks that can still be read into a new segment; the old file is cut at
     /// its synced mark and finished, or set aside. On error nothing has changed hands.
-    pub(super) fn rescue(
-        &mut self,
-        stem: &Path,
-        mut old: Segment,
-        now: Now,
-    ) -> Result<Rescue, Box<Unrescued>> {
+    pub(super) fn rescue(&mut self, mut old: Segment, now: Now) -> Result<Rescue, Box<Unrescued>> {
         let first = old.entries.partition_point(|entry| entry.end_offset() <= old.synced_bytes);
-        let mut new = match self.open(stem, now) {
+        let mut new = match self.open(&old.place.clone(), now) {
             Ok(new) => new,
             Err(error) => return Err(Box::new(Unrescued { segment: old, error })),
         };

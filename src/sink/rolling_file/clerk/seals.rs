@@ -13,9 +13,9 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Clerk, Sealed, Sealing, Segment};
+use super::{Clerk, Sealed, Sealing, Segment, told};
 use crate::storage::segment::write_index;
-use crate::storage::{catalog, sync_files};
+use crate::storage::{catalog, current, sync_files};
 use crate::time::Now;
 
 impl Segment {
@@ -55,8 +55,7 @@ impl Clerk {
         let mut lost_events = 0;
         if sealing.segment.suspect {
             let Sealing { segment, unsynced, again, last } = sealing;
-            let stem = Arc::clone(&segment.stem);
-            match self.rescue(&stem, segment, now) {
+            match self.rescue(segment, now) {
                 Ok(rescue) => {
                     lost_events = rescue.lost_events;
                     sealing = Sealing { segment: rescue.segment, unsynced, again, last };
@@ -116,6 +115,10 @@ impl Clerk {
             segment.has_its_name()?;
             let finished = catalog::rename_finished(self.disk.as_ref(), &segment.open_path)?;
             self.names.changed(&finished);
+            if let Some(link) = &segment.place.link {
+                let open = &segment.open_path;
+                told(link, current::follow(self.disk.as_ref(), link, open, &finished));
+            }
             self.finished.iter().for_each(|it| it.tell(&finished));
             segment.finished = Some(finished);
         }

@@ -128,10 +128,9 @@ impl Writer {
 
     pub(super) fn rescue(&mut self, id: usize) {
         let lane = self.lane(id);
-        let stem = Arc::clone(&lane.place.stem);
         let State::Rescuing { segment, .. } = &mut lane.state else { return };
         if let Some(segment) = segment.take() {
-            self.ask(Question::Rescue { lane: id, stem, segment });
+            self.ask(Question::Rescue { lane: id, segment });
         }
     }
 
