@@ -217,9 +217,8 @@ fn agent(place: &Place<'_>, party: &Party) -> String {
         codec => {
             let level = if matches!(codec, "zstd" | "gzip") { "level = 1\n" } else { "" };
             let path = out.display();
-            let hosts = hosts.map_or("", |_| HOSTS);
             format!(
-                "type = \"file\"\n{hosts}path = \"{path}\"\ncodec = \"{codec}\"\n{level}\
+                "type = \"file\"\npath = \"{path}\"\ncodec = \"{codec}\"\n{level}\
                  sync = \"1s\"\nthreads = {sink_threads}\n"
             )
         }
@@ -231,9 +230,6 @@ fn agent(place: &Place<'_>, party: &Party) -> String {
         place.agent, place.source,
     )
 }
-
-/// Files and open blocks of ten thousand hosts.
-const HOSTS: &str = "open_files = 11000\nblock = { memory = \"160MiB\" }\n";
 
 fn limit(place: &Place<'_>, party: &Party, input: &str, option: &str) -> io::Result<Command> {
     let output = if place.sink == "null" { "count" } else { place.sink };

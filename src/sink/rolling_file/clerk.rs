@@ -89,6 +89,7 @@ pub(super) enum Answer {
     Retained {
         removed: usize,
         failed: Option<String>,
+        took: Duration,
     },
 }
 
@@ -265,15 +266,19 @@ impl Clerk {
     fn retain(&self, now: Now) -> Answer {
         let owns = |path: &Path| self.template.owns(path, self.container);
         let root = self.template.root();
-        match retain(self.disk.as_ref(), &root, &owns, &self.keep, now.wall) {
+        let before = self.clock.now().mono;
+        let done = retain(self.disk.as_ref(), &root, &owns, &self.keep, now.wall);
+        let took = self.clock.now().mono.since(before);
+        match done {
             Ok(done) => Answer::Retained {
+                took,
                 removed: done.removed.len(),
                 failed: done
                     .failed
                     .first()
                     .map(|(path, error)| format!("{}: {error}", path.display())),
             },
-            Err(error) => Answer::Retained { removed: 0, failed: Some(error.to_string()) },
+            Err(error) => Answer::Retained { removed: 0, failed: Some(error.to_string()), took },
         }
     }
 }

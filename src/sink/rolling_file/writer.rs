@@ -49,6 +49,9 @@ const APART: Duration = Duration::from_nanos(limits::COMMIT_APART_NS);
 const LOOK: Duration = Duration::from_secs(1);
 const LOOKED_AT: usize = 1000;
 const RETAIN: Duration = Duration::from_secs(60);
+/// Retention looks at all files, a second after some were finished; with so many of them that it
+/// takes long, it rests so many times as long, for the clerk has other things to do.
+const RETAIN_SHARE: u32 = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sync {
@@ -117,6 +120,8 @@ pub(super) struct Writer {
     /// When the last such sync was asked for.
     commit_at: Mono,
     retain_at: Mono,
+    /// Not before.
+    retain_from: Mono,
     rolls_seen: u64,
     closing: bool,
 }
@@ -146,6 +151,7 @@ impl Writer {
             awaited: Vec::with_capacity(16),
             commit_at: Mono(0),
             retain_at: Mono(0),
+            retain_from: Mono(0),
             rolls_seen,
             closing: false,
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{LOOK, RETRY, Writer};
+use super::{LOOK, RETAIN_SHARE, RETRY, Writer};
 use crate::memory::ReceiptSlip;
 use crate::sink::rolling_file::clerk::{
     Answer, Question, Rescue, Sealed, Sealing, Segment, Tended, Unrescued, Unsynced,
@@ -33,7 +33,9 @@ impl Writer {
                 self.keep(leftovers, now);
                 self.rescued(lane, result, now);
             }
-            Answer::Retained { removed, failed } => {
+            Answer::Retained { removed, failed, took } => {
+                self.retain_from = now.mono.after(took * RETAIN_SHARE);
+                self.retain_at = self.retain_at.max(self.retain_from);
                 if removed > 0 {
                     tracing::info!("{}: retention removed {removed} files", self.ties.name);
                 }
@@ -246,7 +248,8 @@ impl Writer {
             }
         }
         if self.rules.retain {
-            self.retain_at = self.retain_at.min(now.mono.after(LOOK));
+            let soon = now.mono.after(LOOK).max(self.retain_from);
+            self.retain_at = self.retain_at.min(soon);
         }
     }
 
