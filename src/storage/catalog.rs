@@ -187,8 +187,8 @@ pub(super) fn no_file_name(path: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
-/// All files below `root`, without dotfiles, dot directories and symbolic links, sorted by path. A root that does
-/// not exist has none.
+/// All files below `root`, without dotfiles, dot directories and symbolic links, sorted by path. A
+/// root that does not exist has none.
 pub fn walk(disk: &dyn Disk, root: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut dirs = vec![root.to_owned()];

@@ -82,8 +82,13 @@ impl Line {
     }
 
     /// What `BATCHES` batches allocate after a warm-up, `feed` before every step.
-    fn measure(&mut self, mut feed: impl FnMut()) -> Allocations {
-        for batches in [WARM_UP_BATCHES, BATCHES] {
+    fn measure(&mut self, feed: impl FnMut()) -> Allocations {
+        self.measure_of([WARM_UP_BATCHES, BATCHES], feed)
+    }
+
+    /// The same with other numbers: of batches to warm up, and to be measured.
+    fn measure_of(&mut self, rounds: [u64; 2], mut feed: impl FnMut()) -> Allocations {
+        for batches in rounds {
             self.spent = Allocations::default();
             let until = self.batches() + batches;
             let mut steps = 0;
@@ -254,9 +259,10 @@ fn a_batch_that_somebody_waits_for_allocates_nothing() {
             let text = listening("syslog", &listen).replace("type = 'null'", &sink);
             let mut line = Line::build(&text, SINKS);
             let mut peer = RelpPeer::new(line.address());
-            let spent = line.measure(|| peer.go_on());
+            // Fewer: each is synced, and some disks take their time.
+            let spent = line.measure_of([WARM_UP_BATCHES, 100], || peer.go_on());
             nothing(&format!("relp, {ack}, {}", path.display()), spent);
-            assert!(peer.told > 1000 && spent.exempted <= 2000, "{} told, {spent:?}", peer.told);
+            assert!(peer.told > 100 && spent.exempted <= 1000, "{} told, {spent:?}", peer.told);
         }
     }
 }
@@ -297,7 +303,7 @@ impl RelpPeer {
             }
         }
         while self.open && self.sent < self.told + Self::WINDOW {
-            let message = format!("<13>Feb  5 17:32:18 host{} app: some text", self.sent % 16);
+            let message = format!("<13>Feb  5 17:32:18 host{} app: some text", self.sent % 4);
             let frame = format!("{} syslog {} {message}\n", self.sent + 2, message.len());
             self.stream.write_all(frame.as_bytes()).expect("a window has room in the socket");
             self.sent += 1;

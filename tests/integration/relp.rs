@@ -48,7 +48,8 @@ action(type="omrelp" target="127.0.0.1" port="{port}" timeout="5"
 
 /// Ten hosts, by the last digit of the text.
 const HOSTS: &str = r#"
-template(name="hosts" type="string" string="<%pri%>%timereported% host%msg:R,ERE,1,BLANK:([0-9])$--end% %syslogtag%%msg%")
+template(name="hosts" type="string"
+         string="<%pri%>%timereported% host%msg:R,ERE,1,BLANK:([0-9])$--end% %syslogtag%%msg%")
 "#;
 
 const ONE_FILE: &str = "out.log";

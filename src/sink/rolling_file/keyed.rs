@@ -143,11 +143,11 @@ impl Keyed {
         Progress::Worked
     }
 
-    /// Since when events of a batch wait for their block to go. A batch that was long on its way
-    /// says that the sink does not keep up: were its blocks due at once, they would hold an event
-    /// or two, and the sink keep up even less.
+    /// Since when events of a batch wait for their block to go. A batch that was long on its way,
+    /// with others behind it, says that the sink does not keep up: were its blocks due at once,
+    /// they would hold an event or two, and the sink keep up even less.
     fn since(&self, first_at: Mono, now: Now) -> Mono {
-        let late = now.mono.since(first_at) > self.patience / 4;
+        let late = self.has_more() && now.mono.since(first_at) > self.patience / 4;
         if late { now.mono } else { first_at }
     }
 
@@ -161,7 +161,7 @@ impl Keyed {
         true
     }
 
-    /// Flushes what is due, or all when closing; says whether everything due is gone.
+    /// Flushes what is due, or all when no more will come; says whether everything due is gone.
     fn flush_due(&mut self, now: Now) -> bool {
         if now.mono >= self.tempo.next() {
             while let Some(open) = self.open.first_awaited() {
@@ -170,10 +170,12 @@ impl Keyed {
                 }
             }
         }
-        if !self.closing && now.mono < self.open.due() {
+        // While a backlog is drained blocks fill as ever: all of them after each batch would be a
+        // block an event.
+        let all = self.current.is_none() && self.is_through();
+        if !all && now.mono < self.open.due() {
             return true;
         }
-        let all = self.closing && self.current.is_none();
         while let Some(open) = self.open.first_due(now, all) {
             if !self.flush(open, now) {
                 return false;
@@ -186,6 +188,16 @@ impl Keyed {
     fn due(&self) -> Mono {
         let due = self.open.due();
         if self.open.is_awaited() { due.min(self.tempo.next()) } else { due }
+    }
+
+    /// Further batches wait.
+    fn has_more(&self) -> bool {
+        !self.hand().is_empty() || !self.dealer.channel.is_empty()
+    }
+
+    /// No further batches will come.
+    fn is_through(&self) -> bool {
+        self.closing && self.hand().is_empty() && self.dealer.channel.is_drained()
     }
 
     fn hand(&self) -> &Ring<Dealt> {
@@ -207,8 +219,7 @@ impl Worker for Keyed {
             let progress = self.take_events(dealt, from, now);
             return if worked { Progress::Worked } else { progress };
         }
-        let through = self.closing && self.dealer.channel.is_drained() && self.hand().is_empty();
-        if through && flushed && self.open.is_empty() {
+        if self.is_through() && flushed && self.open.is_empty() {
             self.writer.close(now);
             self.writer.tend(now);
             if self.writer.is_closed() {

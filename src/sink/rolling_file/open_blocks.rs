@@ -254,8 +254,8 @@ impl OpenBlocks {
         None
     }
 
-    /// Moves a block's bytes behind `raw`; its key stays. `slips` are for the next block of the key:
-    /// empty, but with room.
+    /// Moves a block's bytes behind `raw`; its key stays. `slips` are for the next block of the
+    /// key: empty, but with room.
     pub(super) fn take(&mut self, id: u32, raw: &mut Vec<u8>, slips: Vec<ReceiptSlip>) -> Contents {
         let slot = &mut self.slots[id as usize];
         self.arena.take(&mut slot.chain, raw);

@@ -43,7 +43,7 @@ const OPTIONS: &[OptionDoc] = &[
     row(
         "open_files",
         Some(""),
-        "files open at once, or the idlest are finished; 16,384, within a quarter of our descriptors",
+        "files open at once, or the idlest are finished; 16,384, within 3/4 of our descriptors",
     ),
     row("mode", Some(""), "permission bits of files, in octal as \"0640\"; by default the umask's"),
     row("owner", Some(""), "user who files are given to, a name or a number"),
@@ -84,10 +84,9 @@ const BLOCK: &[OptionDoc] = &[
 const MEMORY_SHARE: u64 = 3;
 /// Blocks of 64 KiB of as many keys as are remembered.
 const BLOCK_MEMORY_SHARED_MAX: u64 = 1 << 30;
-/// Without a word about it as many files are open as keys are remembered, but no more than this
-/// share of the descriptors: connections and other sinks need some, too.
+/// Without a word about it as many files are open as keys are remembered, but no more than three
+/// quarters of the descriptors: connections need some, too.
 const OPEN_FILES_MAX: usize = 16 << 10;
-const DESCRIPTORS_SHARE: u64 = 4;
 
 /// Any event fits, as JSON too.
 const BLOCK_MEMORY: RangeInclusive<u64> = 8 * limits::EVENT_BYTES_MAX as u64..=16 << 30;
@@ -133,7 +132,7 @@ impl Options {
     pub(super) fn open_files(&self) -> usize {
         let all = self.open_files.unwrap_or_else(|| {
             let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-            as_usize(limit / DESCRIPTORS_SHARE).min(OPEN_FILES_MAX)
+            as_usize(limit / 4 * 3).min(OPEN_FILES_MAX)
         });
         (all / self.threads).max(1)
     }

@@ -87,3 +87,41 @@ fn a_failed_sync_of_the_volume_is_one_of_each_file() {
     }
     stand.adds_up();
 }
+
+/// Behind a backlog blocks are not due at once: each would hold an event or two of each batch.
+#[test]
+fn a_sink_that_does_not_keep_up_makes_no_small_blocks() {
+    let options = "path = 'DIR/%{peer}.log'\nblock = { age = '1s' }\nsync = '1h'";
+    let mut stand = Stand::new(options);
+    for _ in 0..6 {
+        stand.put(&[("10.0.0.1", "one"), ("10.0.0.2", "two")]);
+    }
+    let written = |stand: &Stand| {
+        let sink = &stand.ledger.snapshot().sinks[0];
+        (sink.written_events, sink.written_batches)
+    };
+    stand.pass(Duration::from_secs(2));
+    assert_eq!(written(&stand), (0, 0), "late, and others are behind it");
+    stand.pass(Duration::from_secs(1));
+    assert_eq!(written(&stand), (12, 2));
+    // Late with none behind it: nothing is gained by waiting.
+    stand.put(&[("10.0.0.1", "three")]);
+    stand.pass(Duration::from_secs(2));
+    assert_eq!(written(&stand), (13, 3));
+    stand.close();
+    stand.adds_up();
+}
+
+/// What waits when the sink is closed fills blocks as ever.
+#[test]
+fn draining_makes_no_small_blocks() {
+    let options = "path = 'DIR/%{peer}.log'\nblock = { age = '1s' }\nsync = '1h'";
+    let mut stand = Stand::new(options);
+    for _ in 0..6 {
+        stand.put(&[("10.0.0.1", "one"), ("10.0.0.2", "two")]);
+    }
+    stand.close();
+    let sink = &stand.ledger.snapshot().sinks[0];
+    assert_eq!((sink.written_events, sink.written_batches), (12, 2));
+    stand.adds_up();
+}

@@ -1,7 +1,6 @@
 //! What the writer does with the clerk's answers.
 
 use std::io;
-use std::sync::Arc;
 
 use super::{LOOK, RETAIN_SHARE, RETRY, Writer};
 use crate::memory::ReceiptSlip;
