@@ -228,3 +228,57 @@ fn stopped_at_once_it_keeps_what_was_written() {
     assert!(ended.log.contains("adds up"), "{}", ended.log);
     assert_eq!(waiting(&ended.dir), COUNT as u64);
 }
+
+/// A file for each of seven hosts behind the log; blocks and syncs as late as the test says.
+fn to_hosts(age: &str, sync: &str) -> String {
+    let agent =
+        AGENT.replace("{memory}", "4MiB").replace("64MiB", "128MiB").replace("300ms", "20s");
+    agent.replace("\"tcp\"", "\"syslog\"")
+        + "type = \"file\"\npath = \"{dir}/hosts/%{host}.log\"\ncodec = \"none\"\nthreads = 2\n"
+        + &format!("block = {{ age = \"{age}\" }}\nsync = \"{sync}\"\n")
+}
+
+fn send_of_hosts(to: SocketAddr, messages: std::ops::Range<usize>) {
+    let message = |n: usize| format!("<13>Oct 11 22:14:15 host{} app: {}\n", n % 7, line(n));
+    let text: String = messages.map(message).collect();
+    TcpStream::connect(to).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// Where a batch's events go to many files it is delivered when all of them are synced: what is
+/// in open blocks, or written and not synced, the next agent delivers again.
+#[test]
+fn a_batch_for_many_files_is_delivered_when_all_of_them_are_synced() {
+    const EACH: usize = 2000;
+    // Killed with all of it in open blocks: nothing is in a file.
+    let agent = Agent::start(&to_hosts("8s", "1h"));
+    send_of_hosts(agent.tcp("net"), 0..EACH);
+    agent.wait("all is put", |ledger| put(ledger) == EACH as u64);
+    assert!(crate::harness::until(|| waiting(&agent.dir) == EACH as u64), "it is in the log");
+    // And with all of it written.
+    let agent = Agent::start_in(agent.kill(), &to_hosts("50ms", "1h"));
+    send_of_hosts(agent.tcp("net"), EACH..2 * EACH);
+    agent.wait_for(2 * EACH as u64);
+    // Longer than the log takes to note what was delivered.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(waiting(&agent.dir), 2 * EACH as u64, "written and not synced");
+    let agent = Agent::start_in(agent.kill(), &to_hosts("50ms", "50ms"));
+    send_of_hosts(agent.tcp("net"), 2 * EACH..3 * EACH);
+    agent.wait("all is synced", |ledger| sum(&ledger["sinks"], "synced_events") >= 3 * EACH as u64);
+    assert!(crate::harness::until(|| waiting(&agent.dir) == 0), "{}", waiting(&agent.dir));
+    // Killed after that, nothing comes twice that was delivered.
+    let agent = Agent::start_in(agent.kill(), &to_hosts("50ms", "50ms"));
+    let ended = agent.stop().well();
+    let mut found = vec![0; 3 * EACH];
+    for path in paths(&ended.dir.path().join("hosts"), "") {
+        for text in lines_of(&path) {
+            let (_, number) = text.rsplit_once(' ').expect("a number at the end");
+            let number: usize = number.parse().expect("a number");
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            assert!(name.starts_with(&format!("host{}.", number % 7)), "{text} is in {name}");
+            found[number] += 1;
+        }
+    }
+    let twice = 0..2 * EACH;
+    assert!(twice.clone().all(|number| found[number] >= 2), "again when it was not synced");
+    assert!((twice.end..3 * EACH).all(|number| found[number] == 1), "never when it was");
+}

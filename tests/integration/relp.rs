@@ -30,7 +30,6 @@ listen  = "relp://{listen}"
 
 [sinks.archive]
 type    = "file"
-channel = "main"
 path    = "{dir}/{path}"
 codec   = "zstd"
 "#;
@@ -122,7 +121,8 @@ fn write_on(path: &Path, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<u64>
                 .collect();
             file.write_all(lines.as_bytes()).expect("written");
             next += 200;
-            std::thread::sleep(Duration::from_millis(5));
+            // Some disks take their time for each acknowledgement, and all of it must come.
+            std::thread::sleep(Duration::from_millis(30));
         }
         writeln!(file, "a line of some length, number {next}").expect("written");
         next + 1

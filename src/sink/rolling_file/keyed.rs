@@ -197,7 +197,10 @@ impl Keyed {
 
     /// No further batches will come.
     fn is_through(&self) -> bool {
-        self.closing && self.hand().is_empty() && self.dealer.channel.is_drained()
+        // Whoever holds the lock may have polled a batch that is in no hand yet.
+        let nobody_deals = || self.dealer.lock.try_lock().is_ok();
+        let drained = || self.dealer.channel.is_drained();
+        self.closing && drained() && nobody_deals() && self.hand().is_empty()
     }
 
     fn hand(&self) -> &Ring<Dealt> {

@@ -114,3 +114,26 @@ fn batches_that_come_while_a_sync_is_under_way_share_the_next() {
     stand.close();
     stand.adds_up();
 }
+
+/// A durable channel has what it waits for: it makes no block small and no sync early.
+#[test]
+fn who_has_a_copy_hurries_nobody() {
+    let (mut stand, disk) = sink("path = 'DIR/%{peer}.log'\nsync = '10s'\nblock = { age = '2s' }");
+    let receipts = ReceiptPool::patient(4, Reached::Synced);
+    let receipt = put(&stand, &receipts, 5);
+    let written = |stand: &Stand| stand.ledger.snapshot().sinks[0].written_events;
+    stand.pass(Duration::from_secs(1));
+    assert_eq!(written(&stand), 0);
+    for _ in 0..3 {
+        stand.pass(Duration::from_secs(1));
+    }
+    assert_eq!((written(&stand), disk.calls("sync_data")), (5, 0));
+    assert_eq!(told(&receipts), []);
+    for _ in 0..10 {
+        stand.pass(Duration::from_secs(1));
+    }
+    assert_eq!(told(&receipts), [(receipt, Outcome::Confirmed)]);
+    assert_eq!(disk.calls("sync_data"), 5);
+    stand.close();
+    stand.adds_up();
+}
