@@ -125,7 +125,7 @@ impl Options {
     pub(super) fn block_memory(&self) -> usize {
         let share = self.agent_bytes / MEMORY_SHARE / self.threads as u64;
         let share = share.clamp(*BLOCK_MEMORY.start(), BLOCK_MEMORY_SHARED_MAX);
-        self.block_memory.unwrap_or(as_usize(share))
+        self.block_memory.unwrap_or_else(|| as_usize(share))
     }
 
     /// Files that one thread has open at once.
