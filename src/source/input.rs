@@ -55,20 +55,26 @@ impl Input {
 
     /// Sleeps until `until`, a ring, or, when `open`, until something may be read.
     pub fn wait(&self, now: Now, until: Mono, open: bool) {
+        self.wait_beside(None, now, until, open);
+    }
+
+    /// The same, and until `beside` may be read too.
+    pub fn wait_beside(&self, beside: Option<&OwnedFd>, now: Now, until: Mono, open: bool) {
         let left = until.since(now.mono);
         let timeout = Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(left.subsec_nanos()),
         };
         let timeout = (until != Mono::MAX).then_some(&timeout);
-        let bell = PollFd::new(&self.bell.0, PollFlags::IN);
+        let watch = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
+        let bell = self.bell.0.as_fd();
+        // The bell stands for whatever is not there.
+        let input = self.descriptor.as_ref();
+        let input = input.filter(|_| open).map_or(bell, AsFd::as_fd);
+        let beside = beside.filter(|_| open).map_or(bell, AsFd::as_fd);
+        let mut fds = [watch(bell), watch(input), watch(beside)];
         // Interrupted is as good as woken: the caller looks and comes back.
-        let _ = match &self.descriptor {
-            Some(input) if open => {
-                poll(&mut [bell, PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN)], timeout)
-            }
-            _ => poll(&mut [bell], timeout),
-        };
+        let _ = poll(&mut fds, timeout);
         let _ = rustix::io::read(&self.bell.0, &mut [0_u8; 8]);
     }
 

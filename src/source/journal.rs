@@ -335,7 +335,7 @@ impl Journal {
         match &mut self.child {
             None => self.finish(),
             Some(child) => {
-                let how = child.end();
+                let (how, _) = child.end();
                 self.child = None;
                 if self.allowance.is_none() {
                     self.fail(now, &how);

@@ -11,6 +11,7 @@ pub mod child;
 pub mod complaints;
 pub mod connection;
 pub mod datagrams;
+mod exec;
 pub mod framing;
 pub mod gate;
 mod generator;
@@ -191,6 +192,7 @@ pub struct SourceKind {
 
 /// Every source type, sorted by name.
 pub const SOURCES: &[SourceKind] = &[
+    exec::KIND,
     generator::KIND,
     journal::KIND,
     kmsg::KIND,

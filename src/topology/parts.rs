@@ -36,7 +36,7 @@ impl Kind for SourceKind {
         self.aliases
     }
     const LATER: &'static [&'static str] = &[
-        "avro", "exec", "gelf", "http", "kafka", "netflow", "otlp", "relp", "spooldir", "taildir",
+        "avro", "gelf", "http", "kafka", "netflow", "otlp", "relp", "spooldir", "taildir",
         "thrift", "tls",
     ];
     const ROOM: &'static str = "source";

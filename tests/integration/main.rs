@@ -9,6 +9,7 @@ mod commands;
 mod crash;
 mod crowd;
 mod durable;
+mod exec;
 mod faults;
 mod files;
 mod filters;
