@@ -28,7 +28,12 @@ pub trait ChannelPlan: Send {
     /// Memory that its batches may take; an equal share of what there is when it says nothing.
     fn memory_bytes(&self) -> Option<u64>;
 
-    /// The key that says so.
+    /// What it may hold; as much as the memory it has when it says nothing.
+    fn capacity_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// The key that says how much memory it may take.
     fn memory_key(&self) -> &'static str;
 
     /// Batches that are in its hands without credit.

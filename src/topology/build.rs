@@ -221,8 +221,8 @@ impl Assembly {
         errors: &mut Vec<StartError>,
     ) {
         for (planned, counters) in plan.channels.iter().zip(&counters.channels) {
-            let bytes = u64::from(planned.credit) * plan.budget.page_bytes as u64;
-            counters.capacity_bytes.set(bytes);
+            let memory = u64::from(planned.credit) * plan.budget.page_bytes as u64;
+            counters.capacity_bytes.set(planned.plan.capacity_bytes().unwrap_or(memory));
             let context = ChannelContext {
                 name: planned.name.clone(),
                 credit: Arc::new(Credit::new(planned.credit)),

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use super::log::{Place, Segment};
 use super::recovery::aside;
 use super::scan::{self, ReadError, Step, Wanted};
-use crate::event::Page;
-use crate::limits;
 use crate::memory::Lease;
 use crate::storage::{Disk, DiskFile, DurableNames, catalog};
 use crate::telemetry::LostReason;
@@ -128,8 +126,6 @@ pub(super) struct Seek {
     /// Batches from this number on do not count where they stand here.
     pub(super) upto: u64,
     pub(super) page: Lease,
-    /// Events of it that an earlier, smaller page took.
-    pub(super) from: u32,
 }
 
 /// What came of it; the page comes home in any case.
@@ -139,11 +135,8 @@ pub(super) struct Sought {
 }
 
 pub(super) enum Outcome {
-    /// The page is filled; `next`: the batch has more events, from this one on.
-    Batch {
-        step: Step,
-        next: Option<u32>,
-    },
+    /// The page is filled.
+    Batch(Step),
     /// This batch is not to be had.
     Damaged {
         step: Step,
@@ -157,15 +150,13 @@ pub(super) enum Outcome {
 pub(super) struct Reader {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) open: Option<(Arc<Path>, Arc<dyn DiskFile>)>,
-    /// For a batch that is larger than the agent's pages.
-    pub(super) large: Option<Page>,
 }
 
 impl Reader {
     pub(super) fn answer(&mut self, mut seek: Seek) -> Sought {
         let outcome = match self.seek(&seek) {
-            Ok(Some((file, step))) => match self.fill(&*file, &step, &mut seek.page, seek.from) {
-                Ok(next) => Outcome::Batch { step, next },
+            Ok(Some((file, step))) => match scan::read_batch(&*file, &step, &mut seek.page) {
+                Ok(()) => Outcome::Batch(step),
                 Err(ReadError::Io(error)) => Outcome::Failed(error),
                 Err(error) => Outcome::Damaged { step, error },
             },
@@ -200,24 +191,6 @@ impl Reader {
             offset = step.end();
         }
         Ok(None)
-    }
-
-    /// Fills the page with the batch's events from number `from` on; says which is the next one,
-    /// if not all fit.
-    fn fill(
-        &mut self,
-        file: &dyn DiskFile,
-        step: &Step,
-        page: &mut Page,
-        from: u32,
-    ) -> Result<Option<u32>, ReadError> {
-        if from == 0 && scan::read_batch(file, step, page)?.is_some() {
-            return Ok(None);
-        }
-        let large = self.large.get_or_insert_with(|| Page::new(limits::BATCH_BYTES_MAX));
-        scan::read_batch(file, step, large)?.ok_or(super::record::Damage::Contradiction)?;
-        let next = page.take_from(large, from);
-        Ok((next < large.event_count()).then_some(next))
     }
 }
 

@@ -106,15 +106,6 @@ struct Reading {
     put: Put,
 }
 
-/// A batch that is larger than a page, partly handed over.
-struct Parts {
-    again: bool,
-    place: Place,
-    seq: u64,
-    next: u32,
-    slip: ReceiptSlip,
-}
-
 pub(super) struct Keeper {
     pub(super) name: String,
     pub(super) shared: Arc<Shared>,
@@ -132,13 +123,13 @@ pub(super) struct Keeper {
     pub(super) watch: Watch,
     pub(super) parker: Parker,
     pub(super) seats: Seats,
-    pub(super) state: State,
+    pub(super) state: Course,
     /// Nobody else has the directories as long as we have these.
     pub(super) _locks: Vec<Arc<dyn crate::storage::DiskFile>>,
 }
 
 /// What changes from one piece of work to the next.
-pub(super) struct State {
+pub(super) struct Course {
     young: VecDeque<Young>,
     outstanding: Vec<Option<Outstanding>>,
     /// Given up by a sink: to be read again.
@@ -151,7 +142,6 @@ pub(super) struct State {
     reading: Option<Reading>,
     /// For the batch that is being read.
     receipt: Option<(Receipt, ReceiptSlip)>,
-    parts: Option<Parts>,
     /// A new segment is asked for.
     opening: bool,
     syncing: bool,
@@ -216,7 +206,7 @@ impl Seats {
     }
 }
 
-impl State {
+impl Course {
     pub(super) fn new(delivered: &Delivered, credit: usize, receipts: usize) -> Self {
         let base = delivered.base();
         Self {
@@ -228,7 +218,6 @@ impl State {
             sought: 0,
             reading: None,
             receipt: None,
-            parts: None,
             opening: false,
             syncing: false,
             older: None,

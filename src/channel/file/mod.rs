@@ -41,7 +41,7 @@ use crate::runtime::helper::Helper;
 use crate::runtime::parker::Parker;
 use crate::storage::DurableNames;
 use clerk::{Clerk, Reader};
-use keeper::{Keeper, Manner, Seats, State};
+use keeper::{Course, Keeper, Manner, Seats};
 use shared::Shared;
 
 pub use reading::{LogReader, LogTotals, SegmentReport};
@@ -172,6 +172,10 @@ impl ChannelPlan for FilePlan {
         self.memory_bytes
     }
 
+    fn capacity_bytes(&self) -> Option<u64> {
+        Some(self.capacity_bytes)
+    }
+
     fn memory_key(&self) -> &'static str {
         "memory"
     }
@@ -181,7 +185,7 @@ impl ChannelPlan for FilePlan {
     }
 
     fn memory(&self, name: &str, sink_threads: usize) -> Vec<MemoryLine> {
-        let pages = read_pages(sink_threads) + 1;
+        let pages = read_pages(sink_threads);
         let line = |what: String, bytes: usize| {
             MemoryLine::new(format!("channels.{name}"), what, bytes as u64)
         };
@@ -225,7 +229,6 @@ fn read_pages(sink_threads: usize) -> usize {
 impl FilePlan {
     fn assemble(&self, context: ChannelContext, mut found: recovery::Found) -> Built {
         let ChannelContext { name, credit, counters, incidents, disk, .. } = context;
-        counters.capacity_bytes.set(self.capacity_bytes);
         let (put, done) = (found.log.put, found.delivered.totals());
         let waiting = (put.events.saturating_sub(done.0), put.bytes.saturating_sub(done.1));
         counters.recovered_events.add(waiting.0);
@@ -248,14 +251,14 @@ impl FilePlan {
         let title = |part: &str| format!("channel.{name}{part}");
         // One segment, one sync, and a few removals at a time.
         let (clerk, desk) = Helper::new(title(".disk"), 8, move |question, _| own.answer(question));
-        let mut own = Reader { disk, open: None, large: None };
+        let mut own = Reader { disk, open: None };
         let (reader, pages) = Helper::new(title(".read"), 2, move |seek, _| own.answer(seek));
         let pool = Pool::new(read_pages(context.sink_threads), limits::BATCH_BYTES_MAX);
         let receipts = ReceiptPool::patient(RECEIPTS, context.confirmed);
         let parker = Parker::default();
         let seats = Seats::take(&parker, &shared, &receipts, &pool, &desk, &pages);
         found.delivered.reserve(RECEIPTS);
-        let state = State::new(&found.delivered, total, RECEIPTS);
+        let state = Course::new(&found.delivered, total, RECEIPTS);
         let keeper = Keeper {
             name: title(""),
             shared: Arc::clone(&shared),

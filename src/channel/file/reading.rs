@@ -207,8 +207,7 @@ impl LogReader {
                     continue;
                 }
                 match scan::read_batch(&*part.file, step, &mut page) {
-                    Ok(Some(())) => batch(&page)?,
-                    Ok(None) => failed(format!("batch {} is larger than any page", step.head.seq)),
+                    Ok(()) => batch(&page)?,
                     Err(error) => {
                         let (path, offset) = (part.path.display(), step.offset);
                         let events = step.head.outline.events;

@@ -66,24 +66,23 @@ pub(super) enum ReadError {
     Damaged(#[from] Damage),
 }
 
-/// Brings a batch into a page. None when the page is too small for it.
+/// Brings a batch into a page, which has room for the largest.
 pub(super) fn read_batch(
     file: &dyn ReadAt,
     step: &Step,
     page: &mut Page,
-) -> Result<Option<()>, ReadError> {
+) -> Result<(), ReadError> {
     let Step { offset, head, .. } = step;
     if head.kind != Kind::Batch || !head.is_plain() {
         return Err(Damage::Contradiction.into());
     }
-    let Some((bytes, slots)) = page.image_mut(&head.outline) else { return Ok(None) };
+    let (bytes, slots) = page.image_mut(&head.outline).ok_or(Damage::Contradiction)?;
     read_exactly(file, offset + u64::from(head.payload_at), bytes)?;
     read_exactly(file, offset + u64::from(head.slots_at), slots)?;
     if record::payload_crc(bytes, slots) != head.payload_crc {
         return Err(Damage::Payload.into());
     }
-    page.adopt(&head.outline).map_err(|_| Damage::Contradiction)?;
-    Ok(Some(()))
+    Ok(page.adopt(&head.outline).map_err(|_| Damage::Contradiction)?)
 }
 
 /// Whether a record's content is as its checksum says.

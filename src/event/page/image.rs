@@ -5,7 +5,7 @@
 //! Whoever brings the bytes back vouches for them by a checksum; `adopt` still refuses slots that
 //! would lead outside them, so that a forged image cannot make a reader fail.
 
-use super::{Event, EventHead, Full, Mark, OriginIndex, Page, SLOT_BYTES, Slot};
+use super::{Mark, Page, SLOT_BYTES, Slot};
 use crate::event::slot::{KIND_EVENT, KIND_FIELDS, KIND_ORIGIN, NAME_BYTES_AT, PART_BYTES};
 use crate::event::{Marks, Parsed};
 use crate::limits::{self, PAGE_HEADER_BYTES, usize_of};
@@ -178,35 +178,6 @@ impl Page {
         let whole = !self.contiguous || front == self.tail;
         whole && (events, bytes, marks) == (self.events, self.event_bytes, self.marks)
     }
-
-    /// Copies events of a larger page from number `from` on, as many as fit; says where it stopped.
-    pub fn take_from(&mut self, larger: &Self, from: u32) -> u32 {
-        let (mut last, mut name) = (None, Vec::new());
-        let mut next = from;
-        for event in larger.events().skip(usize_of(from)) {
-            let before = name.clone();
-            name.clear();
-            event.name.append(&mut name);
-            let index = match last {
-                Some((origin, index)) if origin == event.origin && before == name => index,
-                _ => match self.push_named_origin(event.origin, &String::from_utf8_lossy(&name)) {
-                    Ok(index) => index,
-                    Err(_) => break,
-                },
-            };
-            last = Some((event.origin, index));
-            if self.copy_event(&event, index).is_err() {
-                break;
-            }
-            next += 1;
-        }
-        next
-    }
-
-    fn copy_event(&mut self, event: &Event<'_>, origin: OriginIndex) -> Result<(), Full> {
-        let Event { at, pri, marks, .. } = *event;
-        self.append_event(event.bytes, EventHead { at, origin, pri, marks })
-    }
 }
 
 /// Whether an event may name this slot as its origin: its two slots, and those of its name.
@@ -220,7 +191,7 @@ fn is_origin(slots: &[Slot], index: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Form, Found, Origin, Reading, Shape, Span};
+    use crate::event::{Event, EventHead, Form, Found, Origin, Reading, Shape, Span};
     use proptest::prelude::*;
 
     /// Some origins, marks and fields; contiguous or not.
@@ -320,23 +291,5 @@ mod tests {
             let wiped = front[old.used().len()..].iter().chain(gap).all(|byte| *byte == 0);
             assert!(wiped, "{count}");
         }
-    }
-
-    #[test]
-    fn a_larger_page_is_taken_in_pieces() {
-        let events: Vec<_> =
-            (0..900).map(|n: u16| (vec![n as u8; 100], n % 3, n.is_multiple_of(2))).collect();
-        let large = page(limits::BATCH_BYTES_MAX, &events, Shape::Bare);
-        let mut small = Page::new(limits::BATCH_BYTES_MIN);
-        assert!(small.image_mut(&large.outline()).is_none());
-        let (mut from, mut all) = (0, Vec::new());
-        while from < large.event_count() {
-            small.clear(1);
-            let next = small.take_from(&large, from);
-            assert!(next > from);
-            from = next;
-            all.extend(seen(&small));
-        }
-        assert_eq!(all, seen(&large));
     }
 }

@@ -62,19 +62,18 @@ impl Keeper {
         let Sought { page, outcome } = sought;
         match outcome {
             Outcome::Failed(error) => self.fail(now, &format!("reading back: {error}")),
-            Outcome::Batch { step, next } if reading.again => {
+            Outcome::Batch(step) if reading.again => {
                 if self.state.again.front().is_some_and(|again| again.seq == step.head.seq) {
-                    self.hand_read(&step, next, page, reading, now);
+                    self.hand_read(&step, page, reading, now);
                 } else {
                     self.give_up_again();
                 }
             }
             _ if reading.again => self.give_up_again(),
-            Outcome::Batch { step, next } => self.found(&step, next, page, reading, now),
+            Outcome::Batch(step) => self.found(&step, page, reading, now),
             Outcome::Damaged { step, error } => {
                 let what = format!("batch {} cannot be read: {error}", step.head.seq);
                 self.watch.once(now, &what);
-                self.state.parts = None;
                 // What it cost is told by the next one that can be read.
                 self.state.sought = step.head.seq + 1;
                 self.state.cursor = Some(Place { segment: step.head.segment, offset: step.end() });
@@ -84,22 +83,20 @@ impl Keeper {
     }
 
     /// A batch at or behind the one that was looked for.
-    fn found(&mut self, step: &Step, next: Option<u32>, page: Lease, reading: Reading, now: Now) {
+    fn found(&mut self, step: &Step, page: Lease, reading: Reading, now: Now) {
         let seq = step.head.seq;
         if self.delivered.contains(seq) {
             // Done in an earlier life. Inside a range of those nothing can be counted.
             self.state.sought = self.delivered.next_missing(seq);
             return;
         }
-        if self.state.parts.is_none() {
-            let young = self.first_young().filter(|young| young.seq <= seq);
-            self.pass_gap(young.unwrap_or_else(|| before(step)));
-            if young.is_some() {
-                // Memory has what comes next.
-                return;
-            }
+        let young = self.first_young().filter(|young| young.seq <= seq);
+        self.pass_gap(young.unwrap_or_else(|| before(step)));
+        if young.is_some() {
+            // Memory has what comes next.
+            return;
         }
-        self.hand_read(step, next, page, reading, now);
+        self.hand_read(step, page, reading, now);
     }
 
     /// In front of the first batch in memory that waits.
@@ -165,6 +162,7 @@ fn before(step: &Step) -> Put {
     let head = &step.head;
     Put { seq: head.seq, events: head.events_before, bytes: head.bytes_before }
 }
+
 /// Behind a batch.
 pub(super) fn behind(step: &Step) -> Put {
     let outline = &step.head.outline;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::answers::behind;
-use super::{Keeper, Outstanding, Parts, Reading};
+use super::{Keeper, Outstanding, Reading};
 use crate::channel::Parcel;
 use crate::channel::file::clerk::Seek;
 use crate::channel::file::log::Place;
@@ -22,15 +22,17 @@ impl Keeper {
         while self.shared.ready.len() < self.manner.ahead {
             let next = self.delivered.next_missing(self.state.behind.seq);
             let waits = next < self.log.put.seq;
-            let reading = self.state.parts.is_some() || !self.state.again.is_empty();
-            let wanted = self.state.again.front().map_or(next, |again| again.seq);
-            let parted = self.state.parts.is_some() || self.state.reading.is_some();
+            let again = self.state.again.front().map(|again| again.seq);
+            if again.is_none() && !waits {
+                break;
+            }
+            let wanted = again.unwrap_or(next);
+            let idle = self.state.reading.is_none();
             let at = self.state.young.iter().position(|young| young.seq == wanted);
             let moved = match at {
-                _ if !reading && !waits => break,
-                Some(at) if !parted && reading => self.hand_again(at),
-                Some(at) if !parted => self.hand_young(at),
-                _ => self.seek(next, now),
+                Some(at) if idle && again.is_some() => self.hand_again(at),
+                Some(at) if idle => self.hand_young(at),
+                _ => self.seek(wanted, again.is_some(), now),
             };
             if !moved {
                 break;
@@ -43,15 +45,15 @@ impl Keeper {
     /// Whether `hand_over` would do something: asked before a sleep.
     pub(super) fn may_hand(&self, now: Now) -> bool {
         let next = self.delivered.next_missing(self.state.behind.seq);
-        let reading = self.state.parts.is_some() || !self.state.again.is_empty();
-        let nothing = !reading && next >= self.log.put.seq;
+        let again = !self.state.again.is_empty();
+        let nothing = !again && next >= self.log.put.seq;
         if self.is_unread() || nothing || self.shared.ready.len() >= self.manner.ahead {
             return false;
         }
         let receipt = self.state.receipt.is_some() || self.receipts.has_free();
         let young = self.state.young.iter().find(|young| young.seq == next);
         match young {
-            Some(young) if !reading => receipt && self.may_stand_beside(young.seq),
+            Some(young) if !again => receipt && self.may_stand_beside(young.seq),
             _ => {
                 let idle = self.state.reading.is_none() && !self.rests(now);
                 idle && receipt && self.pages.free() > 0
@@ -125,25 +127,16 @@ impl Keeper {
     }
 
     /// Asks for a batch that only the disk has. False when it cannot be asked now.
-    fn seek(&mut self, next: u64, now: Now) -> bool {
+    fn seek(&mut self, seq: u64, again: bool, now: Now) -> bool {
         if self.state.reading.is_some() || self.rests(now) {
             return false;
         }
-        let parts = self.state.parts.as_ref();
-        let again = match parts {
-            Some(parts) => parts.again,
-            None => !self.state.again.is_empty(),
-        };
-        let seq = match parts {
-            Some(parts) => parts.seq,
-            None => self.state.again.front().map_or(next, |again| again.seq),
-        };
         let sought = if again { seq } else { seq.max(self.state.sought) };
         let from = self.state.cursor.filter(|_| !again).map_or(0, |cursor| cursor.segment);
         let Some(segment) = self.log.segment_with(sought, from).cloned() else {
             return self.pass_missing(again);
         };
-        if self.state.parts.is_none() && self.state.receipt.is_none() {
+        if self.state.receipt.is_none() {
             self.state.receipt = self.receipts.take(1);
             if self.state.receipt.is_none() {
                 return false;
@@ -152,8 +145,7 @@ impl Keeper {
         let Some(page) = self.pages.take() else { return false };
         let cursor = self.state.cursor.filter(|at| at.segment == segment.number && !again);
         let start = Place { segment: segment.number, offset: 0 };
-        let place = parts.map_or_else(|| cursor.unwrap_or(start), |parts| parts.place);
-        let from = parts.map_or(0, |parts| parts.next);
+        let place = cursor.unwrap_or(start);
         self.state.reading = Some(Reading { again, place, put: self.log.put });
         self.reader.ask(Seek {
             path: segment.path,
@@ -163,7 +155,6 @@ impl Keeper {
             seq: sought,
             upto: segment.end_seq,
             page,
-            from,
         });
         true
     }
@@ -179,46 +170,16 @@ impl Keeper {
         true
     }
 
-    /// A batch that was read back, or a part of it, goes to the sinks.
-    pub(super) fn hand_read(
-        &mut self,
-        step: &Step,
-        next: Option<u32>,
-        page: Lease,
-        reading: Reading,
-        now: Now,
-    ) {
-        let seq = step.head.seq;
-        let slip = match self.state.parts.take() {
-            Some(parts) => parts.slip,
-            None => {
-                let (receipt, slip) = self.state.receipt.take().expect("taken before it was asked");
-                let outline = &step.head.outline;
-                let (events, bytes) = (u64::from(outline.events), outline.event_bytes);
-                let outstanding = Outstanding { seq, events, bytes };
-                self.state.outstanding[receipt.index()] = Some(outstanding);
-                slip
-            }
-        };
-        let again = reading.again;
-        let slip = match next {
-            Some(next) => {
-                let place = Place { segment: step.head.segment, offset: step.offset };
-                let part = slip.part();
-                self.state.parts = Some(Parts { again, place, seq, next, slip });
-                part
-            }
-            None => {
-                if again {
-                    self.state.again.pop_front();
-                } else {
-                    self.state.behind = behind(step);
-                    let offset = step.end();
-                    self.state.cursor = Some(Place { segment: step.head.segment, offset });
-                }
-                slip
-            }
-        };
+    /// A batch that was read back goes to the sinks.
+    pub(super) fn hand_read(&mut self, step: &Step, page: Lease, reading: Reading, now: Now) {
+        let (receipt, slip) = self.state.receipt.take().expect("taken before it was asked");
+        let (seq, outline) = (step.head.seq, &step.head.outline);
+        let (events, bytes) = (u64::from(outline.events), outline.event_bytes);
+        self.state.outstanding[receipt.index()] = Some(Outstanding { seq, events, bytes });
+        if !reading.again {
+            self.state.behind = behind(step);
+            self.state.cursor = Some(Place { segment: step.head.segment, offset: step.end() });
+        }
         self.shared.ready.offer(Parcel {
             batch: page.seal(),
             credit: None,
@@ -226,7 +187,8 @@ impl Keeper {
             first_at: now.mono,
             offered_at: now.mono,
         });
-        if again && next.is_none() {
+        if reading.again {
+            self.state.again.pop_front();
             self.shared.owed.fetch_sub(1, Ordering::Release);
         }
     }
