@@ -3,12 +3,13 @@
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use super::Failure;
 use super::output::{finish, tell, time_text};
-use crate::channel::file::{LogReader, SegmentReport};
+use crate::channel::file::{Keys, LogReader, SegmentReport};
 use crate::codec::encoders::{Encoder, Json, Raw};
 use crate::config::units::show_size;
 use crate::storage::OsDisk;
@@ -56,6 +57,9 @@ struct ExportArgs {
     /// One JSON object an event, as the json encoder writes it
     #[arg(long)]
     json: bool,
+    /// The key file of an encrypted log
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
 }
 
 /// Says how much waits, and how much room it takes
@@ -137,9 +141,17 @@ fn show(report: &SegmentReport, as_json: bool, out: &mut impl Write) -> io::Resu
 fn export(log: &LogReader, args: &ExportArgs, out: &mut impl Write) -> io::Result<ExitCode> {
     let encoder: Box<dyn Encoder> =
         if args.json { Box::new(Json) } else { Box::new(Raw { keep_control: false }) };
+    let keys = match args.keys.as_deref().map(|path| Keys::read(&OsDisk, path)).transpose() {
+        Ok(keys) => Arc::new(keys.unwrap_or_else(Keys::none)),
+        Err(what) => {
+            tell("channel", what);
+            return Ok(Failure::Usage.into());
+        }
+    };
     let (mut text, mut failed) = (Vec::new(), false);
     log.export(
         args.all,
+        keys,
         |page| {
             text.clear();
             encoder.encode_page(page, 0, &mut text, usize::MAX);

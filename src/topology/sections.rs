@@ -192,7 +192,6 @@ pub(super) fn channel(component: &Component, parts: &Parts) -> ChannelDraft {
     let section = component.section.clone();
     section.describe(CHANNEL);
     section.later("selector", "belongs to a source and chooses channels event by event");
-    section.later("encryption", "encrypts a durable channel");
     let found = parts::find(&section, parts.channels);
     let mut draft = ChannelDraft {
         name: component.name.clone(),

@@ -282,3 +282,53 @@ fn a_batch_for_many_files_is_delivered_when_all_of_them_are_synced() {
     assert!(twice.clone().all(|number| found[number] >= 2), "again when it was not synced");
     assert!((twice.end..3 * EACH).all(|number| found[number] == 1), "never when it was");
 }
+
+#[test]
+fn an_encrypted_log_is_read_with_its_keys_and_with_none_else() {
+    let dir = TempDir::new().unwrap();
+    let key = |number: u32, byte: &str| format!("{number} {}\n", byte.repeat(32));
+    std::fs::write(dir.path().join("keys"), key(1, "a1")).unwrap();
+    let secretly = |configuration: String| {
+        let table = "codec = \"lz4\"\nencryption = { keys = \"{dir}/keys\" }\n\n[sinks.out]";
+        configuration.replace("[sinks.out]", table)
+    };
+    let agent = Agent::start_in(dir, &secretly(to_nobody("2MiB")));
+    send(agent.tcp("net"), 0..COUNT);
+    agent.wait("all is put", |ledger| put(ledger) == COUNT as u64);
+    let dir = agent.stop().well().dir;
+    let segments = paths(&dir.path().join("log"), "");
+    let contents: Vec<u8> = segments.iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
+    assert!(contents.len() < COUNT * line(0).len() / 2, "it is compressed");
+    assert!(memchr::memmem::find(&contents, b"message").is_none(), "it is encrypted");
+
+    let refuses = |what: &str| {
+        let (code, said) = refused(&dir, &secretly(to_file()));
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(what), "{said}");
+    };
+    let file = dir.path().join("keys");
+    std::fs::write(&file, key(2, "b2")).unwrap();
+    refuses("is encrypted with key 1, which");
+    std::fs::write(&file, key(1, "c3")).unwrap();
+    refuses("cannot be decrypted with key 1");
+    std::fs::write(&file, "1 abc\n").unwrap();
+    refuses("line 1: a key is 64 hexadecimal digits");
+    std::fs::remove_file(&file).unwrap();
+    refuses("cannot be read");
+    let (code, said) = refused(&dir, &to_file());
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("and no key file is given"), "{said}");
+
+    // A new key for what comes, the old one for what is there.
+    std::fs::write(&file, key(1, "a1") + &key(2, "b2")).unwrap();
+    let exported = channel("export", &dir, &["--keys", file.to_str().unwrap()]);
+    let exported = String::from_utf8(exported.stdout).unwrap();
+    assert!(exported.lines().enumerate().all(|(number, text)| text == line(number)));
+    assert_eq!(exported.lines().count(), COUNT);
+    let without = channel("export", &dir, &[]);
+    assert_eq!((without.status.code(), without.stdout.len()), (Some(1), 0));
+    let agent = Agent::start_in(dir, &secretly(to_file()));
+    send(agent.tcp("net"), COUNT..COUNT + 100);
+    agent.wait_for(COUNT as u64 + 100);
+    delivered(&agent.stop().well(), COUNT + 100);
+}

@@ -20,6 +20,7 @@ use flumen::memory::{Credit, Outcome, Pool, Receipt, ReceiptPool};
 use flumen::ring::Wake;
 use flumen::runtime::clock::{Clock, ManualClock};
 use flumen::runtime::{Progress, Worker};
+use flumen::storage::Disk;
 use flumen::telemetry::{ChannelCounters, Incidents, InletCounters, LostReason};
 use flumen::time::Wall;
 
@@ -32,6 +33,7 @@ use crate::trace::Trace;
 const PAGE_BYTES: usize = 64 << 10;
 const CREDIT: u32 = 8;
 const RECEIPTS: usize = 64;
+const WRAPPED: &str = "codec = 'lz4'\nencryption = { keys = '/keys' }";
 /// As many as fit into some seconds of a debug build on one core.
 const SEEDS_DEFAULT: u64 = 150;
 
@@ -104,8 +106,12 @@ impl Story {
         let capacity = *random.pick(&["6MiB", "12MiB", "1GiB"]);
         let options = format!(
             "path = {path}\nsync = '{sync}'\ncapacity = '{capacity}'\nsegment = '2MiB'\n\
-             reserve = '0'"
+             reserve = '0'\n{}",
+            random.pick(&["", "", WRAPPED, "codec = 'lz4'"])
         );
+        let keys = disk.create_new(Path::new("/keys")).expect("a fresh disk");
+        keys.write_at(0, format!("5 {}", "a5".repeat(32)).as_bytes()).expect("a fresh disk");
+        keys.sync_data().and_then(|()| disk.sync_dir(Path::new("/"))).expect("a fresh disk");
         let faults = !flips && !random.once_in(3);
         let (fates, lost, corrupt) = (Vec::new(), 0, 0);
         Self {

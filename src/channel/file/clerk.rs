@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::log::{Place, Segment};
 use super::recovery::aside;
 use super::scan::{self, ReadError, Step, Wanted};
+use super::wrap::Unwrapper;
+use crate::event::Page;
 use crate::memory::Lease;
 use crate::storage::{Disk, DiskFile, DurableNames, catalog};
 use crate::telemetry::LostReason;
@@ -150,12 +152,13 @@ pub(super) enum Outcome {
 pub(super) struct Reader {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) open: Option<(Arc<Path>, Arc<dyn DiskFile>)>,
+    pub(super) unwrapper: Unwrapper,
 }
 
 impl Reader {
     pub(super) fn answer(&mut self, mut seek: Seek) -> Sought {
         let outcome = match self.seek(&seek) {
-            Ok(Some((file, step))) => match scan::read_batch(&*file, &step, &mut seek.page) {
+            Ok(Some((file, step))) => match self.read(&*file, &step, &mut seek.page) {
                 Ok(()) => Outcome::Batch(step),
                 Err(ReadError::Io(error)) => Outcome::Failed(error),
                 Err(error) => Outcome::Damaged { step, error },
@@ -167,6 +170,10 @@ impl Reader {
             }
         };
         Sought { page: seek.page, outcome }
+    }
+
+    fn read(&mut self, file: &dyn DiskFile, step: &Step, page: &mut Page) -> Result<(), ReadError> {
+        scan::read_batch(file, step, page, &mut self.unwrapper)
     }
 
     fn seek(&mut self, seek: &Seek) -> io::Result<Option<(Arc<dyn DiskFile>, Step)>> {

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use super::clerk::{Answer, Question, Seek, Sought};
 use super::delivered::Delivered;
-use super::log::{Log, Place, Put};
+use super::log::{Log, Place, Put, Written};
 use super::shared::Shared;
 use crate::channel::{Channel, CreditHold, Parcel};
 use crate::event::Page;
@@ -75,8 +75,7 @@ struct Young {
     before: Put,
     events: u64,
     bytes: u64,
-    place: Place,
-    record_bytes: u64,
+    written: Written,
     batch: memory::Shared,
     /// None when the sink has it.
     credit: Option<CreditHold>,
@@ -256,9 +255,9 @@ impl Keeper {
                 break;
             }
             match self.log.append(&parcel.batch) {
-                Ok(place) => {
+                Ok(written) => {
                     self.watch.recovered(now);
-                    self.accept(parcel, place, now);
+                    self.accept(parcel, written, now);
                     wrote = true;
                 }
                 Err(error) => {
@@ -311,7 +310,7 @@ impl Keeper {
         self.clerk.ask(Question::Open { number, path });
     }
 
-    fn accept(&mut self, parcel: Parcel, place: Place, now: Now) {
+    fn accept(&mut self, parcel: Parcel, written: Written, now: Now) {
         let Parcel { batch, credit, mut slip, first_at, offered_at } = parcel;
         let (events, bytes) = (u64::from(batch.event_count()), batch.event_bytes());
         let put = self.log.put;
@@ -323,14 +322,12 @@ impl Keeper {
         }
         self.state.hurried |= slip.as_ref().is_some_and(ReceiptSlip::hurries);
         self.state.unsynced_at = self.state.unsynced_at.min(now.mono);
-        let record_bytes = Log::record_bytes(&batch);
         self.state.young.push_back(Young {
             seq: before.seq,
             before,
             events,
             bytes,
-            place,
-            record_bytes,
+            written,
             batch,
             credit,
             slip,

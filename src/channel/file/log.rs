@@ -19,12 +19,13 @@ use std::sync::Arc;
 
 use super::delivered::Delivered;
 use super::record::{self, FRAME, HEAD_BYTES, Head, Kind};
+use super::wrap::{Wrapper, Wrapping, stands_behind_head};
 use crate::event::{Outline, Page};
 use crate::limits::usize_of;
 use crate::storage::{DiskFile, write_all_at, write_all_parts_at};
 
 /// Batches up to this size are copied behind their head and written as one piece.
-const PACKED_BYTES_MAX: usize = 32 << 10;
+pub(super) const PACKED_BYTES_MAX: usize = 32 << 10;
 /// Kept free at the end of a segment for states: delivery goes on when the disk is full.
 pub(super) const STATE_ROOM: u64 = 256 << 10;
 
@@ -73,6 +74,16 @@ pub(super) struct Log {
     pub(super) segment_bytes: u64,
     /// Memory aligned to frames, for heads and small records.
     scratch: Page,
+    wrapper: Wrapper,
+    /// Of all segments.
+    bytes: u64,
+}
+
+/// A record that was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) place: Place,
+    pub(super) record_bytes: u64,
 }
 
 /// What a record of the kind says: `synced` and `put` as u64, then what was delivered.
@@ -117,10 +128,20 @@ impl Log {
         segments: VecDeque<Segment>,
         put: Put,
         segment_bytes: u64,
+        wrapping: Wrapping,
     ) -> Self {
-        let scratch = Page::new(STATE_ROOM as usize);
-        let synced = put.seq;
-        Self { id, dirs, segments, file: None, put, synced, segment_bytes, scratch }
+        Self {
+            id,
+            dirs,
+            file: None,
+            put,
+            synced: put.seq,
+            segment_bytes,
+            scratch: Page::new(STATE_ROOM as usize),
+            wrapper: Wrapper::new(wrapping),
+            bytes: segments.iter().map(|segment| segment.bytes).sum(),
+            segments,
+        }
     }
 
     /// The number and directory of the segment to come.
@@ -135,7 +156,7 @@ impl Log {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.bytes).sum()
+        self.bytes
     }
 
     /// Whether a batch of this size still goes into the current segment.
@@ -148,7 +169,7 @@ impl Log {
         }
     }
 
-    /// Bytes that a page will take.
+    /// Bytes that a page will take at most.
     pub(super) fn record_bytes(page: &Page) -> u64 {
         let (front, back) = page.frames();
         let packed = HEAD_BYTES + page.outline().body_bytes();
@@ -171,6 +192,7 @@ impl Log {
         // What older segments have from here on was written again, or never promised.
         self.segments.iter_mut().for_each(|older| older.end_seq = older.end_seq.min(first.seq));
         self.put = first;
+        self.bytes += bytes;
         self.segments.push_back(Segment {
             number,
             path,
@@ -186,47 +208,57 @@ impl Log {
     }
 
     /// Appends a batch; on error nothing has changed, and the same may be tried again.
-    pub(super) fn append(&mut self, page: &Page) -> io::Result<Place> {
+    pub(super) fn append(&mut self, page: &Page) -> io::Result<Written> {
         let file = Arc::clone(self.file.as_ref().expect("there is room"));
-        let (number, offset) = (self.current().number, self.current().bytes);
-        let outline = page.outline();
-        let fill = |head: Head, log: &Self| Head {
-            log: log.id,
-            segment: number,
-            seq: log.put.seq,
-            events_before: log.put.events,
-            bytes_before: log.put.bytes,
-            payload_crc: record::payload_crc(page.used(), page.slot_image()),
+        let (segment, offset) = (self.current().number, self.current().bytes);
+        let (log, put) = (self.id, self.put);
+        let fill = |head| Head {
+            log,
+            segment,
+            seq: put.seq,
+            events_before: put.events,
+            bytes_before: put.bytes,
             ..head
         };
-        let packed = HEAD_BYTES + outline.body_bytes();
-        let bytes = if packed <= PACKED_BYTES_MAX {
-            let head = fill(Head::packed(Kind::Batch, outline, outline.body_bytes()), self);
-            let slots = usize_of(head.slots_at);
-            let whole = &mut self.scratch.spare_mut()[..packed.next_multiple_of(FRAME)];
-            whole[..HEAD_BYTES].copy_from_slice(&head.encode());
-            whole[HEAD_BYTES..slots].copy_from_slice(page.used());
-            whole[slots..packed].copy_from_slice(page.slot_image());
-            whole[packed..].fill(0);
-            write_all_at(&*file, offset, whole)?;
-            whole.len()
+        let outline = page.outline();
+        let record_bytes = if !self.wrapper.is_none() {
+            let (head, payload) = self.wrapper.wrap(page, fill);
+            let stored = usize_of(head.stored_bytes);
+            match stands_behind_head(stored) {
+                true => write_packed(
+                    &mut self.scratch,
+                    &*file,
+                    offset,
+                    head,
+                    [&payload[..stored], &[]],
+                )?,
+                false => write_spread(&mut self.scratch, &*file, offset, head, [payload, &[]])?,
+            }
+        } else if HEAD_BYTES + outline.body_bytes() <= PACKED_BYTES_MAX {
+            let crc = record::payload_crc(page.used(), page.slot_image());
+            let head = fill(Head::packed(Kind::Batch, outline, outline.body_bytes()));
+            let parts = [page.used(), page.slot_image()];
+            let head = Head { payload_crc: crc, ..head };
+            write_packed(&mut self.scratch, &*file, offset, head, parts)?
         } else {
             let (front, back) = page.frames();
-            let head = fill(Head::spread(outline, (front.len(), back.len())), self);
-            let own = &mut self.scratch.spare_mut()[..FRAME];
-            own[..HEAD_BYTES].copy_from_slice(&head.encode());
-            own[HEAD_BYTES..].fill(0);
-            let mut parts = [IoSlice::new(own), IoSlice::new(front), IoSlice::new(back)];
-            write_all_parts_at(&*file, offset, &mut parts)?;
-            FRAME + front.len() + back.len()
+            let crc = record::payload_crc(page.used(), page.slot_image());
+            let head = fill(Head::spread(outline, (front.len(), back.len())));
+            let head = Head { payload_crc: crc, ..head };
+            write_spread(&mut self.scratch, &*file, offset, head, [front, back])?
         };
         self.put.seq += 1;
         self.put.events += u64::from(outline.events);
         self.put.bytes += outline.event_bytes;
+        self.grow(record_bytes).end_seq = put.seq + 1;
+        Ok(Written { place: Place { segment, offset }, record_bytes })
+    }
+
+    fn grow(&mut self, record_bytes: u64) -> &mut Segment {
+        self.bytes += record_bytes;
         let current = self.segments.back_mut().expect("there is a file");
-        current.bytes += bytes as u64;
-        current.end_seq = self.put.seq;
-        Ok(Place { segment: number, offset })
+        current.bytes += record_bytes;
+        current
     }
 
     /// Appends what was delivered so far; false when there is no room for it here.
@@ -239,7 +271,7 @@ impl Log {
             return Ok(false);
         }
         let written = self.write_state(&*file, number, offset, self.put, delivered)?;
-        self.segments.back_mut().expect("there is a file").bytes += written;
+        self.grow(written);
         Ok(true)
     }
 
@@ -262,7 +294,7 @@ impl Log {
             &mut scratch[HEAD_BYTES..HEAD_BYTES + payload],
         );
         scratch[HEAD_BYTES + payload..].fill(0);
-        let head = Head {
+        let mut head = Head {
             log: self.id,
             segment,
             seq: next.seq,
@@ -271,6 +303,7 @@ impl Log {
             payload_crc: record::payload_crc(&scratch[HEAD_BYTES..HEAD_BYTES + payload], &[]),
             ..Head::packed(Kind::State, Outline::default(), payload)
         };
+        self.wrapper.sign(&mut head);
         scratch[..HEAD_BYTES].copy_from_slice(&head.encode());
         write_all_at(file, offset, scratch)?;
         Ok(whole as u64)
@@ -284,6 +317,7 @@ impl Log {
     /// It could not be removed.
     pub(super) fn put_back(&mut self, segment: Segment) {
         let at = self.segments.partition_point(|other| other.number < segment.number);
+        self.bytes += segment.bytes;
         self.segments.insert(at, segment);
     }
 
@@ -306,8 +340,47 @@ impl Log {
         let last = self.segments.len().checked_sub(1)?;
         let done = |segment: &Segment| delivered.covers(&(segment.first_seq..segment.end_seq));
         let at = self.segments.iter().take(last).position(done)?;
-        self.segments.remove(at)
+        let segment = self.segments.remove(at)?;
+        self.bytes -= segment.bytes;
+        Some(segment)
     }
+}
+
+/// Writes a record in one piece: the parts copied behind their head.
+fn write_packed(
+    scratch: &mut Page,
+    file: &dyn DiskFile,
+    offset: u64,
+    head: Head,
+    parts: [&[u8]; 2],
+) -> io::Result<u64> {
+    let whole = &mut scratch.spare_mut()[..usize_of(head.record_bytes)];
+    whole[..HEAD_BYTES].copy_from_slice(&head.encode());
+    let mut at = HEAD_BYTES;
+    for part in parts {
+        whole[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    whole[at..].fill(0);
+    write_all_at(file, offset, whole)?;
+    Ok(u64::from(head.record_bytes))
+}
+
+/// Writes a record of whole frames from where they lie, behind a frame with its head.
+fn write_spread(
+    scratch: &mut Page,
+    file: &dyn DiskFile,
+    offset: u64,
+    head: Head,
+    frames: [&[u8]; 2],
+) -> io::Result<u64> {
+    let own = &mut scratch.spare_mut()[..FRAME];
+    own[..HEAD_BYTES].copy_from_slice(&head.encode());
+    own[HEAD_BYTES..].fill(0);
+    let [front, back] = frames;
+    let mut parts = [IoSlice::new(own), IoSlice::new(front), IoSlice::new(back)];
+    write_all_parts_at(file, offset, &mut parts)?;
+    Ok(u64::from(head.record_bytes))
 }
 
 const PREFIX: &str = "segment.";

@@ -2,7 +2,8 @@
 //! crash.
 //!
 //! ```text
-//!   record     the bytes: a head and a batch, or what was delivered
+//!   record     the bytes: a head and a batch, or what was delivered; wrap, keys: compressed,
+//!              encrypted
 //!   log        segments in one or several directories, appended to
 //!   scan       from record to record, over what is damaged
 //!   recovery   how a log was left; one process has it at a time
@@ -18,12 +19,14 @@
 mod clerk;
 mod delivered;
 mod keeper;
+mod keys;
 mod log;
 mod reading;
 pub mod record;
 mod recovery;
 mod scan;
 mod shared;
+mod wrap;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,11 +42,14 @@ use crate::memory::{MemoryLine, Pool, ReceiptPool};
 use crate::runtime::Worker;
 use crate::runtime::helper::Helper;
 use crate::runtime::parker::Parker;
-use crate::storage::DurableNames;
+use crate::storage::{Disk, DurableNames};
 use clerk::{Clerk, Reader};
 use keeper::{Course, Keeper, Manner, Seats};
+use record::{Cipher, Codec};
 use shared::Shared;
+use wrap::{Unwrapper, Wrapper, Wrapping};
 
+pub use keys::Keys;
 pub use reading::{LogReader, LogTotals, SegmentReport};
 pub use recovery::OpenError;
 
@@ -87,7 +93,31 @@ pub const OPTIONS: &[OptionDoc] = &[
         default: Some("256MiB"),
         doc: "bytes that stay free on the disk: with less, senders wait and delivery goes on",
     },
+    OptionDoc {
+        name: "codec",
+        default: Some("none"),
+        doc: "none, or lz4: less to write, for about 0.2 µs an event",
+    },
+    OptionDoc {
+        name: "encryption",
+        default: Some(""),
+        doc: "a table: the file with the `keys`, and the `cipher`; without it nothing is encrypted",
+    },
     WHEN_FULL,
+];
+
+const ENCRYPTION: &[OptionDoc] = &[
+    OptionDoc {
+        name: "keys",
+        default: Some(""),
+        doc: "a file with a key a line: its number, and 64 hexadecimal digits; the last one is \
+              written with",
+    },
+    OptionDoc {
+        name: "cipher",
+        default: Some("aes-256-gcm"),
+        doc: "aes-256-gcm, or chacha20-poly1305 where the processor has no AES",
+    },
 ];
 
 /// A segment holds at least a few of the largest batches.
@@ -112,6 +142,8 @@ struct FilePlan {
     sync: Option<Duration>,
     segment_bytes: u64,
     reserve_bytes: u64,
+    codec: Codec,
+    encryption: Option<(PathBuf, Cipher)>,
 }
 
 fn plan(section: &Section) -> Box<dyn ChannelPlan> {
@@ -151,7 +183,27 @@ fn plan(section: &Section) -> Box<dyn ChannelPlan> {
         sync: sync(section),
         segment_bytes,
         reserve_bytes: section.size("reserve"),
+        codec: section.choice("codec", &[("none", Codec::None), ("lz4", Codec::Lz4)]),
+        encryption: encryption(section),
     })
+}
+
+/// The key file, and the cipher.
+fn encryption(section: &Section) -> Option<(PathBuf, Cipher)> {
+    if !section.explicit("encryption") {
+        return None;
+    }
+    let table = section.subsection("encryption", ENCRYPTION);
+    let ciphers =
+        [("aes-256-gcm", Cipher::Aes256Gcm), ("chacha20-poly1305", Cipher::ChaCha20Poly1305)];
+    let cipher = table.choice("cipher", &ciphers);
+    let keys = table.optional_text("keys").filter(|keys| !keys.is_empty());
+    if keys.is_none() && table.usable("keys") {
+        let what = format!("`keys` is missing in {}", table.title());
+        table.fail_here(what, "write where the key file is: `keys = \"/etc/flumen/keys\"`");
+    }
+    table.finish();
+    Some((PathBuf::from(keys?), cipher))
 }
 
 /// How long a batch may wait for its sync; none: it does not.
@@ -191,10 +243,16 @@ impl ChannelPlan for FilePlan {
         };
         let page = limits::BATCH_BYTES_MAX + limits::PAGE_HEADER_BYTES;
         let receipts = RECEIPTS * RECEIPT_BYTES + log::STATE_ROOM as usize;
-        vec![
+        let cipher = self.encryption.as_ref().map_or(Cipher::None, |(_, cipher)| *cipher);
+        let wrapping = Wrapper::memory_bytes((self.codec, cipher));
+        let mut lines = vec![
             line(format!("{pages} batches of 1MiB to read back"), pages * page),
             line(format!("{RECEIPTS} receipts, and what was delivered"), receipts),
-        ]
+        ];
+        if wrapping > 0 {
+            lines.push(line("compressing and encrypting".to_owned(), wrapping));
+        }
+        lines
     }
 
     fn is_durable(&self) -> bool {
@@ -206,12 +264,16 @@ impl ChannelPlan for FilePlan {
     }
 
     fn build(&self, context: ChannelContext) -> Result<Built, BuildError> {
-        let found = recovery::open(&*context.disk, &self.paths, self.segment_bytes, context.random);
-        let found = found.map_err(|error| BuildError {
+        let failed = |error: OpenError| BuildError {
             what: format!("channels.{}: {}", context.name, error.what),
             remedy: error.remedy,
-        })?;
-        Ok(self.assemble(context, found))
+        };
+        let wrapping = self.wrapping(&*context.disk).map_err(failed)?;
+        let keys = Arc::clone(&wrapping.keys);
+        let (paths, segment_bytes) = (&self.paths, self.segment_bytes);
+        let found = recovery::open(&*context.disk, paths, segment_bytes, wrapping, context.random);
+        let found = found.map_err(failed)?;
+        Ok(self.assemble(context, found, keys))
     }
 }
 
@@ -227,7 +289,24 @@ fn read_pages(sink_threads: usize) -> usize {
 }
 
 impl FilePlan {
-    fn assemble(&self, context: ChannelContext, mut found: recovery::Found) -> Built {
+    /// Reads the key file.
+    fn wrapping(&self, disk: &dyn Disk) -> Result<Wrapping, OpenError> {
+        let codec = self.codec;
+        let Some((path, cipher)) = &self.encryption else {
+            return Ok(Wrapping { codec, cipher: Cipher::None, keys: Arc::new(Keys::none()) });
+        };
+        let keys = Keys::read(disk, path).map_err(|what| {
+            OpenError::new(what, "a line is a number and what `openssl rand -hex 32` prints")
+        })?;
+        Ok(Wrapping { codec, cipher: *cipher, keys: Arc::new(keys) })
+    }
+
+    fn assemble(
+        &self,
+        context: ChannelContext,
+        mut found: recovery::Found,
+        keys: Arc<Keys>,
+    ) -> Built {
         let ChannelContext { name, credit, counters, incidents, disk, .. } = context;
         let (put, done) = (found.log.put, found.delivered.totals());
         let waiting = (put.events.saturating_sub(done.0), put.bytes.saturating_sub(done.1));
@@ -251,7 +330,7 @@ impl FilePlan {
         let title = |part: &str| format!("channel.{name}{part}");
         // One segment, one sync, and a few removals at a time.
         let (clerk, desk) = Helper::new(title(".disk"), 8, move |question, _| own.answer(question));
-        let mut own = Reader { disk, open: None };
+        let mut own = Reader { disk, open: None, unwrapper: Unwrapper::new(keys) };
         let (reader, pages) = Helper::new(title(".read"), 2, move |seek, _| own.answer(seek));
         let pool = Pool::new(read_pages(context.sink_threads), limits::BATCH_BYTES_MAX);
         let receipts = ReceiptPool::patient(RECEIPTS, context.confirmed);

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::delivered::Delivered;
+use super::keys::Keys;
 use super::log::{Put, State};
 use super::record::Kind;
 use super::recovery::{self, Entry, OpenError};
 use super::scan::{self, ReadError, Step, Wanted};
+use super::wrap::Unwrapper;
 use crate::event::Page;
 use crate::limits;
 use crate::storage::{Disk, DiskFile};
@@ -197,16 +199,18 @@ impl LogReader {
     pub fn export(
         &self,
         all: bool,
+        keys: Arc<Keys>,
         mut batch: impl FnMut(&Page) -> io::Result<()>,
         mut failed: impl FnMut(String),
     ) -> io::Result<()> {
         let mut page = Page::new(limits::BATCH_BYTES_MAX);
+        let mut unwrapper = Unwrapper::new(keys);
         for part in &self.parts {
             for step in self.batches(part) {
                 if !all && self.delivered.contains(step.head.seq) {
                     continue;
                 }
-                match scan::read_batch(&*part.file, step, &mut page) {
+                match scan::read_batch(&*part.file, step, &mut page, &mut unwrapper) {
                     Ok(()) => batch(&page)?,
                     Err(error) => {
                         let (path, offset) = (part.path.display(), step.offset);

@@ -5,20 +5,22 @@
 //!   │ head 256 B │ bytes of a batch │ slots         │   everything in frames of 4 KiB:
 //!   └────────────┴──────────────────┴───────────────┘   a record begins and ends with one
 //!   spread: the batch's own frames follow the head's frame, so that they can be written from
-//!   where they lie; packed: bytes and slots stand right behind the head (small batches, states).
+//!   where they lie; packed: bytes and slots stand right behind the head (small batches, states);
+//!   wrapped: compressed or encrypted (`wrap`), as one payload.
 //!
 //!   head, little-endian
 //!     0 magic "FLMR"   4 version u8   5 kind u8 (1 batch, 2 state)   6 codec u8   7 contiguous u8
 //!     8 log u64       16 segment u64  24 seq u64         32 events before u64  40 bytes before u64
 //!    48 record bytes u32   52 payload at u32   56 slots at u32   60 stored bytes u32
-//!    64 tail u32   68 slots u32   72 stride u8   76 events u32   80 event bytes u64
+//!    64 tail u32   68 slots u32   72 stride u8   73 cipher u8   76 events u32   80 event bytes u64
 //!    88 base i64   96 time min i64   104 time max i64   112 marks 4 × u32
-//!   128 key u32   132 nonce 12 B     248 CRC32C of the payload u32   252 CRC32C of the head u32
+//!   128 key u32   132 nonce 12 B   144 tag 16 B   248 CRC32C of the payload   252 of the head
 //! ```
 //! `log` is a random number of the whole channel, so that nothing an event may contain can be taken
 //! for a record; `seq` counts batches. `events before` and `bytes before` count what was put before
 //! this record since the log began: the difference over a gap is what the gap cost.
 
+use super::wrap::stands_behind_head;
 use crate::event::{Mark, Outline};
 use crate::storage::block::crc32c;
 use crate::time::Wall;
@@ -37,13 +39,28 @@ pub enum Kind {
     State,
 }
 
-/// How the payload is stored.
+/// What the halves of a batch are compressed with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Codec {
     #[default]
     None,
+    /// A raw block each, without a frame.
     Lz4,
 }
+
+/// What the payload is encrypted with (RFC 5116).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cipher {
+    #[default]
+    None,
+    Aes256Gcm,
+    ChaCha20Poly1305,
+}
+
+pub const NONCE_BYTES: usize = 12;
+pub const TAG_BYTES: usize = 16;
+/// The head up to here is bound to the payload by the tag that stands here.
+const TAG_AT: usize = 144;
 
 /// Everything a record says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +79,17 @@ pub struct Head {
     pub record_bytes: u32,
     /// Where the payload begins, counted from the head.
     pub payload_at: u32,
-    /// Where the slots begin, when they are stored as they are.
+    /// Where the slots begin.
     pub slots_at: u32,
-    /// Of a payload that was compressed or encrypted; of a state, its length.
+    /// Of a payload that is wrapped; of a state, its length.
     pub stored_bytes: u32,
     pub outline: Outline,
+    pub cipher: Cipher,
     /// Which key it is encrypted with; 0: none.
     pub key: u32,
-    pub nonce: [u8; 12],
+    pub nonce: [u8; NONCE_BYTES],
+    pub tag: [u8; TAG_BYTES],
+    /// Of the payload as it is stored.
     pub payload_crc: u32,
 }
 
@@ -86,6 +106,10 @@ pub enum Damage {
     Contradiction,
     #[error("the record's content has a wrong checksum")]
     Payload,
+    #[error("the record's content cannot be decrypted with key {0}: it was altered")]
+    Refused(u32),
+    #[error("the record's content cannot be decompressed")]
+    Packed,
     #[error("the record is cut off")]
     Cut,
 }
@@ -114,6 +138,19 @@ impl Head {
         }
     }
 
+    /// The head of a batch that is wrapped: `first` bytes are of its text, of `stored` in all.
+    pub fn wrapped(codec: Codec, outline: Outline, first: usize, stored: usize) -> Self {
+        let payload_at = if stands_behind_head(stored) { HEAD_BYTES } else { FRAME };
+        Self {
+            codec,
+            record_bytes: bytes_of((payload_at + stored).next_multiple_of(FRAME)),
+            payload_at: bytes_of(payload_at),
+            slots_at: bytes_of(payload_at + first),
+            stored_bytes: bytes_of(stored),
+            ..Self::empty(Kind::Batch, outline)
+        }
+    }
+
     fn empty(kind: Kind, outline: Outline) -> Self {
         Self {
             kind,
@@ -128,15 +165,22 @@ impl Head {
             slots_at: 0,
             stored_bytes: 0,
             outline,
+            cipher: Cipher::None,
             key: 0,
-            nonce: [0; 12],
+            nonce: [0; NONCE_BYTES],
+            tag: [0; TAG_BYTES],
             payload_crc: 0,
         }
     }
 
     /// Bytes and slots stand in the record as they stood in memory.
     pub fn is_plain(&self) -> bool {
-        self.codec == Codec::None && self.key == 0
+        self.codec == Codec::None && self.cipher == Cipher::None
+    }
+
+    /// What encryption binds to the payload: all that the head says up to the tag.
+    pub fn bound(&self) -> [u8; TAG_AT] {
+        *self.encode().first_chunk().expect("the head is longer")
     }
 
     pub fn encode(&self) -> [u8; HEAD_BYTES] {
@@ -167,8 +211,15 @@ impl Head {
         (88..).step_by(8).zip(times).for_each(|(at, time)| put(at, &time.0.to_le_bytes()));
         let marks = (112..).step_by(4).zip(outline.marks);
         marks.for_each(|(at, count)| put(at, &count.to_le_bytes()));
+        let cipher = match self.cipher {
+            Cipher::None => 0,
+            Cipher::Aes256Gcm => 1,
+            Cipher::ChaCha20Poly1305 => 2,
+        };
+        put(73, &[cipher]);
         put(128, &self.key.to_le_bytes());
         put(132, &self.nonce);
+        put(TAG_AT, &self.tag);
         put(248, &self.payload_crc.to_le_bytes());
         let crc = crc32c(&raw[..252]);
         raw[252..].copy_from_slice(&crc.to_le_bytes());
@@ -195,6 +246,12 @@ impl Head {
         let codec = match raw[6] {
             0 => Codec::None,
             1 => Codec::Lz4,
+            _ => return Err(Damage::Contradiction),
+        };
+        let cipher = match raw[73] {
+            0 => Cipher::None,
+            1 => Cipher::Aes256Gcm,
+            2 => Cipher::ChaCha20Poly1305,
             _ => return Err(Damage::Contradiction),
         };
         let mut marks = [0; Mark::COUNT];
@@ -224,8 +281,10 @@ impl Head {
             slots_at: u32_at(raw, 56),
             stored_bytes: u32_at(raw, 60),
             outline,
+            cipher,
             key: u32_at(raw, 128),
             nonce: *raw[132..].first_chunk().expect("124 bytes hold 12"),
+            tag: *raw[TAG_AT..].first_chunk().expect("112 bytes hold 16"),
             payload_crc: u32_at(raw, 248),
         };
         if head.is_sound() { Ok(head) } else { Err(Damage::Contradiction) }
@@ -234,26 +293,28 @@ impl Head {
     fn is_sound(&self) -> bool {
         let record = u64::from(self.record_bytes);
         let payload = u64::from(self.payload_at);
-        let stored = payload + u64::from(self.stored_bytes) <= record;
-        let plain = match self.kind {
+        let end = payload + u64::from(self.stored_bytes);
+        let slots = u64::from(self.slots_at);
+        let (tail, slot_bytes) = (u64::from(self.outline.tail), self.outline.slot_bytes() as u64);
+        let halves = match self.kind {
             Kind::State => true,
-            Kind::Batch if !self.is_plain() => true,
-            Kind::Batch => {
-                let slots = u64::from(self.slots_at);
-                payload + u64::from(self.outline.tail) <= slots
-                    && slots + self.outline.slot_bytes() as u64 <= record
+            // No half is longer than what it unpacks to.
+            Kind::Batch if !self.is_plain() => {
+                (payload..=payload + tail).contains(&slots)
+                    && (slots..=slots + slot_bytes).contains(&end)
             }
+            Kind::Batch => payload + tail <= slots && slots + slot_bytes <= record,
         };
         record.is_multiple_of(FRAME as u64)
             && self.record_bytes <= RECORD_BYTES_MAX
             && self.outline.body_bytes() <= crate::limits::BATCH_BYTES_MAX
             && payload >= HEAD_BYTES as u64
-            && stored
-            && plain
+            && end <= record
+            && halves
     }
 }
 
-/// No record is longer: a head, the largest batch, and what encryption adds.
+/// No record is longer: a head, the largest batch, and what whole frames add.
 pub const RECORD_BYTES_MAX: u32 = (crate::limits::BATCH_BYTES_MAX + 4 * FRAME) as u32;
 
 /// CRC32C over the two halves of a payload.
@@ -300,10 +361,13 @@ mod tests {
             seq: 3,
             events_before: 4,
             bytes_before: 5,
+            cipher: Cipher::ChaCha20Poly1305,
+            codec: Codec::None,
             key: 6,
-            nonce: [7; 12],
+            nonce: [7; NONCE_BYTES],
+            tag: [9; TAG_BYTES],
             payload_crc: 8,
-            ..Head::spread(outline, (8192, 4096))
+            ..Head::wrapped(Codec::None, outline, 5000, 5000 + 7 * 16)
         }
     }
 
@@ -313,8 +377,10 @@ mod tests {
         let packed = Head::packed(Kind::State, Outline::default(), 77);
         assert_eq!(Head::decode(&packed.encode()), Ok(packed));
         assert_eq!(packed.record_bytes as usize, FRAME);
-        let other = Head { codec: Codec::Lz4, ..packed };
-        assert_eq!(Head::decode(&other.encode()), Ok(other));
+        let spread = Head::spread(head().outline, (8192, 4096));
+        assert_eq!(Head::decode(&spread.encode()), Ok(spread));
+        let wrapped = Head::wrapped(Codec::Lz4, head().outline, 70, 75);
+        assert_eq!(Head::decode(&wrapped.encode()), Ok(wrapped));
     }
 
     #[test]

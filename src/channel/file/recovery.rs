@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::delivered::Delivered;
+use super::keys::Keys;
 use super::log::{Log, Put, Segment, number_of};
-use super::record::{Damage, FRAME, HEAD_BYTES, Head, Kind};
+use super::record::{Cipher, Damage, FRAME, HEAD_BYTES, Head, Kind};
 use super::scan::{self, ReadError, Wanted};
+use super::wrap::Wrapping;
 use crate::storage::{Disk, DiskFile, read_full_at};
 
 pub(super) const LOCK: &str = "lock";
@@ -38,7 +40,7 @@ pub struct OpenError {
 }
 
 impl OpenError {
-    fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(super) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { what: what.into(), remedy: remedy.into() }
     }
 
@@ -62,6 +64,7 @@ pub(super) fn open(
     disk: &dyn Disk,
     dirs: &[PathBuf],
     segment_bytes: u64,
+    wrapping: Wrapping,
     random: u64,
 ) -> Result<Found, OpenError> {
     let mut locks = Vec::new();
@@ -81,7 +84,7 @@ pub(super) fn open(
     };
     let entries = list(disk, dirs)?;
     let mut notes = Vec::new();
-    let survey = survey(disk, entries, &mut notes)?;
+    let survey = survey(disk, entries, &wrapping.keys, &mut notes)?;
     let left = last_of(disk, &survey, &mut notes).map_err(failed)?;
     let id = survey.id.unwrap_or(random);
     let mut segments: VecDeque<Segment> = survey.segments.into();
@@ -93,7 +96,7 @@ pub(super) fn open(
         // Written before a kill and not yet synced: it is relied upon from now on.
         disk.open_write(&last.path).and_then(|file| file.sync_data()).map_err(failed)?;
     }
-    let log = Log::new(id, dirs.to_vec(), segments, left.put, segment_bytes);
+    let log = Log::new(id, dirs.to_vec(), segments, left.put, segment_bytes, wrapping);
     Ok(Found { log, delivered: left.delivered, synced: left.synced, locks, notes })
 }
 
@@ -159,6 +162,7 @@ struct Survey {
 fn survey(
     disk: &dyn Disk,
     entries: Vec<Entry>,
+    keys: &Keys,
     notes: &mut Vec<String>,
 ) -> Result<Survey, OpenError> {
     let mut survey = Survey { id: None, segments: Vec::new() };
@@ -179,6 +183,12 @@ fn survey(
         if survey.id.is_some_and(|id| id != head.log) {
             let what = format!("{} is of another channel's log", path.display());
             return Err(OpenError::new(what, "move it away, or give this channel another `path`"));
+        }
+        if head.kind == Kind::State && head.cipher != Cipher::None {
+            keys.open(&head, &mut []).map_err(|locked| {
+                let remedy = "add the key that it was written with to the key file";
+                OpenError::new(format!("{}: {locked}", path.display()), remedy)
+            })?;
         }
         survey.id = Some(head.log);
         // A damaged beginning: what the first whole batch does not know of is a gap.

@@ -6,7 +6,8 @@
 use std::io;
 
 use super::log::State;
-use super::record::{self, Codec, Damage, FRAME, Head, Kind};
+use super::record::{self, Damage, FRAME, Head, Kind};
+use super::wrap::Unwrapper;
 use crate::event::Page;
 use crate::limits::usize_of;
 use crate::storage::{ReadAt, read_full_at};
@@ -71,16 +72,27 @@ pub(super) fn read_batch(
     file: &dyn ReadAt,
     step: &Step,
     page: &mut Page,
+    unwrapper: &mut Unwrapper,
 ) -> Result<(), ReadError> {
     let Step { offset, head, .. } = step;
-    if head.kind != Kind::Batch || !head.is_plain() {
+    if head.kind != Kind::Batch {
         return Err(Damage::Contradiction.into());
     }
     let (bytes, slots) = page.image_mut(&head.outline).ok_or(Damage::Contradiction)?;
-    read_exactly(file, offset + u64::from(head.payload_at), bytes)?;
-    read_exactly(file, offset + u64::from(head.slots_at), slots)?;
-    if record::payload_crc(bytes, slots) != head.payload_crc {
-        return Err(Damage::Payload.into());
+    let payload_at = offset + u64::from(head.payload_at);
+    if head.is_plain() {
+        read_exactly(file, payload_at, bytes)?;
+        read_exactly(file, offset + u64::from(head.slots_at), slots)?;
+        if record::payload_crc(bytes, slots) != head.payload_crc {
+            return Err(Damage::Payload.into());
+        }
+    } else {
+        let stored = unwrapper.stored_mut(head);
+        read_exactly(file, payload_at, stored)?;
+        if record::payload_crc(stored, &[]) != head.payload_crc {
+            return Err(Damage::Payload.into());
+        }
+        unwrapper.unwrap(head, bytes, slots)?;
     }
     Ok(page.adopt(&head.outline).map_err(|_| Damage::Contradiction)?)
 }
@@ -107,7 +119,7 @@ pub(super) fn verify(file: &dyn ReadAt, step: &Step) -> Result<(), ReadError> {
 /// What a state says.
 pub(super) fn read_state(file: &dyn ReadAt, step: &Step) -> Result<State, ReadError> {
     let Step { offset, head, .. } = step;
-    if head.kind != Kind::State || head.codec != Codec::None || head.key != 0 {
+    if head.kind != Kind::State {
         return Err(Damage::Contradiction.into());
     }
     let mut raw = vec![0; usize_of(head.stored_bytes)];

@@ -7,7 +7,7 @@ use super::answers::behind;
 use super::{Keeper, Outstanding, Reading};
 use crate::channel::Parcel;
 use crate::channel::file::clerk::Seek;
-use crate::channel::file::log::Place;
+use crate::channel::file::log::{Place, Written};
 use crate::channel::file::scan::Step;
 use crate::memory::{Lease, Receipt, ReceiptSlip};
 use crate::time::Now;
@@ -92,8 +92,8 @@ impl Keeper {
             offered_at: young.offered_at,
         };
         let (events, bytes, mut put) = (young.events, young.bytes, young.before);
-        let offset = young.place.offset + young.record_bytes;
-        self.state.cursor = Some(Place { offset, ..young.place });
+        let Written { place, record_bytes } = young.written;
+        self.state.cursor = Some(Place { offset: place.offset + record_bytes, ..place });
         (put.seq, put.events, put.bytes) = (seq + 1, put.events + events, put.bytes + bytes);
         self.state.behind = put;
         if seq < self.log.synced {

@@ -155,7 +155,7 @@ impl Keeper {
         let mut failed = None;
         for one in young.iter_mut().filter(|one| one.seq >= from) {
             match self.log.append(&one.batch) {
-                Ok(place) => one.place = place,
+                Ok(written) => one.written = written,
                 Err(error) => {
                     failed = Some(error);
                     break;
