@@ -9,7 +9,10 @@ pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Header room in front of a page, so that a durable channel can write it with O_DIRECT.
 pub const PAGE_HEADER_BYTES: usize = 4096;
 
-/// The longest event; longer ones are split. A datagram has at most 65,507 bytes.
+/// The longest datagram, that of IPv6; of IPv4 it is 65,507.
+pub const DATAGRAM_BYTES_MAX: usize = 65_527;
+
+/// The longest event; longer ones are split. Any datagram is whole.
 pub const EVENT_BYTES_DEFAULT: usize = 64 << 10;
 pub const EVENT_BYTES_MIN: usize = 64;
 /// A whole event, its carry and a read must fit into one page.
@@ -65,6 +68,7 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 128;
 
 const _: () = assert!(BATCH_BYTES_MIN >= 2 * PAGE_HEADER_BYTES);
 const _: () = assert!(BATCH_BYTES_MAX / 16 <= 1 << 16, "origin index is a u16");
+const _: () = assert!(EVENT_BYTES_DEFAULT >= DATAGRAM_BYTES_MAX);
 const _: () = assert!(EVENT_BYTES_MAX * 4 <= BATCH_BYTES_MAX);
 const _: () = assert!(2 * THREADS_MAX <= SLEEPERS_MAX);
 

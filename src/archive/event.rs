@@ -1,9 +1,11 @@
 //! One event as read back: the stored line, and on request what it says.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use super::base64::decode;
 use crate::codec::Encoding;
+use crate::codec::datagram::Record;
 use crate::time::Wall;
 
 /// A stored event. Looking at the line costs nothing; fields are parsed when asked for.
@@ -15,6 +17,20 @@ pub struct EventView<'a> {
     pub encoding: Option<Encoding>,
     /// First and last receive time of its block; None in plain text and files of others.
     pub block_times: Option<(Wall, Wall)>,
+    /// Of a datagram that was kept as it came.
+    pub own: Option<Own>,
+}
+
+/// What a file keeps of an event beside its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// When it was received.
+    pub at: Wall,
+    /// Who sent it, and whereto.
+    pub peer: Option<SocketAddr>,
+    pub local: Option<SocketAddr>,
+    /// Only the front of it is here.
+    pub truncated: bool,
 }
 
 /// What the `json` encoder kept of an event besides its text.
@@ -36,6 +52,21 @@ pub struct Fields<'a> {
 }
 
 impl<'a> EventView<'a> {
+    /// A line that says nothing but its text.
+    pub fn of_line(
+        line: &'a [u8],
+        encoding: Option<Encoding>,
+        block_times: Option<(Wall, Wall)>,
+    ) -> Self {
+        Self { line, encoding, block_times, own: None }
+    }
+
+    pub fn of_record(record: Record<'a>, block_times: Option<(Wall, Wall)>) -> Self {
+        let Record { at, peer, local, truncated, bytes } = record;
+        let own = Some(Own { at, peer, local, truncated });
+        Self { line: bytes, encoding: Some(Encoding::Datagram), block_times, own }
+    }
+
     /// The event's text. A JSON line without a message, or that is no JSON, is its own text.
     pub fn text(&self) -> Cow<'a, [u8]> {
         self.fields().1
@@ -65,7 +96,7 @@ mod tests {
     use super::*;
 
     fn json(line: &[u8]) -> EventView<'_> {
-        EventView { line, encoding: Some(Encoding::Json), block_times: None }
+        EventView::of_line(line, Some(Encoding::Json), None)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::codec::Codec;
+use crate::codec::{Codec, Encoding};
 use crate::storage::Container;
 use crate::storage::block::decode_frame;
 use crate::storage::catalog::OPEN_SUFFIX;
@@ -28,6 +28,12 @@ pub(super) fn sniff(head: &[u8], path: &Path) -> Codec {
         }
         _ => Codec::None,
     }
+}
+
+/// Whether a file of ours holds records of datagrams.
+pub(super) fn has_records(head: &[u8]) -> bool {
+    let datagram = Encoding::Datagram.wire_id();
+    decode_frame(head).is_ok_and(|(header, _)| header.encoder == datagram)
 }
 
 pub(super) fn plain_name(path: &Path) -> bool {

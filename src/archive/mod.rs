@@ -19,6 +19,7 @@ pub mod order;
 pub mod pattern;
 pub mod query;
 mod read;
+mod records;
 pub mod survey;
 
 use std::io;
@@ -29,7 +30,7 @@ use crate::storage::catalog::{SegmentName, State, walk};
 use crate::storage::{Disk, OsDisk};
 
 pub use base64::encode as base64_encode;
-pub use event::{EventView, Fields};
+pub use event::{EventView, Fields, Own};
 pub use read::{BlockView, Ending, Reader, Summary};
 
 #[derive(Debug, thiserror::Error)]

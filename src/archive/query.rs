@@ -66,11 +66,14 @@ impl Query {
     /// Puts the lines that are wanted into `spans`, in order.
     pub fn select(&self, block: &BlockView<'_>, spans: &mut Vec<Span>) {
         spans.clear();
+        if block.has_records() {
+            return self.select_records(block, spans);
+        }
         let text = block.whole_lines();
         let checked = !self.hosts.is_empty() || self.severities.is_some();
         let wanted = |span: Span| {
             let line = &text[span.start..span.end];
-            !checked || self.is_of(EventView { line, encoding: block.encoding, block_times: None })
+            !checked || self.is_of(EventView::of_line(line, block.encoding, None))
         };
         if self.invert {
             let mut from = 0;
@@ -87,6 +90,17 @@ impl Query {
             _ => &self.pattern,
         };
         spans.extend(lines_with(finder, text).filter(|span| wanted(*span)));
+    }
+
+    /// Datagrams are not lines: each is searched by itself, and each has a time of its own.
+    fn select_records(&self, block: &BlockView<'_>, spans: &mut Vec<Span>) {
+        let checked = !self.hosts.is_empty() || self.severities.is_some();
+        spans.extend(block.record_spans().filter_map(|(span, event)| {
+            let here = self.pattern.is_everything() || self.pattern.place(event.line, 0).is_some();
+            let in_time = event.own.is_none_or(|own| self.range.meets(own.at, own.at));
+            let wanted = here != self.invert && in_time && (!checked || self.is_of(event));
+            wanted.then_some(span)
+        }));
     }
 
     fn is_of(&self, event: EventView<'_>) -> bool {
@@ -128,8 +142,13 @@ fn lines(text: &[u8], mut from: usize, to: usize, mut each: impl FnMut(Span) -> 
     }
 }
 
-/// The host that a stored line names, or None.
+/// The host that a stored line names, or None. A datagram without a syslog header is its sender's.
 pub fn host<'a>(event: &EventView<'a>) -> Option<Cow<'a, [u8]>> {
+    if let Some(own) = &event.own
+        && pri_of(event.line).is_none()
+    {
+        return own.peer.map(|peer| Cow::Owned(peer.ip().to_string().into_bytes()));
+    }
     if event.encoding == Some(Encoding::Json) {
         return event.fields().0.host.map(|host| match host {
             Cow::Borrowed(host) => Cow::Borrowed(host.as_bytes()),
@@ -150,6 +169,7 @@ pub fn severity(event: &EventView<'_>) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::datagram::Record;
 
     fn selected(query: &Query, text: &str, encoding: Encoding) -> Vec<String> {
         let view = BlockView::whole(text.as_bytes(), Some(encoding), None);
@@ -194,6 +214,34 @@ mod tests {
         assert_eq!(selected(&of, text, Encoding::Json).len(), 1);
         let severe = Query { severities: Some(1 << 3), ..query("m") };
         assert_eq!(selected(&severe, text, Encoding::Json).len(), 1);
+    }
+
+    #[test]
+    fn datagrams_are_searched_one_by_one_and_are_of_their_sender() {
+        let mut bytes = Vec::new();
+        let texts: [&[u8]; 4] =
+            [b"\0\x05flow\n", b"", b"<34>Oct 11 22:14:15 web01 su: x", b"\nend"];
+        for (index, bytes_of) in texts.iter().enumerate() {
+            let peer = Some(format!("192.0.2.{index}:9").parse().unwrap());
+            let at = Wall(10 * index as i64);
+            let record = Record { at, peer, local: None, truncated: false, bytes: bytes_of };
+            record.write(&mut bytes);
+        }
+        let view = BlockView::whole(&bytes, Some(Encoding::Datagram), None);
+        let selected = |query: &Query| {
+            let mut spans = Vec::new();
+            query.select(&view, &mut spans);
+            let own = |event: EventView<'_>| event.own.map_or(-1, |own| own.at.0);
+            view.picked(&spans).map(own).collect::<Vec<_>>()
+        };
+        assert_eq!(selected(&query("")), [0, 10, 20, 30]);
+        assert_eq!(selected(&query("flow")), [0]);
+        assert_eq!(selected(&Query { invert: true, ..query("flow") }), [10, 20, 30]);
+        assert_eq!(selected(&query("").of_hosts(vec!["192.0.2.3".into()])), [30]);
+        assert_eq!(selected(&query("").of_hosts(vec!["web01".into()])), [20]);
+        assert_eq!(selected(&Query { severities: Some(1 << 2), ..query("") }), [20]);
+        let range = TimeRange { since: Wall(10), until: Wall(30) };
+        assert_eq!(selected(&Query { range, ..query("") }), [10, 20]);
     }
 
     #[test]

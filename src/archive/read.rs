@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::beyond::Beyond;
-use super::kind::{HEAD_BYTES, is_open, plain_name, sniff};
+use super::kind::{HEAD_BYTES, has_records, is_open, plain_name, sniff};
 use super::survey::FRONT_BYTES;
 use super::{ArchiveError, EventView};
+use crate::codec::datagram::{Record, whole_bytes};
 use crate::codec::{Codec, Decompressor, Encoding};
 use crate::storage::block::{BlockHeader, crc32c};
 use crate::storage::segment::{BlockEntry, Check, End, Scanner};
@@ -87,6 +88,8 @@ enum Source {
         decoder: Box<dyn Read>,
         carry: Vec<u8>,
         plain: bool,
+        /// Its front says that it holds records of datagrams.
+        records: bool,
     },
 }
 
@@ -115,7 +118,13 @@ impl<'a> BlockView<'a> {
     pub fn events(&self) -> impl Iterator<Item = EventView<'a>> + use<'a> {
         let (mut rest, whole) = (self.bytes, self.whole);
         let (encoding, block_times) = (self.encoding, self.times);
+        let records = self.has_records();
         std::iter::from_fn(move || {
+            if records {
+                let (record, length) = Record::read(rest)?;
+                rest = &rest[length..];
+                return Some(EventView::of_record(record, block_times));
+            }
             let line = match memchr::memchr(b'\n', rest) {
                 Some(at) => {
                     let line = &rest[..at];
@@ -125,7 +134,7 @@ impl<'a> BlockView<'a> {
                 None if whole && !rest.is_empty() => std::mem::take(&mut rest),
                 None => return None,
             };
-            Some(EventView { line, encoding, block_times })
+            Some(EventView::of_line(line, encoding, block_times))
         })
     }
 }
@@ -149,9 +158,13 @@ impl Reader {
         let mut head = Vec::new();
         let read = stream.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head);
         read.map_err(|source| ArchiveError { path: path.to_owned(), source })?;
-        let codec = sniff(&head, path);
+        let (codec, records) = (sniff(&head, path), has_records(&head));
         let whole = io::Cursor::new(head).chain(stream);
-        Ok(Self::new(path, Source::stream(codec, Box::new(whole))))
+        let mut source = Source::stream(codec, Box::new(whole));
+        if let Source::Stream { records: of, .. } = &mut source {
+            *of = records;
+        }
+        Ok(Self::new(path, source))
     }
 
     fn new(path: &Path, source: Source) -> Self {
@@ -192,11 +205,14 @@ impl Reader {
         let Some((encoding, times, whole)) = found else { return Ok(None) };
         let bytes = &self.raw[..];
         self.summary.raw_bytes += bytes.len() as u64;
-        self.summary.events += memchr::memchr_iter(b'\n', bytes).count() as u64;
-        if whole && bytes.last().is_some_and(|last| *last != b'\n') {
-            self.summary.events += 1;
-        }
-        Ok(Some(BlockView { bytes, encoding, times, whole }))
+        let view = BlockView { bytes, encoding, times, whole };
+        self.summary.events += if view.has_records() {
+            view.event_count()
+        } else {
+            let open = whole && bytes.last().is_some_and(|last| *last != b'\n');
+            memchr::memchr_iter(b'\n', bytes).count() as u64 + u64::from(open)
+        };
+        Ok(Some(view))
     }
 
     /// Fills `raw`; says how it is encoded, its times, and whether its last line is whole.
@@ -280,7 +296,7 @@ impl Reader {
     }
 
     fn advance_stream(&mut self) -> io::Result<Option<Found>> {
-        let Source::Stream { decoder, carry, plain } = &mut self.source else {
+        let Source::Stream { decoder, carry, plain, records } = &mut self.source else {
             unreachable!("others were handled before")
         };
         if let Ending::StreamTorn { .. } = self.summary.ending {
@@ -290,7 +306,7 @@ impl Reader {
         raw.clear();
         raw.append(carry);
         let fresh = raw.len();
-        let (ended, failure) = fill(&mut **decoder, raw);
+        let (ended, failure) = fill(&mut **decoder, raw, *records);
         if ended {
             self.summary.ending = match failure {
                 // Of plain text an error is the disk's; of a decoder it is the file's.
@@ -302,7 +318,10 @@ impl Reader {
         let torn = matches!(self.summary.ending, Ending::StreamTorn { .. });
         let growing = *plain && plain_name(&self.summary.path) && is_open(&self.summary.path);
         let whole = ended && !torn && !growing;
-        let piece = memchr::memrchr(b'\n', raw).map_or(0, |at| at + 1);
+        let piece = match memchr::memrchr(b'\n', raw) {
+            _ if *records => whole_bytes(raw),
+            end => end.map_or(0, |at| at + 1),
+        };
         let long = piece == 0 && raw.len() >= LINE_BYTES_MAX;
         if !whole && !torn && !long {
             carry.extend_from_slice(&raw[piece..]);
@@ -312,14 +331,16 @@ impl Reader {
             return Ok(None);
         }
         self.summary.blocks += 1;
-        Ok(Some((None, None, whole || long)))
+        let encoding = records.then_some(Encoding::Datagram);
+        Ok(Some((encoding, None, whole || long)))
     }
 }
 
 impl Source {
     fn stream(codec: Codec, bytes: Box<dyn Read>) -> Self {
         let decoder = (codec.kind().stream)(bytes);
-        Self::Stream { decoder, carry: Vec::new(), plain: codec == Codec::None }
+        let plain = codec == Codec::None;
+        Self::Stream { decoder, carry: Vec::new(), plain, records: false }
     }
 }
 
@@ -327,7 +348,7 @@ impl Source {
 type Found = (Option<Encoding>, Option<(Wall, Wall)>, bool);
 
 /// Decodes into `raw` until there is a piece with a whole line in it, or the end.
-fn fill(decoder: &mut dyn Read, raw: &mut Vec<u8>) -> (bool, Option<io::Error>) {
+fn fill(decoder: &mut dyn Read, raw: &mut Vec<u8>, records: bool) -> (bool, Option<io::Error>) {
     loop {
         let before = raw.len();
         match decoder.take(PIECE_BYTES as u64).read_to_end(raw) {
@@ -336,8 +357,11 @@ fn fill(decoder: &mut dyn Read, raw: &mut Vec<u8>) -> (bool, Option<io::Error>) 
             // What was decoded before the error stays in `raw`.
             Err(error) => return (true, Some(error)),
         }
-        let line = memchr::memrchr(b'\n', &raw[before..]).is_some();
-        if line || raw.len() >= LINE_BYTES_MAX {
+        let whole = match records {
+            true => Record::read(raw).is_some(),
+            false => memchr::memrchr(b'\n', &raw[before..]).is_some(),
+        };
+        if whole || raw.len() >= LINE_BYTES_MAX {
             return (false, None);
         }
     }

@@ -16,6 +16,10 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    local: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_base64: Option<String>,
@@ -42,16 +46,26 @@ pub(super) fn json_line(
     event: &EventView<'_>,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let (fields, text) = event.fields();
+    let (mut fields, text) = event.fields();
+    let datagram = event.own.as_ref();
+    if let Some(own) = datagram {
+        fields.time = Some(time_text(own.at).into());
+        fields.peer = own.peer.map(|peer| peer.to_string().into());
+    }
     let own = fields.time.is_some();
     let time = fields.time.or_else(|| block_time.map(Cow::Borrowed));
-    let message = std::str::from_utf8(&text).ok();
+    // A datagram that happens to be text is one all the same: whoever takes its bytes finds them
+    // in one place.
+    let plain = |text: &&str| datagram.is_none() || !text.contains(|c: char| c.is_control());
+    let message = std::str::from_utf8(&text).ok().filter(plain);
     let line = Line {
         time_of: time.is_some().then_some(if own { "event" } else { "block" }),
         time,
         peer: fields.peer,
+        local: datagram.and_then(|own| own.local).map(|local| local.to_string()),
+        truncated: datagram.is_some_and(|own| own.truncated),
         message,
-        message_base64: message.is_none().then(|| base64_encode(&text)),
+        message_base64: (message.is_none() || datagram.is_some()).then(|| base64_encode(&text)),
         file,
     };
     serde_json::to_writer(&mut *out, &line)?;
@@ -62,9 +76,11 @@ pub(super) fn json_line(
 mod tests {
     use super::*;
     use crate::codec::Encoding;
+    use crate::codec::datagram::Record;
+    use crate::time::Wall;
 
     fn line(text: &[u8], encoding: Encoding) -> String {
-        let event = EventView { line: text, encoding: Some(encoding), block_times: None };
+        let event = EventView::of_line(text, Some(encoding), None);
         let mut out = Vec::new();
         json_line("a.zst", Some("2003-10-11T22:14:15Z"), &event, &mut out).unwrap();
         String::from_utf8(out).unwrap()
@@ -87,5 +103,28 @@ mod tests {
             )
         );
         assert!(line(b"\xff", Encoding::Raw).contains(r#""message_base64":"/w==""#));
+    }
+
+    #[test]
+    fn of_a_datagram_the_bytes_always_stand_in_one_place() {
+        let line = |bytes: &[u8], truncated| {
+            let peer = Some("192.0.2.1:40000".parse().unwrap());
+            let local = Some("[2001:db8::1]:2055".parse().unwrap());
+            let at = Wall(1_065_910_455_003_000_001);
+            let record = Record { at, peer, local, truncated, bytes };
+            let mut out = Vec::new();
+            json_line("a.zst", None, &EventView::of_record(record, None), &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let head = concat!(
+            r#"{"time":"2003-10-11T22:14:15.003000001Z","time_of":"event","#,
+            r#""peer":"192.0.2.1:40000","local":"[2001:db8::1]:2055","#
+        );
+        let rest = "\"message_base64\":\"/w==\",\"file\":\"a.zst\"}\n";
+        assert_eq!(line(b"\xff", false), format!("{head}{rest}"));
+        assert_eq!(line(b"\xff", true), format!("{head}\"truncated\":true,{rest}"));
+        let rest = r#""message":"hi","message_base64":"aGk=","#;
+        assert!(line(b"hi", false).contains(rest));
+        assert!(!line(b"hi\n", false).contains("\"message\""));
     }
 }

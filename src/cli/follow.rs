@@ -161,7 +161,7 @@ pub(super) fn drain(
         match reader.next_block() {
             Ok(None) => return Ok(true),
             Ok(Some(block)) if json => json_lines(&path, &block, out)?,
-            Ok(Some(block)) => out.write_all(block.bytes)?,
+            Ok(Some(block)) => block.write_events(out)?,
             Err(error) => {
                 tell(command, error);
                 return Ok(false);

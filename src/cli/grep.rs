@@ -271,7 +271,7 @@ impl<'a> Search<'a> {
             out.write_all(line)?;
             return out.write_all(b"\n");
         };
-        let event = EventView { line, encoding: piece.encoding, block_times: piece.times };
+        let event = EventView::of_line(line, piece.encoding, piece.times);
         let time = piece.times.map(|(_, last)| time_text(last));
         json_line(&of.path.to_string_lossy(), time.as_deref(), &event, &mut out)
     }

@@ -27,9 +27,9 @@ use crate::time::Wall;
 #[command(after_help = "Examples:\n  \
     flumen stats /var/log/flumen --since 1d\n  \
     flumen stats /var/log/flumen --json | jq '.hosts[0]'\n\n\
-    Hosts and severities are those the messages name. The hour is that of the last receive time\n\
-    of an event's block, in local time; files that keep no times have none. In a terminal counts\n\
-    are drawn as bars.")]
+    Hosts and severities are those the messages name; a datagram without a syslog header counts\n\
+    for its sender. The hour, in local time, is an event's own where the file keeps that, else\n\
+    that of the last receive time of its block. In a terminal counts are drawn as bars.")]
 pub struct StatsArgs {
     /// Files, directories to walk, or - for standard input
     #[arg(required = true, value_name = "PATH")]
@@ -204,6 +204,7 @@ impl Count {
 impl Counts {
     fn of(view: &BlockView<'_>) -> Self {
         let mut counts = Self { blocks: 1, ..Self::default() };
+        let hour = |at: Wall| at.seconds().div_euclid(3600) * 3600;
         for event in view.events() {
             let one = Count { events: 1, bytes: event.line.len() as u64 };
             counts.all.add(one);
@@ -213,9 +214,13 @@ impl Counts {
                 Some(host) => counts.host(&host, one),
                 None => counts.no_host.add(one),
             }
+            if let Some(own) = &event.own {
+                counts.hours.entry(Some(hour(own.at))).or_default().add(one);
+            }
         }
-        let hour = view.times.map(|(_, last)| last.seconds().div_euclid(3600) * 3600);
-        counts.hours.insert(hour, counts.all);
+        if counts.hours.is_empty() {
+            counts.hours.insert(view.times.map(|(_, last)| hour(last)), counts.all);
+        }
         counts
     }
 

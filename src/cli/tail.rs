@@ -140,7 +140,7 @@ impl Last {
             let decoded = open_file(&OsDisk, &late.of.path)
                 .and_then(|(_, file)| decoder.decode(&*file, late.codec, &late.entry))
                 .unwrap_or_else(|error| Err(error.to_string()));
-            let mut raw = match decoded {
+            let raw = match decoded {
                 Ok(raw) => raw,
                 Err(why) => {
                     let at = late.entry.offset;
@@ -148,13 +148,11 @@ impl Last {
                     continue;
                 }
             };
-            while passed_over > 0 && !raw.is_empty() {
-                let end = memchr::memchr(b'\n', raw).map_or(raw.len(), |at| at + 1);
-                raw = &raw[end..];
-                passed_over -= 1;
-            }
             let times = Some((late.entry.time_min, late.entry.time_max));
-            write(&late.of, &BlockView::whole(raw, encoding(&late.entry), times), json, out)?;
+            let view = BlockView::whole(raw, encoding(&late.entry), times);
+            let passed = passed_over.min(u64::from(late.entry.event_count));
+            passed_over -= passed;
+            write(&late.of, &view.skip_events(passed), json, out)?;
         }
         Ok(())
     }
@@ -194,7 +192,7 @@ impl Last {
 }
 
 fn write(of: &Subject, view: &BlockView<'_>, json: bool, out: &mut impl Write) -> io::Result<()> {
-    if json { json_lines(&of.path, view, out) } else { out.write_all(view.bytes) }
+    if json { json_lines(&of.path, view, out) } else { view.write_events(out) }
 }
 
 /// The last lines of a stream, of those that end within its first `end` bytes.

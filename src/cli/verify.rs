@@ -13,8 +13,8 @@ use super::pipe::open_pipe;
 use crate::archive::crew::{Out, in_order, threads_default};
 use crate::archive::order::{Job, Subject};
 use crate::archive::query::TimeRange;
-use crate::archive::survey::BlockDecoder;
-use crate::archive::{ArchiveError, Ending, Reader};
+use crate::archive::survey::{BlockDecoder, encoding};
+use crate::archive::{ArchiveError, BlockView, Ending, Reader};
 
 /// Checks every block of archives, and says which are bad
 #[derive(Debug, clap::Args)]
@@ -130,13 +130,11 @@ fn check(work: Work, decoder: &mut BlockDecoder) -> Vec<Found> {
             let why = match decoder.verify(&*file, codec, &entry) {
                 Ok(Ok(raw)) => {
                     let raw_bytes = raw.len() as u64;
-                    let lines = memchr::memchr_iter(b'\n', raw).count();
                     let events = u64::from(entry.event_count);
-                    // An event that keeps its control characters may hold LF of its own.
-                    if lines as u64 >= events {
-                        return vec![Found { of, blocks: 1, events, raw_bytes, bad: None }];
+                    match BlockView::whole(raw, encoding(&entry), None).miscount(events) {
+                        None => return vec![Found { of, blocks: 1, events, raw_bytes, bad: None }],
+                        Some(why) => why,
                     }
-                    format!("it holds {lines} events instead of {events}")
                 }
                 Ok(Err(why)) => why,
                 Err(error) => error.to_string(),

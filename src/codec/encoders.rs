@@ -6,7 +6,9 @@
 //! - `line`: the traditional line without `<PRI>`, also of RFC 5424.
 //! - `json`: one flat object a line, in the names of the Elastic Common Schema.
 //! - `template`: whatever is asked for, one line an event.
+//! - `datagram`: binary records that keep datagrams as they came, with times and addresses.
 
+mod datagram;
 mod json;
 mod line;
 mod raw;
@@ -18,6 +20,7 @@ use crate::event::{Event, Page};
 use crate::limits::usize_of;
 use crate::syslog::parse::Fields;
 
+pub use datagram::Datagram;
 pub use json::Json;
 pub use line::Line;
 pub use raw::Raw;

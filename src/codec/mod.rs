@@ -9,6 +9,7 @@
 //! it was; allocates nothing once it has seen the largest block, if `out` has room for `bound`.
 
 pub mod compressors;
+pub mod datagram;
 pub mod encoders;
 pub mod field;
 
@@ -38,6 +39,8 @@ pub enum Encoding {
     Json,
     /// Whatever the template says, one line an event.
     Template,
+    /// Datagrams as they came, each with its time and addresses: see [`datagram`].
+    Datagram,
 }
 
 /// Turns blocks into frames. One per worker: it owns its context and reuses it.
@@ -152,11 +155,12 @@ impl Encoding {
             Self::Line => 1,
             Self::Json => 2,
             Self::Template => 3,
+            Self::Datagram => 4,
         }
     }
 
     pub fn from_wire_id(id: u8) -> Option<Self> {
-        [Self::Raw, Self::Line, Self::Json, Self::Template]
+        [Self::Raw, Self::Line, Self::Json, Self::Template, Self::Datagram]
             .into_iter()
             .find(|encoding| encoding.wire_id() == id)
     }
@@ -167,6 +171,7 @@ impl Encoding {
             Self::Line => "line",
             Self::Json => "json",
             Self::Template => "template",
+            Self::Datagram => "datagram",
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct Page {
     read: usize,
     serial: u64,
     base: Wall,
+    /// How far times may go back behind the first event's.
+    lead_ns: i64,
     time_min: Wall,
     time_max: Wall,
     events: u32,
@@ -109,6 +111,7 @@ impl Page {
             read: 0,
             serial: 0,
             base: Wall::default(),
+            lead_ns: 0,
             time_min: Wall::MAX,
             time_max: Wall::MIN,
             events: 0,
@@ -125,6 +128,7 @@ impl Page {
         self.stride = Shape::Bare.stride();
         self.read = 0;
         self.serial = serial;
+        self.lead_ns = 0;
         self.time_min = Wall::MAX;
         self.time_max = Wall::MIN;
         self.events = 0;
@@ -179,6 +183,11 @@ impl Page {
         self.events == 0 || u32::try_from(at.0.wrapping_sub(self.base.0)).is_ok()
     }
 
+    /// Times that others have taken come in no order: they may lie so far before the first event's.
+    pub fn allow_earlier(&mut self, by_ns: i64) {
+        self.lead_ns = by_ns;
+    }
+
     /// The empty page keeps room for what each event says, which `read_fresh` fills in.
     pub fn keep_fields(&mut self, shape: Shape) {
         assert!(self.events == 0, "a page has fields for all of its events or for none");
@@ -195,7 +204,7 @@ impl Page {
     pub fn push_event(&mut self, offset: u32, length: u32, head: EventHead) -> Result<(), Full> {
         debug_assert!(usize_of(offset) + usize_of(length) <= self.tail);
         if self.events == 0 {
-            self.base = head.at;
+            self.base = Wall(head.at.0.saturating_sub(self.lead_ns));
         }
         let Ok(delta) = u32::try_from(head.at.0.wrapping_sub(self.base.0)) else {
             return Err(Full);
@@ -441,6 +450,23 @@ mod tests {
         assert_eq!(page.events().count() as i64, count);
         assert!(page.events().all(|event| event.bytes == b"x"));
         assert_eq!(page.contiguous().map(<[u8]>::len), Some(2 * count as usize));
+    }
+
+    #[test]
+    fn times_of_others_may_come_in_any_order_within_bounds() {
+        let mut page = Page::new(limits::BATCH_BYTES_MIN);
+        page.allow_earlier(100);
+        let origin = page.push_origin(Origin::LOCAL).expect("room");
+        for (at, fits) in [(1000, true), (900, true), (899, false), (2000, true), (901, true)] {
+            assert_eq!(page.accepts_time(Wall(at)), fits, "{at}");
+            assert_eq!(page.append_event(b"x", head(at, origin)).is_ok(), fits, "{at}");
+        }
+        let times: Vec<_> = page.events().map(|event| event.at.0).collect();
+        assert_eq!(times, [1000, 900, 2000, 901]);
+        assert_eq!((page.time_min(), page.time_max()), (Wall(900), Wall(2000)));
+        page.clear(1);
+        assert!(page.append_event(b"x", head(5, OriginIndex(0))).is_ok());
+        assert!(!page.accepts_time(Wall(4)));
     }
 
     #[test]

@@ -27,8 +27,9 @@ pub(super) const KIND_FIELDS: u8 = 0b1000_0000;
 
 /// Of an origin or its name in one slot.
 pub(super) const PART_BYTES: usize = 15;
-/// Among the bytes of an origin.
+/// Among the bytes of an origin: how long its name is, and whether its own address is told.
 pub(super) const NAME_BYTES_AT: usize = 25;
+pub(super) const LOCAL_AT: usize = 26;
 
 #[repr(C, align(16))]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -84,8 +85,9 @@ impl Origin {
     }
 
     /// Bytes: 0-15 address, 16-17 port, 18-19 listener, 20 family (0 none, 4, 6, or 1: a process,
-    /// whose ids are 0-3 pid, 4-7 uid, 8-11 gid), 21-24 scope id, 25 bytes of the name behind it.
-    pub(super) fn to_slots(self, name_bytes: u8) -> [Slot; 2] {
+    /// whose ids are 0-3 pid, 4-7 uid, 8-11 gid), 21-24 scope id, 25 bytes of the name behind it,
+    /// 26 whether behind that stand two more slots with the address that it was sent to.
+    pub(super) fn to_slots(self, name_bytes: u8, local: bool) -> [Slot; 2] {
         let mut bytes = [0u8; 30];
         if let Some(peer) = self.peer {
             match peer {
@@ -105,6 +107,7 @@ impl Origin {
         }
         bytes[18..20].copy_from_slice(&self.listener.to_le_bytes());
         bytes[NAME_BYTES_AT] = name_bytes;
+        bytes[LOCAL_AT] = u8::from(local);
         [Slot::of_origin(&bytes[..15]), Slot::of_origin(&bytes[15..])]
     }
 
@@ -148,12 +151,12 @@ mod tests {
     fn an_origin_comes_back_as_it_was() {
         for peer in ["127.0.0.1:514", "[fe80::1%7]:65535", "[::1]:1"] {
             let origin = Origin::new(Some(peer.parse().expect("address")), 513);
-            let [front, back] = origin.to_slots(0);
+            let [front, back] = origin.to_slots(0, false);
             assert_eq!(Origin::from_slots(front, back), origin);
         }
         let credentials = Some(Credentials { pid: 4_000_000, uid: u32::MAX, gid: 7 });
         for origin in [Origin::LOCAL, Origin { credentials, ..Origin::new(None, 9) }] {
-            let [front, back] = origin.to_slots(0);
+            let [front, back] = origin.to_slots(0, false);
             assert_eq!(Origin::from_slots(front, back), origin);
         }
     }

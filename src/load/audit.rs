@@ -209,6 +209,7 @@ impl Auditor {
         while let Some(block) = reader.next_block()? {
             for event in block.events() {
                 let received = event.block_times.map(|(_, last)| last);
+                let received = event.own.map(|own| own.at).or(received);
                 self.event(&event.text(), received);
             }
             let files = self.verdict.files;

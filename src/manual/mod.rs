@@ -38,6 +38,10 @@ pub mod channels {}
 #[doc = include_str!("archive.md")]
 pub mod archive {}
 
+/// Network traffic as it came.
+#[doc = include_str!("capture.md")]
+pub mod capture {}
+
 /// Decisions, dated.
 #[doc = include_str!("decisions.md")]
 pub mod decisions {}

@@ -122,6 +122,11 @@ pub trait SinkPlan: Send {
         false
     }
 
+    /// Whether it keeps datagrams as they came, and so takes nothing else.
+    fn keeps_datagrams(&self) -> bool {
+        false
+    }
+
     /// The furthest mark that it can confirm to a source that acknowledges, and why no further.
     fn confirms(&self) -> (Reached, &'static str) {
         (Reached::Received, "it does not tell what became of an event")

@@ -13,20 +13,21 @@
 //! drop for each merged packet: then it is a lower bound.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::framing::Rules;
 use super::port::Port;
+use super::senders::Senders;
 use super::text::{holds_control, parse_pri, trim};
 use super::warden::Warden;
-use crate::event::{EventHead, Full, Marks, Origin, OriginIndex, Page};
+use crate::event::{EventHead, Full, Marks, Origin, Page};
 use crate::limits;
 use crate::sys::udp_receive::{ReceiveRing, SLOT_BYTES};
 use crate::telemetry::{LostReason, SourceCounters};
-use crate::time::{Mono, Now};
+use crate::time::{Mono, Now, Wall};
 
 /// Datagrams a system call may bring.
 pub const SLOTS: usize = 64;
@@ -41,14 +42,15 @@ const DROPS_EVERY: Duration = Duration::from_millis(100);
 /// counted after this.
 const QUIET: Duration = Duration::from_millis(5);
 
-/// Senders whose place in the page is remembered.
-const ORIGINS: usize = 256;
+/// The kernel's times of several sockets come in no order: how far one may lie before the first of
+/// its page. A page's times span 4 s.
+const EARLIER_NS: i64 = 1_000_000_000;
 
 /// What a piece of a datagram takes of a page beside its bytes at most: a newline, its slot, and
 /// those of its fields.
 const PIECE_BYTES: usize = 1 + 3 * 16;
-/// The sender's address, two slots.
-const ORIGIN_BYTES: usize = 32;
+/// The sender's address and the one it was sent to, two slots each.
+const ORIGIN_BYTES: usize = 64;
 
 const _: () = assert!(page_bytes_min(limits::EVENT_BYTES_MIN) <= limits::BATCH_BYTES_DEFAULT);
 
@@ -66,7 +68,9 @@ pub struct Datagrams {
     ring: ReceiveRing,
     /// The next datagram to unload: socket, slot, and how many of the slot are done.
     waiting: Option<(usize, usize, usize)>,
-    origins: Origins,
+    senders: Senders,
+    /// Bytes, times and addresses are kept as they came.
+    exact: bool,
     counters: Arc<SourceCounters>,
     /// When to read the drop counters again; never, while nothing comes.
     drops_due: Mono,
@@ -80,6 +84,8 @@ pub struct Datagrams {
 pub struct Receiver {
     socket: Port,
     listener: u16,
+    /// What it is bound to, of UDP.
+    bound: Option<SocketAddr>,
     /// The kernel's counter as we saw it last; it wraps.
     drops: u32,
     /// When its queue was last seen empty.
@@ -90,7 +96,8 @@ impl Receiver {
     pub fn new(socket: Port, listener: u16) -> Self {
         // What was dropped before it was ours is not our loss.
         let before = if socket.is_kept() { socket.drops() } else { Ok(0) };
-        Self { socket, listener, drops: before.unwrap_or(0), drained_at: None }
+        let (drops, bound) = (before.unwrap_or(0), socket.internet());
+        Self { socket, listener, bound, drops, drained_at: None }
     }
 
     pub fn socket_mut(&mut self) -> &mut Port {
@@ -110,13 +117,21 @@ impl Datagrams {
             sockets,
             ring,
             waiting: None,
-            origins: Origins::default(),
+            senders: Senders::default(),
+            exact: false,
             counters,
             drops_due: Mono::MAX,
             drops_read: Mono(0),
             quiet_at: None,
             deaf: false,
         }
+    }
+
+    /// Datagrams are kept as they came: all bytes, the kernel's times, and where each was sent to.
+    /// Their sockets tell the last two.
+    pub fn exact(mut self, exact: bool) -> Self {
+        self.exact = exact;
+        self
     }
 
     pub fn memory_bytes() -> usize {
@@ -188,15 +203,22 @@ impl Datagrams {
         warden: &mut Warden,
     ) -> Result<(), Full> {
         let Some((socket, mut slot, mut done)) = self.waiting else { return Ok(()) };
-        let listener = self.sockets[socket].listener;
+        let Receiver { listener, bound, .. } = self.sockets[socket];
+        if self.exact && page.is_empty() {
+            page.allow_earlier(EARLIER_NS);
+        }
         while slot < self.ring.count() {
             let filled = self.ring.slot(slot);
             let origin =
                 Origin { credentials: filled.credentials, ..Origin::new(filled.peer, listener) };
             let marks = if filled.truncated { Marks::TRUNCATED } else { Marks::NONE };
             let address = filled.peer.map(|peer| peer.ip());
-            let (origins, counters, guarded) =
-                (&mut self.origins, &self.counters, !warden.is_idle());
+            let (senders, counters, guarded) =
+                (&mut self.senders, &self.counters, !warden.is_idle());
+            let (exact, at) = (self.exact, filled.at_ns.map_or(now.wall, Wall));
+            let local = bound.filter(|_| exact).map(|bound| {
+                SocketAddr::new(filled.local.unwrap_or_else(|| bound.ip()), bound.port())
+            });
             let mut unloaded = || {
                 for text in filled.datagrams().skip(done) {
                     if guarded && let Some(why) = warden.datagram(address, now) {
@@ -208,8 +230,11 @@ impl Datagrams {
                         continue;
                     }
                     let mut place = || {
-                        let origin = origins.find(page, origin)?;
-                        let head = EventHead { at: now.wall, origin, pri: None, marks };
+                        let origin = senders.find(page, (origin, local))?;
+                        let head = EventHead { at, origin, pri: None, marks };
+                        if exact {
+                            return append_exactly(page, text, head, rules);
+                        }
                         append(page, text, head, rules)
                     };
                     if let Err(full) = place() {
@@ -334,6 +359,18 @@ pub const fn page_bytes_for(text_bytes_max: usize, event_bytes_max: usize) -> us
     ORIGIN_BYTES + text_bytes_max + text_bytes_max.div_ceil(event_bytes_max) * PIECE_BYTES
 }
 
+/// One datagram as an event with every byte. A plan that asks for it has no shorter `event_max`.
+fn append_exactly(
+    page: &mut Page,
+    bytes: &[u8],
+    head: EventHead,
+    rules: &Rules,
+) -> Result<(), Full> {
+    let control = if holds_control(bytes) { Marks::CONTROL } else { Marks::NONE };
+    let pri = if rules.want_pri { parse_pri(bytes) } else { None };
+    page.append_event(bytes, EventHead { pri, marks: head.marks.with(control), ..head })
+}
+
 /// One datagram as an event, or as several when it is longer than the longest: all or none of it.
 pub fn append(page: &mut Page, text: &[u8], head: EventHead, rules: &Rules) -> Result<(), Full> {
     let text = trim(text);
@@ -353,51 +390,6 @@ pub fn append(page: &mut Page, text: &[u8], head: EventHead, rules: &Rules) -> R
         page.append_event(piece, EventHead { pri, marks, ..head })?;
     }
     Ok(())
-}
-
-/// Places of senders in the page: a small cache, so that a sender's address stands there about
-/// once, and a flood of senders costs what it must.
-struct Origins {
-    serial: u64,
-    places: Vec<Option<(Origin, OriginIndex)>>,
-}
-
-impl Default for Origins {
-    fn default() -> Self {
-        Self { serial: 0, places: vec![None; ORIGINS] }
-    }
-}
-
-impl Origins {
-    fn find(&mut self, page: &mut Page, origin: Origin) -> Result<OriginIndex, Full> {
-        if self.serial != page.serial() {
-            self.serial = page.serial();
-            self.places.fill(None);
-        }
-        let place = &mut self.places[hash(origin) % ORIGINS];
-        if let Some((known, index)) = place
-            && *known == origin
-        {
-            return Ok(*index);
-        }
-        let index = page.push_origin(origin)?;
-        *place = Some((origin, index));
-        Ok(index)
-    }
-}
-
-fn hash(origin: Origin) -> usize {
-    let address = match origin.peer.map(|peer: SocketAddr| (peer.ip(), peer.port())) {
-        None => origin.credentials.map_or(0, |process| u64::from(process.pid)),
-        Some((IpAddr::V4(ip), port)) => u64::from(u32::from(ip)) << 16 | u64::from(port),
-        Some((IpAddr::V6(ip), port)) => {
-            let bits = u128::from(ip);
-            (bits >> 64) as u64 ^ bits as u64 ^ u64::from(port) << 48
-        }
-    };
-    // Fibonacci hashing: neighbouring addresses and ports spread; the upper bits are the good ones.
-    let mixed = (address ^ u64::from(origin.listener)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 32) as usize
 }
 
 #[cfg(test)]
@@ -469,6 +461,27 @@ mod tests {
         }
         assert_eq!(page.events().map(|event| event.pri).nth(5), Some(Some(191)));
         assert_eq!(page.contiguous(), None);
+    }
+
+    #[test]
+    fn an_exact_datagram_keeps_every_byte_its_time_and_where_it_went() {
+        let mut bench = bench(4, SLOT_BYTES);
+        let socket = bench.datagrams.sockets[0].socket.as_fd();
+        udp_receive::set_exact(socket, false).unwrap();
+        bench.datagrams.exact = true;
+        let sent: [&[u8]; 5] = [b"a\n", b"", b"\0\x05\0", &[b'x'; 60_000], b"b\r\n"];
+        for bytes in sent {
+            bench.sender.send(bytes).unwrap();
+        }
+        let mut page = Page::new(128 << 10);
+        page.clear(1);
+        let later = Now { mono: Mono(1), wall: Wall(i64::MAX) };
+        let visit = bench.datagrams.visit(0, &mut page, later, &RULES, &mut open());
+        assert_eq!(visit, Visit::Drained);
+        assert!(texts(&page) == sent);
+        let to = bench.sender.peer_addr().ok();
+        assert!(page.events().all(|event| event.name.local() == to && event.at < Wall(i64::MAX)));
+        assert!(page.events().map(|event| event.at).is_sorted());
     }
 
     #[test]

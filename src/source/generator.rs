@@ -234,6 +234,7 @@ mod tests {
         let context = SourceContext {
             name: "gen".to_owned(),
             want_pri: true,
+            exact: false,
             page_bytes: 64 << 10,
             channels: 1,
             counters: vec![Arc::default()],

@@ -44,6 +44,7 @@ pub mod relp;
 pub mod remarks;
 pub mod restraint;
 pub mod runner;
+pub mod senders;
 mod seq;
 mod stdin;
 mod stress;
@@ -113,6 +114,8 @@ pub struct SourceContext {
     pub name: String,
     /// Whether anybody asks for the PRI, or for anything behind it.
     pub want_pri: bool,
+    /// A sink behind it keeps datagrams as they came: bytes, times, addresses.
+    pub exact: bool,
     /// Size of a page's body in bytes.
     pub page_bytes: usize,
     /// Channels that each of its events goes to.
@@ -169,6 +172,13 @@ pub trait SourcePlan: Send {
     /// runner reads the fields that sinks want. None: it takes any text, and fields are absent.
     fn zones(&self) -> Option<&Zones> {
         None
+    }
+
+    /// Whether all that it receives are whole datagrams with addresses; if not, what is in the way
+    /// and what to do.
+    fn is_exact(&self) -> Result<(), (&'static str, String, String)> {
+        let what = "it does not receive datagrams".to_owned();
+        Err(("type", what, "take `type = \"udp\"`".to_owned()))
     }
 
     /// The mark that events must reach before their senders are told; none: they are never told.

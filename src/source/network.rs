@@ -315,7 +315,7 @@ impl Network {
         }
         let parts = Parts {
             gates,
-            datagrams: Datagrams::new(receivers, Arc::clone(&counters)),
+            datagrams: Datagrams::new(receivers, Arc::clone(&counters)).exact(context.exact),
             carries: Carries::new(self.frame_bytes_max(), self.carry_budget()),
             rules: Rules {
                 counted: self.counted,
@@ -365,6 +365,9 @@ impl Network {
                 "source {name}: {listen} has a receive buffer of {real} bytes, {asked} were asked \
                  for: run `sysctl net.core.rmem_max={asked}` or grant CAP_NET_ADMIN"
             );
+        }
+        if context.exact {
+            udp_receive::set_exact(socket.as_fd(), socket.local_addr()?.is_ipv6())?;
         }
         if self.udp.gro { udp_receive::set_gro(socket.as_fd()) } else { Ok(()) }
     }
@@ -430,6 +433,19 @@ impl SourcePlan for Network {
 
     fn acknowledges(&self) -> Option<Reached> {
         self.ack
+    }
+
+    fn is_exact(&self) -> Result<(), (&'static str, String, String)> {
+        let udp = |listen: &&Listen| listen.transport != Transport::UDP;
+        if let Some(other) = self.listens.iter().find(udp) {
+            let remedy = "leave it out there: a source of its own, a sink of its own".to_owned();
+            return Err(("listen", format!("{other} brings no datagrams with addresses"), remedy));
+        }
+        if self.event_bytes_max < limits::DATAGRAM_BYTES_MAX {
+            let what = "a longer datagram than `event_max` would be split".to_owned();
+            return Err(("event_max", what, "leave `event_max` out (64KiB)".to_owned()));
+        }
+        Ok(())
     }
 
     fn zones(&self) -> Option<&Zones> {

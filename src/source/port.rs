@@ -46,6 +46,14 @@ impl Port {
         self.kept
     }
 
+    /// The address it is bound to; none of a Unix socket.
+    pub fn internet(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Udp(socket) => socket.local_addr().ok(),
+            Socket::Unix(_) => None,
+        }
+    }
+
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match &mut self.socket {
             Socket::Udp(socket) => registry.register(socket, token, Interest::READABLE),

@@ -14,7 +14,7 @@
 
 use std::io;
 use std::mem;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
@@ -27,9 +27,9 @@ pub const SLOT_BYTES: usize = 64 * 1024 + 1;
 /// two all slots share the same few cache sets and evict one another: 5 lines apart they do not.
 const STAGGER_BYTES: usize = 5 * 64;
 
-/// Room for the one control message we ask for (`UDP_GRO`, an int, or a Unix socket's
-/// `SCM_CREDENTIALS`, three), and as much again to spare.
-const CONTROL_BYTES: usize = 64;
+/// Room for the control messages we may ask for, each behind a head of 16 bytes: the time (16), the
+/// address it came to (12, of IPv6 20) and `UDP_GRO` (4); or a Unix socket's `SCM_CREDENTIALS`.
+const CONTROL_BYTES: usize = 128;
 
 /// One received datagram, or with GRO a run of equal ones.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,10 @@ pub struct Slot<'a> {
     pub truncated: bool,
     /// GRO: `bytes` holds several datagrams of this length, the last may be shorter.
     pub stride: Option<usize>,
+    /// When the kernel had it (with GRO: the first of them), ns since 1970, if it was asked to say.
+    pub at_ns: Option<i64>,
+    /// The address it was sent to, if the socket tells.
+    pub local: Option<IpAddr>,
 }
 
 impl<'a> Slot<'a> {
@@ -67,6 +71,8 @@ struct Filled {
     credentials: Option<Credentials>,
     truncated: bool,
     stride: Option<usize>,
+    at_ns: Option<i64>,
+    local: Option<IpAddr>,
 }
 
 pub struct ReceiveRing {
@@ -163,6 +169,8 @@ impl ReceiveRing {
             credentials: filled.credentials,
             truncated: filled.truncated,
             stride: filled.stride,
+            at_ns: filled.at_ns,
+            local: filled.local,
         }
     }
 
@@ -190,7 +198,12 @@ impl ReceiveRing {
     fn read_header(&self, index: usize) -> Filled {
         let message = &self.headers[index];
         let header = &message.msg_hdr;
-        let (mut stride, mut credentials) = (None, None);
+        let mut filled = Filled {
+            length: (message.msg_len as usize).min(self.slot_bytes),
+            peer: peer(&self.names[index], header.msg_namelen as usize),
+            truncated: header.msg_flags & libc::MSG_TRUNC != 0,
+            ..Filled::default()
+        };
         // SAFETY: the kernel filled `header` and its control buffer in the call just made; the
         // macros stay inside msg_controllen, which the kernel set to what it wrote.
         unsafe {
@@ -200,24 +213,33 @@ impl ReceiveRing {
                 match ((*control).cmsg_level, (*control).cmsg_type) {
                     (libc::SOL_UDP, libc::UDP_GRO) => {
                         let value = ptr::read_unaligned(data.cast::<libc::c_int>());
-                        stride = usize::try_from(value).ok().filter(|value| *value > 0);
+                        filled.stride = usize::try_from(value).ok().filter(|value| *value > 0);
                     }
                     (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => {
                         let value = ptr::read_unaligned(data.cast::<libc::ucred>());
-                        credentials = Some(Credentials::of(value));
+                        filled.credentials = Some(Credentials::of(value));
+                    }
+                    (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                        let value = ptr::read_unaligned(data.cast::<libc::timespec>());
+                        let seconds = value.tv_sec.checked_mul(1_000_000_000);
+                        filled.at_ns = seconds.and_then(|ns| ns.checked_add(value.tv_nsec));
+                    }
+                    (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                        let value = ptr::read_unaligned(data.cast::<libc::in_pktinfo>());
+                        let ip = Ipv4Addr::from(u32::from_be(value.ipi_addr.s_addr));
+                        filled.local = Some(ip.into());
+                    }
+                    (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                        let value = ptr::read_unaligned(data.cast::<libc::in6_pktinfo>());
+                        let ip = Ipv6Addr::from(value.ipi6_addr.s6_addr);
+                        filled.local = Some(ip.to_canonical());
                     }
                     _ => {}
                 }
                 control = libc::CMSG_NXTHDR(header, control);
             }
         }
-        Filled {
-            length: (message.msg_len as usize).min(self.slot_bytes),
-            peer: peer(&self.names[index], header.msg_namelen as usize),
-            credentials,
-            truncated: header.msg_flags & libc::MSG_TRUNC != 0,
-            stride,
-        }
+        filled
     }
 }
 
@@ -258,6 +280,16 @@ pub fn set_receive_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Result<us
 /// Turns on merging of equal datagrams of one flow in the kernel.
 pub fn set_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
     set_int(socket, libc::SOL_UDP, libc::UDP_GRO, 1)
+}
+
+/// Asks the kernel to say of every datagram when it came, and to which address of ours.
+pub fn set_exact(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    set_int(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
+    if v6 {
+        set_int(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)
+    } else {
+        set_int(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
+    }
 }
 
 /// Datagrams that arrived at this socket and were dropped by the kernel: since it was opened,
@@ -374,6 +406,45 @@ mod tests {
             let texts = texts(&ring);
             assert_eq!(texts.len(), 11);
             assert_eq!((&texts[3][..], &texts[10][..]), (&[b'3'; 100][..], &[b'!'; 40][..]));
+        }
+    }
+
+    #[test]
+    fn an_exact_socket_says_when_and_whereto_each_datagram_came() {
+        for (bound, to) in [
+            ("0.0.0.0:0", "127.0.0.7"),
+            ("127.0.0.1:0", "127.0.0.1"),
+            ("[::]:0", "::1"),
+            ("[::]:0", "127.0.0.9"),
+        ] {
+            // A machine without IPv6 has nothing to prove there.
+            let Ok(receiver) = UdpSocket::bind(bound) else { continue };
+            set_exact(receiver.as_fd(), bound.starts_with('[')).unwrap();
+            let to: IpAddr = to.parse().unwrap();
+            let from = if to.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
+            let sender = UdpSocket::bind(from).unwrap();
+            let port = receiver.local_addr().unwrap().port();
+            let mut ring = ReceiveRing::new(4, SLOT_BYTES);
+            let mut last = 1_600_000_000_000_000_000;
+            for round in 0..3 {
+                sender.send_to(b"x", (to, port)).unwrap();
+                set_gro(receiver.as_fd()).unwrap();
+                set_int(sender.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, 100).unwrap();
+                sender.send_to(&[b'y'; 250], (to, port)).unwrap();
+                set_int(sender.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, 0).unwrap();
+                let mut count = 0;
+                while let Ok(more) = ring.receive(receiver.as_fd()) {
+                    for index in 0..more {
+                        let slot = ring.slot(index);
+                        let at = slot.at_ns.expect("a time");
+                        assert!(at >= last, "{bound} {round}: {at} after {last}");
+                        last = at;
+                        assert_eq!((slot.local, slot.peer), (Some(to), sender.local_addr().ok()));
+                        count += slot.datagrams().count();
+                    }
+                }
+                assert_eq!(count, 4, "{bound}");
+            }
         }
     }
 

@@ -292,6 +292,7 @@ impl Assembly {
             let context = SourceContext {
                 name: planned.name.clone(),
                 want_pri: planned.wanted != Fields::NONE,
+                exact: planned.exact,
                 page_bytes: plan.budget.page_bytes,
                 channels: planned.channels.len(),
                 counters: counters.sources[index].clone(),

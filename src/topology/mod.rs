@@ -10,9 +10,9 @@
 //! what was accepted, or counts it as lost{shutdown} when the drain's time is over.
 //!
 //! Reading order: [`mod@plan`] what a configuration means · `sections` one part's table · `links`
-//! who reads and writes which channel · `listeners` who wants the same address · `cores` ·
-//! [`budget`] the memory sum · [`report`] the plan as text · [`build`] · [`agent`] threads, and the
-//! wish to stop · `drain` · `account` what is counted at the end.
+//! who reads and writes which channel · `listeners` who wants the same address · `exact` who keeps
+//! datagrams · `cores` · [`budget`] the memory sum · [`report`] the plan as text · [`build`] ·
+//! [`agent`] threads, and the wish to stop · `drain` · `account` what is counted at the end.
 
 mod account;
 mod acks;
@@ -22,6 +22,7 @@ pub mod build;
 mod control;
 mod cores;
 mod drain;
+mod exact;
 mod links;
 mod listeners;
 mod parts;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::acks;
 use super::budget::{self, Budget, ChannelDemand, Demand, Refusal};
 use super::cores::{Dealer, Machine};
+use super::exact;
 use super::links::{self, Links};
 use super::listeners;
 use super::parts::Parts;
@@ -50,6 +51,8 @@ pub struct PlannedSource {
     pub cores: Vec<Option<usize>>,
     /// What the sinks that it reaches want to know of each message.
     pub wanted: Fields,
+    /// A sink that it reaches keeps datagrams as they came.
+    pub exact: bool,
     pub pace: Pace,
     pub filters: Filters,
     pub settings: Vec<Setting>,
@@ -123,6 +126,7 @@ pub fn plan(config: &AgentConfig, parts: &Parts, machine: &Machine) -> Option<Pl
     listeners::check_places(&sinks);
     listeners::check_logs(&channels);
     acks::check(&sources, &channels, &sinks, &links);
+    exact::check(&sources, &sinks, &links);
     let draft = Draft { agent, sources, channels, sinks, links };
     check_threads(&draft, machine);
     check_fields(&draft);
@@ -197,9 +201,12 @@ impl Draft {
         let reach = self.links.sources.iter().map(|channels| self.reach(channels));
         let reach: Vec<(Fields, Pace)> = reach.collect();
         let backlog = self.backlog(budget.page_bytes);
+        let exact = self.links.sources.iter();
+        let exact = exact.map(|channels| exact::wanted(channels, &self.sinks, &self.links));
+        let exact: Vec<bool> = exact.collect();
         let mut sources = Vec::new();
         let pairs = self.sources.into_iter().zip(self.links.sources);
-        for ((draft, channels), (wanted, mut pace)) in pairs.zip(reach) {
+        for (((draft, channels), (wanted, mut pace)), exact) in pairs.zip(reach).zip(exact) {
             let plan = draft.plan.expect("a whole draft has every plan");
             pace.backlog = plan.is_patient().then_some(backlog);
             let cores = dealer.deal(draft.cores.as_ref(), plan.threads(), machine);
@@ -212,6 +219,7 @@ impl Draft {
                 channels,
                 cores,
                 wanted,
+                exact,
                 pace,
                 filters: draft.filters,
                 settings,

@@ -8,6 +8,7 @@ mod archive;
 mod commands;
 mod crash;
 mod crowd;
+mod datagrams;
 mod durable;
 mod exec;
 mod faults;

@@ -180,6 +180,10 @@ fn found(
     view: &BlockView<'_>,
     spans: &mut Vec<Span>,
 ) -> Piece {
+    if shape == Shape::Around && view.has_records() {
+        let what = "it holds datagrams, and -A, -B and -C show lines around a line";
+        return bad(of.clone(), what.to_owned());
+    }
     query.select(view, spans);
     let mut piece = Piece {
         of: Some(of.clone()),
@@ -206,9 +210,8 @@ fn found(
         }
         Shape::Json => {
             let times = view.times.map(|(_, last)| time_text(last));
-            for span in spans.iter() {
-                let line = &text[span.start..span.end];
-                json(&of.path, line, view, times.as_deref(), &mut piece.text);
+            for event in view.picked(spans) {
+                json(&of.path, &event, times.as_deref(), &mut piece.text);
             }
         }
     }
@@ -227,14 +230,7 @@ fn lines(text: &[u8], spans: &[Span], out: &mut Vec<u8>) {
     }
 }
 
-fn json(
-    path: &Arc<PathBuf>,
-    line: &[u8],
-    view: &BlockView<'_>,
-    time: Option<&str>,
-    out: &mut Vec<u8>,
-) {
-    let event = EventView { line, encoding: view.encoding, block_times: view.times };
-    let written = json_line(&path.to_string_lossy(), time, &event, &mut *out);
+fn json(path: &Arc<PathBuf>, event: &EventView<'_>, time: Option<&str>, out: &mut Vec<u8>) {
+    let written = json_line(&path.to_string_lossy(), time, event, &mut *out);
     written.and_then(|()| out.flush()).expect("a vector takes everything");
 }

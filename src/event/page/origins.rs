@@ -1,7 +1,11 @@
 //! Where events come from, and whom a certificate says that is: slots that many events share.
 
+use std::net::SocketAddr;
+
 use super::{Full, Page, SLOT_BYTES};
-use crate::event::slot::{NAME_BYTES_AT, Origin, OriginIndex, PART_BYTES, Slot};
+use crate::event::slot::{
+    KIND_ORIGIN, LOCAL_AT, NAME_BYTES_AT, Origin, OriginIndex, PART_BYTES, Slot,
+};
 
 /// Of a name, what an origin's slots hold.
 const NAME_BYTES_MAX: usize = u8::MAX as usize;
@@ -18,14 +22,26 @@ impl Page {
     /// The same with the name that its sender's certificate gives it. What is longer than
     /// `NAME_BYTES_MAX` ends there.
     pub fn push_named_origin(&mut self, origin: Origin, name: &str) -> Result<OriginIndex, Full> {
+        self.push_whole_origin(origin, name, None)
+    }
+
+    /// The same with the address of ours that its datagrams were sent to.
+    pub fn push_whole_origin(
+        &mut self,
+        origin: Origin,
+        name: &str,
+        local: Option<SocketAddr>,
+    ) -> Result<OriginIndex, Full> {
         let name = &name.as_bytes()[..name.floor_char_boundary(NAME_BYTES_MAX)];
         let parts = name.chunks(PART_BYTES);
-        if self.free_bytes() < (2 + parts.len()) * SLOT_BYTES {
+        let local_slots = local.map(|local| Origin::new(Some(local), 0).to_slots(0, false));
+        if self.free_bytes() < (2 + parts.len() + 2 * local_slots.iter().len()) * SLOT_BYTES {
             return Err(Full);
         }
         let index = u16::try_from(self.slots).map_err(|_| Full)?;
-        let slots = origin.to_slots(name.len() as u8);
-        for slot in slots.into_iter().chain(parts.map(Slot::of_origin)) {
+        let slots = origin.to_slots(name.len() as u8, local.is_some());
+        let slots = slots.into_iter().chain(parts.map(Slot::of_origin));
+        for slot in slots.chain(local_slots.into_iter().flatten()) {
             *self.slot_mut(self.slots) = slot;
             self.slots += 1;
         }
@@ -59,7 +75,8 @@ impl OriginPlace {
     }
 }
 
-/// The name of an event's origin, read when it is asked for.
+/// What stands behind an event's origin, read when it is asked for: its name, and the address that
+/// its datagrams were sent to.
 #[derive(Clone, Copy)]
 pub struct Name<'page> {
     slots: &'page [Slot],
@@ -72,6 +89,20 @@ impl<'page> Name<'page> {
     #[inline]
     pub(super) fn of(slots: &'page [Slot], origin: u16) -> Self {
         Self { slots, origin }
+    }
+
+    /// Where it was sent to; none when nobody noted that.
+    pub fn local(&self) -> Option<SocketAddr> {
+        let back = self.slots.len().checked_sub(usize::from(self.origin) + 2)?;
+        let bytes = self.slots[back].origin_bytes();
+        if bytes[LOCAL_AT - PART_BYTES] == 0 {
+            return None;
+        }
+        let named = usize::from(bytes[NAME_BYTES_AT - PART_BYTES]).div_ceil(PART_BYTES);
+        let own_back = back.checked_sub(named + 2)?;
+        let (own_front, own_back) = (self.slots[own_back + 1], self.slots[own_back]);
+        let whole = own_front.kind() == KIND_ORIGIN && own_back.kind() == KIND_ORIGIN;
+        if whole { Origin::from_slots(own_front, own_back).peer } else { None }
     }
 
     /// Appends it; false when there is none.
@@ -163,6 +194,30 @@ mod tests {
             page.retain(&Since::START, |event| event.bytes == b"2");
             assert_eq!(names(&page), all.map(said));
         }
+    }
+
+    #[test]
+    fn the_address_it_was_sent_to_stands_behind_an_origin_and_its_name() {
+        let mut page = Page::new(limits::BATCH_BYTES_MIN);
+        let to = ["10.0.0.1:2055", "[fe80::2%3]:6343"].map(|to| to.parse().expect("address"));
+        for (name, local) in
+            [("", Some(to[0])), ("n", None), ("a longer name than one", Some(to[1]))]
+        {
+            let from = Origin::new(Some("10.0.0.9:9".parse().expect("address")), 1);
+            let origin = page.push_whole_origin(from, name, local).expect("room");
+            let head = EventHead { at: Wall(1), origin, pri: None, marks: Marks::NONE };
+            page.append_event(b"x", head).expect("room");
+        }
+        let locals =
+            |page: &Page| page.events().map(|event| event.name.local()).collect::<Vec<_>>();
+        assert_eq!(locals(&page), [Some(to[0]), None, Some(to[1])]);
+        assert_eq!(names(&page)[2].as_deref(), Some("a longer name than one"));
+        // What a filter leaves keeps it.
+        page.retain(&Since::START, |event| event.name.local() != Some(to[0]));
+        assert_eq!(locals(&page), [None, Some(to[1])]);
+        assert_eq!(Name::NONE.local(), None);
+        page.advance(page.free_bytes() - 3 * SLOT_BYTES);
+        assert_eq!(page.push_whole_origin(Origin::LOCAL, "", Some(to[0])), Err(Full));
     }
 
     #[test]

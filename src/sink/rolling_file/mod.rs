@@ -33,6 +33,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::codec::Encoding;
 use crate::limits;
 use crate::memory::MemoryLine;
 use crate::memory::receipt::Reached;
@@ -378,6 +379,10 @@ impl SinkPlan for Options {
 
     fn wanted(&self) -> Fields {
         self.encoder().wanted().union(self.template.wanted())
+    }
+
+    fn keeps_datagrams(&self) -> bool {
+        self.encoder().encoding() == Encoding::Datagram
     }
 
     fn names_fields(&self) -> bool {

@@ -10,7 +10,7 @@ use rustix::process::{Resource, getrlimit};
 use super::path::{Clock, Template};
 use super::roll_policy::RollPolicy;
 use super::writer::Sync;
-use crate::codec::Codec;
+use crate::codec::{Codec, Encoding};
 use crate::config::{Amount, OptionDoc, Section};
 use crate::limits;
 use crate::sink::encoding::{self, SharedEncoder};
@@ -34,7 +34,7 @@ const fn row(name: &'static str, default: Option<&'static str>, doc: &'static st
 const OPTIONS: &[OptionDoc] = &[
     row("path", None, "file path with escapes such as %Y %m %d %H, %{host} and %{app}"),
     row("threads", Some("1"), "compression threads"),
-    encoding::ENCODER,
+    encoding::ENCODER_OF_FILES,
     encoding::CONTROL,
     row("codec", Some("zstd"), "zstd, gzip, lz4 or none"),
     row("level", Some(""), "compression level; the codec's own default"),
@@ -150,8 +150,11 @@ fn plan(section: &Section) -> Options {
         Template::parse("unknown", zone, by).expect("a plain name is a good template")
     });
     let template = with_link(section, template);
-    let encoder = encoding::plan(section);
+    let encoder = encoding::plan_for_files(section);
     let codec = codec(section);
+    if encoder.encoding() == Encoding::Datagram {
+        check_records(section, codec);
+    }
     let threads = usize::try_from(section.integer("threads", 1..=limits::THREADS_MAX as i64));
     let block = section.subsection("block", BLOCK);
     let sync = section.duration_or_choice(
@@ -263,6 +266,18 @@ fn codec(section: &Section) -> Codec {
     })
 }
 
+/// Options that have no meaning for records.
+fn check_records(section: &Section, codec: Codec) {
+    if codec == Codec::None {
+        let what = "`codec = \"none\"` writes lines, and the encoder `datagram` writes none";
+        section.fail("codec", what, "take \"lz4\", the cheapest, or \"zstd\"");
+    }
+    if section.explicit("control") {
+        let what = "`control` has no effect on the encoder `datagram`: every byte is kept";
+        section.warn("control", what, "leave it out");
+    }
+}
+
 fn level(section: &Section, codec: Codec) -> i32 {
     let kind = codec.kind();
     let Some(levels) = kind.levels.clone() else {
@@ -334,6 +349,8 @@ mod tests {
             ("path = '/l/%Y/x'\ncurrent = '/l/%Y'", "a time in the name of the link"),
             ("path = '/l/x'\non_seal = 'ship'", "`on_seal` begins with no absolute path"),
             ("path = '/l/x'\nblock = { memory = '1MiB' }", "1MiB is below 2MiB"),
+            ("path = '/l/x'\nencoder = 'datagram'\ncodec = 'none'", "`datagram` writes none"),
+            ("path = '/l/x'\nencoder = 'datagram'\ncontrol = 'keep'", "no effect on the encoder"),
             ("path = '/l/x'\ncodec = 'lz4'\nlevel = 3", "`level` has no effect on lz4"),
         ] {
             let section = Section::parse(text, OPTIONS);

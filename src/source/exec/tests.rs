@@ -31,6 +31,7 @@ fn build(body: &str) -> Result<Rig, BuildError> {
     let context = SourceContext {
         name: "run".to_owned(),
         want_pri: false,
+        exact: false,
         page_bytes: 1 << 20,
         channels: 1,
         counters: vec![Arc::clone(&counters)],

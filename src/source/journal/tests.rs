@@ -15,6 +15,7 @@ fn build(body: &str) -> Result<Box<dyn Source>, BuildError> {
     let context = SourceContext {
         name: "journal".to_owned(),
         want_pri: true,
+        exact: false,
         page_bytes: 1 << 20,
         channels: 1,
         counters: vec![Arc::default()],

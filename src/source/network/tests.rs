@@ -39,6 +39,7 @@ fn context(counters: Vec<Arc<SourceCounters>>, incidents: Arc<Incidents>) -> Sou
     SourceContext {
         name: "net".to_owned(),
         want_pri: false,
+        exact: false,
         page_bytes: 1 << 20,
         channels: 1,
         counters,

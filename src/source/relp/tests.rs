@@ -40,6 +40,7 @@ impl Rig {
         let context = SourceContext {
             name: "net".to_owned(),
             want_pri: false,
+            exact: false,
             page_bytes: 1 << 20,
             channels: 1,
             counters: vec![Arc::default()],
