@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use super::record::COUNT_MAX;
+
 /// Batches by number, with what they held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
@@ -142,7 +144,7 @@ impl Delivered {
         }
     }
 
-    /// None when the ranges are not in order.
+    /// None when the ranges are not in order, or hold more than any log.
     pub(super) fn decode(raw: &[u8]) -> Option<Self> {
         let (spans, rest) = raw.as_chunks::<SPAN_BYTES>();
         let long = |raw: &[u8; SPAN_BYTES], at: usize| {
@@ -157,12 +159,17 @@ impl Delivered {
         let mut spans = spans.iter().map(span);
         let base = spans.next()?;
         let above: Vec<Span> = spans.collect();
-        let mut front = base.to;
+        let (mut front, mut events, mut bytes) = (base.to, base.events, base.bytes);
         for span in &above {
             if span.from <= front || span.to <= span.from {
                 return None;
             }
             front = span.to;
+            events = events.checked_add(span.events)?;
+            bytes = bytes.checked_add(span.bytes)?;
+        }
+        if [front, events, bytes].iter().any(|count| *count > COUNT_MAX) {
+            return None;
         }
         (rest.is_empty() && base.from == 0).then_some(Self { base, above, changes: 0 })
     }

@@ -31,6 +31,7 @@ use super::log::{Log, Place, Put, Written};
 use super::shared::Shared;
 use crate::channel::{Channel, CreditHold, Parcel};
 use crate::event::Page;
+use crate::memory::gate::exempt;
 use crate::memory::receipt::Reached;
 use crate::memory::{self, Pool, Receipt, ReceiptPool, ReceiptSlip};
 use crate::ring::{Bell, Seat, Wake};
@@ -306,7 +307,7 @@ impl Keeper {
             return;
         }
         self.state.opening = true;
-        let (number, path) = self.log.next_segment();
+        let (number, path) = exempt(|| self.log.next_segment());
         self.clerk.ask(Question::Open { number, path });
     }
 

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::delivered::Delivered;
-use super::record::{self, FRAME, HEAD_BYTES, Head, Kind};
+use super::record::{self, COUNT_MAX, FRAME, HEAD_BYTES, Head, Kind};
 use super::wrap::{Wrapper, Wrapping, stands_behind_head};
 use crate::event::{Outline, Page};
 use crate::limits::usize_of;
@@ -116,6 +116,9 @@ impl State {
         let long = |at: usize| {
             u64::from_le_bytes(*fixed[8 * at..].first_chunk().expect("32 bytes hold 4 × 8"))
         };
+        if (0..4).any(|at| long(at) > COUNT_MAX) {
+            return None;
+        }
         let put = Put { seq: long(1), events: long(2), bytes: long(3) };
         Some(Self { synced: long(0), put, delivered: Delivered::decode(rest)? })
     }
@@ -394,5 +397,6 @@ pub(super) fn name_of(number: u64) -> String {
 pub(super) fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(PREFIX)?;
     let plain = digits.len() >= 12 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten()
+    let number: u64 = plain.then(|| digits.parse().ok()).flatten()?;
+    (number <= COUNT_MAX).then_some(number)
 }

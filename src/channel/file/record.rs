@@ -30,6 +30,8 @@ pub const FRAME: usize = 4096;
 pub const HEAD_BYTES: usize = 256;
 pub const MAGIC: &[u8; 4] = b"FLMR";
 pub const VERSION: u8 = 1;
+/// No log comes so far: whatever says more is damaged, and sums of two never overflow.
+pub const COUNT_MAX: u64 = 1 << 60;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -305,7 +307,9 @@ impl Head {
             }
             Kind::Batch => payload + tail <= slots && slots + slot_bytes <= record,
         };
+        let counts = [self.seq, self.events_before, self.bytes_before, self.outline.event_bytes];
         record.is_multiple_of(FRAME as u64)
+            && counts.iter().all(|count| *count <= COUNT_MAX)
             && self.record_bytes <= RECORD_BYTES_MAX
             && self.outline.body_bytes() <= crate::limits::BATCH_BYTES_MAX
             && payload >= HEAD_BYTES as u64

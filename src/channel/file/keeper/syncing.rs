@@ -7,6 +7,7 @@ use crate::channel::file::clerk::Question;
 use crate::channel::file::log::Put;
 use crate::limits;
 use crate::memory::ReceiptSlip;
+use crate::memory::gate::exempt;
 use crate::time::{Mono, Now};
 
 /// What was delivered is written down so often at most, when nothing else is to be synced.
@@ -132,7 +133,8 @@ impl Keeper {
         // Without a segment that is well, everything that may be lost is written again.
         let rewriting = older.is_none();
         let first = if rewriting { self.sure() } else { self.log.put };
-        if let Err(error) = self.log.begin(number, path.into(), file, first, &self.delivered) {
+        let begin = || self.log.begin(number, path.into(), file, first, &self.delivered);
+        if let Err(error) = exempt(begin) {
             // Its beginning may stand on the disk, and then the older one's end counts no more.
             self.log.file = None;
             self.fail(now, &format!("beginning a segment: {error}"));
