@@ -5,7 +5,8 @@
 //! The corpus is every message of the conformance cases, and what a fuzzer found: `corpus/`.
 //! What a RELP peer may send has a target of its own, `relp`, with the corpus `sessions/`; so has
 //! what stands for a PROXY header: `proxy`, with `headers/`; what the journal and the kernel's log
-//! hold: `entries`; and what lies as an archive: `archive`.
+//! hold: `entries`; what lies as an archive: `archive`; and what lies as a channel's log: `log`,
+//! with `logs/`.
 
 #![cfg_attr(fuzzing, no_main)]
 
@@ -18,6 +19,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| check::message(bytes));
 mod archive;
 #[cfg(not(fuzzing))]
 mod entries;
+#[cfg(not(fuzzing))]
+mod log;
 #[cfg(not(fuzzing))]
 mod proxy;
 #[cfg(not(fuzzing))]
