@@ -5,6 +5,7 @@
 //! (opening, rolling, failing) run inside `exempt` and are printed. Helpers do slow calls for
 //! others and may allocate.
 
+mod log;
 mod sessions;
 
 use std::io::{Read, Write};
@@ -40,6 +41,9 @@ struct Line {
     clock: Arc<ManualClock>,
     assembly: Assembly,
     spent: Allocations,
+    /// Sinks get a turn in so many steps.
+    sinks_every: u64,
+    steps: u64,
 }
 
 impl Line {
@@ -53,15 +57,17 @@ impl Line {
         let clock = Arc::new(ManualClock::at(Wall(1_700_000_000_000_000_000)));
         let ground = Ground { disk: Arc::new(OsDisk), clock: Arc::clone(&clock) as Arc<dyn Clock> };
         let assembly = build::build(&plan, &ground, no_endpoint).expect("builds");
-        Self { clock, assembly, spent: Allocations::default() }
+        Self { clock, assembly, spent: Allocations::default(), sinks_every: 1, steps: 0 }
     }
 
     /// Every worker once; a millisecond goes by.
     fn step(&mut self) {
         let before = allocations();
+        self.steps += 1;
+        let turn = self.steps.is_multiple_of(self.sinks_every);
         let sources = self.assembly.sources.iter_mut().map(|it| &mut it.worker);
-        let sinks = self.assembly.sinks.iter_mut().map(|it| &mut it.worker);
-        for worker in sources.chain(sinks) {
+        let sinks = self.assembly.sinks.iter_mut().filter(|_| turn).map(|it| &mut it.worker);
+        for worker in sources.chain(&mut self.assembly.keepers).chain(sinks) {
             let now = self.clock.now();
             if let Progress::Idle { .. } = worker.work(now) {
                 // Without sleeping: sources learn here what has arrived.
