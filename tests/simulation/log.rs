@@ -12,12 +12,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flumen::channel::{Built, Channel, ChannelContext, Inlet, Parcel, Valve, WhenFull, file};
-use flumen::config::Section;
+use flumen::channel::{Channel, Parcel, Valve};
 use flumen::event::{EventHead, Marks, Origin};
 use flumen::memory::receipt::Reached;
-use flumen::memory::{Credit, Outcome, Pool, Receipt, ReceiptPool};
-use flumen::ring::Wake;
+use flumen::memory::{Outcome, Receipt, ReceiptPool};
 use flumen::runtime::clock::{Clock, ManualClock};
 use flumen::runtime::{Progress, Worker};
 use flumen::storage::Disk;
@@ -25,13 +23,12 @@ use flumen::telemetry::{ChannelCounters, Incidents, InletCounters, LostReason};
 use flumen::time::Wall;
 
 use crate::disk::{Crash, SimDisk, Weather};
+use crate::raised::{Raised, raise};
 use crate::random::Random;
 use crate::setting;
-use crate::source::Nobody;
 use crate::trace::Trace;
 
 const PAGE_BYTES: usize = 64 << 10;
-const CREDIT: u32 = 8;
 const RECEIPTS: usize = 64;
 const WRAPPED: &str = "codec = 'lz4'\nencryption = { keys = '/keys' }";
 /// As many as fit into some seconds of a debug build on one core.
@@ -199,33 +196,12 @@ impl Story {
     }
 
     fn build(&mut self) -> Result<Life, String> {
-        let section = Section::parse(&self.options, file::OPTIONS);
-        let plan = (file::KIND.plan)(&section);
-        let counters = Arc::new(ChannelCounters::default());
-        let incidents = Incidents::new();
-        let context = ChannelContext {
-            name: "log".to_owned(),
-            credit: Arc::new(Credit::new(CREDIT)),
-            counters: Arc::clone(&counters),
-            incidents: Arc::clone(&incidents),
-            disk: Arc::new(self.disk.clone()),
-            sink_threads: 1,
-            confirmed: Reached::Synced,
-            random: self.random.next(),
-        };
-        let built = plan.build(context).map_err(|error| error.to_string())?;
-        let Built { channel, keepers, helpers, notes } = built;
+        let random = self.random.next();
+        let raised = raise(&self.options, &self.disk, random, PAGE_BYTES)?;
+        let Raised { channel, counters, inlet, incidents, valve, keepers, helpers, notes } = raised;
         notes.iter().for_each(|note| self.trace.say(note));
-        let inlet = Arc::new(InletCounters::default());
-        let waker: Arc<dyn Wake> = Arc::new(Nobody);
-        let pool = Pool::new(CREDIT as usize + plan.pages_in_hand(), PAGE_BYTES);
-        let inlets = vec![Inlet {
-            channel: Arc::clone(&channel),
-            when_full: WhenFull::Wait,
-            counters: Arc::clone(&inlet),
-        }];
         Ok(Life {
-            valve: Valve::new(pool, inlets, &waker),
+            valve,
             channel,
             counters,
             inlet,
@@ -449,7 +425,7 @@ impl Story {
     }
 }
 
-fn is_segment(path: &Path) -> bool {
+pub(crate) fn is_segment(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("segment."))
         && path.extension().is_none_or(|end| end != "bad")
 }
