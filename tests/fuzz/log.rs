@@ -10,7 +10,7 @@
 #![cfg_attr(fuzzing, no_main)]
 
 use flumen::channel::file::record::{FRAME, HEAD_BYTES, RECORD_BYTES_MAX, payload_crc};
-use flumen::channel::file::{self, LogReader};
+use flumen::channel::file::{self, Keys, LogReader};
 use flumen::channel::{Built, ChannelContext};
 use flumen::config::Section;
 use flumen::memory::Credit;
@@ -86,7 +86,9 @@ fn look(disk: &Memory) -> Vec<Vec<u8>> {
             texts.extend(page.events().map(|event| event.bytes.to_vec()));
             Ok(())
         };
-        reader.export(all, take, |_| failed += 1).expect("nothing refuses them");
+        reader
+            .export(all, Arc::new(Keys::none()), take, |_| failed += 1)
+            .expect("nothing refuses them");
     }
     let [waiting, all] = texts;
     assert!(waiting.len() <= all.len());
@@ -97,11 +99,12 @@ fn look(disk: &Memory) -> Vec<Vec<u8>> {
 fn deliver(disk: &Memory) -> Option<Vec<Vec<u8>>> {
     let options = format!("path = '{DIR}'\nsegment = '2MiB'\ncapacity = '1GiB'\nreserve = '0'");
     let section = Section::parse(&options, file::OPTIONS);
+    let incidents = Incidents::new();
     let context = ChannelContext {
         name: "log".to_owned(),
         credit: Arc::new(Credit::new(4)),
         counters: Arc::new(ChannelCounters::default()),
-        incidents: Incidents::new(),
+        incidents: Arc::clone(&incidents),
         disk: Arc::new(disk.clone()),
         sink_threads: 1,
         confirmed: Reached::Synced,
@@ -129,6 +132,10 @@ fn deliver(disk: &Memory) -> Option<Vec<Vec<u8>>> {
             let _ = helper.work(clock.now());
         }
         turns += 1;
+        if turns > 2000 && !incidents.blocking().is_empty() {
+            // A forged record says that it is encrypted: it waits for the key, and says so.
+            return None;
+        }
         assert!(turns < 5000, "it never ends: closing {closing}");
     }
 }
@@ -150,7 +157,8 @@ pub(crate) fn forge(bytes: &mut [u8], segment: u64) {
         let (payload, slots) = (word(frame, 52), word(frame, 56));
         let (stored, tail) = (word(frame, 60), word(frame, 64));
         let slot_bytes = 16 * word(frame, 68);
-        let (length, second) = if frame[5] == 1 { (tail, slot_bytes) } else { (stored, 0) };
+        let plain = frame[5] == 1 && frame[6] == 0 && frame[73] == 0;
+        let (length, second) = if plain { (tail, slot_bytes) } else { (stored, 0) };
         let first = frame.get(payload..payload + length);
         let rest = if second == 0 { Some(&[][..]) } else { frame.get(slots..slots + second) };
         if let (Some(first), Some(rest)) = (first, rest) {
@@ -163,6 +171,10 @@ pub(crate) fn forge(bytes: &mut [u8], segment: u64) {
 }
 
 // ── a disk in memory that counts ──
+
+fn entry(name: &std::ffi::OsStr) -> DirEntry {
+    DirEntry { name: name.to_owned(), is_dir: false, is_link: false }
+}
 
 type Bytes = Arc<Mutex<Vec<u8>>>;
 
@@ -239,7 +251,7 @@ impl Disk for Memory {
     fn list(&self, _dir: &Path) -> io::Result<Vec<DirEntry>> {
         let files = lock(&self.files);
         let names = files.keys().filter_map(|path| path.file_name());
-        Ok(names.map(|name| DirEntry { name: name.to_owned(), is_dir: false }).collect())
+        Ok(names.map(|name| entry(name)).collect())
     }
 
     fn facts(&self, path: &Path) -> io::Result<FileFacts> {

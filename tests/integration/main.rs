@@ -10,6 +10,8 @@ mod crash;
 mod crowd;
 mod datagrams;
 mod durable;
+mod durable_full;
+mod durable_kill;
 mod exec;
 mod faults;
 mod files;

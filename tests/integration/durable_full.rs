@@ -1,0 +1,193 @@
+//! The disk of a durable channel is full while its sinks are down: `scripts/disk-full 60` keeps it
+//! so for a minute. Senders wait, nothing that was accepted is lost, and nothing is accepted that
+//! finds no room. Then the sink is up: delivery goes on though the disk has no room, and makes
+//! some; and when there is room for all, everything flows again.
+
+use crate::harness::{Agent, DEADLINE, flumen, from_environment, paths, sum, until};
+use crate::numbered::{Senders, assert_all};
+use crate::small_disk::Disk;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use socket2::{Domain, Socket, Type};
+use std::fs::File;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const CONNECTIONS: usize = 2;
+
+const AGENT: &str = r#"
+[agent]
+memory = "64MiB"
+admin  = "127.0.0.1:0"
+cores  = "none"
+drain  = "60s"
+
+[sources.relp]
+type    = "syslog"
+listen  = "relp://127.0.0.1:0"
+ack     = "synced"
+channel = "main"
+
+[sources.net]
+type    = "tcp"
+listen  = "tcp://127.0.0.1:0"
+channel = "main"
+
+[channels.main]
+type     = "file"
+path     = "{disk}/log"
+capacity = "1GiB"
+segment  = "2MiB"
+memory   = "4MiB"
+reserve  = "{reserve}"
+
+[sinks.next]
+type    = "syslog"
+channel = "main"
+targets = "tcp://{next}"
+"#;
+
+/// A next hop that is down: its port is taken, and nobody listens.
+struct Down(Socket);
+
+impl Down {
+    fn new() -> (Self, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        socket.bind(&any.into()).expect("a port");
+        let address = socket.local_addr().expect("bound").as_socket().expect("IPv4");
+        (Self(socket), address)
+    }
+
+    /// It is up: everything that comes over one connection is written to the file.
+    fn up(self, file: PathBuf) -> JoinHandle<()> {
+        self.0.listen(16).expect("it is bound");
+        let listener = TcpListener::from(self.0);
+        std::thread::spawn(move || {
+            let mut file = File::create(file).expect("a file");
+            let (mut stream, _) = listener.accept().expect("the agent tries again");
+            std::io::copy(&mut stream, &mut file).expect("until it hangs up");
+        })
+    }
+}
+
+/// `flumen blast` over RELP until it is stopped; it writes down what was acknowledged.
+fn blast(agent: &Agent, manifest: &Path) -> Child {
+    let mut command = flumen();
+    command.arg("blast").arg(format!("relp://{}", agent.relp("relp")));
+    command.args(["--window", "200", "--manifest"]).arg(manifest);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("the binary starts")
+}
+
+fn put(ledger: &Value) -> u64 {
+    sum(&ledger["channels"], "put_events")
+}
+
+/// Nothing more is accepted; how much was until then.
+fn wait_stalled(agent: &Agent) -> u64 {
+    let mut before = u64::MAX;
+    let stalled = until(|| {
+        std::thread::sleep(Duration::from_millis(300));
+        let now = put(&agent.ledger());
+        now > 0 && std::mem::replace(&mut before, now) == now
+    });
+    assert!(stalled, "it goes on accepting: {before}\n{}", agent.log());
+    before
+}
+
+/// Takes all the room that is left on the disk.
+fn fill(path: &Path) {
+    let mut file = File::create(path).expect("a name is to be had");
+    while file.write_all(&[0; 4096]).is_ok() {}
+}
+
+fn full_disk(reserve: &str) {
+    let Some(disk) = Disk::of("24m") else { return };
+    let (next, address) = Down::new();
+    let configuration = AGENT.replace("{reserve}", reserve).replace("{next}", &address.to_string());
+    let agent = disk.start(&configuration);
+    let manifest = agent.dir.path().join("sent.json");
+    let mut blast = blast(&agent, &manifest);
+    let senders = Senders::tcp(agent.tcp("net"), CONNECTIONS);
+
+    // Full: whatever the reserve left is taken by somebody else, too.
+    let said = agent.wait_ready(503);
+    assert!(said.contains("channel main") || said.contains("sink next"), "{said}");
+    let accepted = wait_stalled(&agent);
+    let filler = disk.path().join("filler");
+    fill(&filler);
+    let full = Duration::from_secs(from_environment("FLUMEN_FULL_SECONDS", 2));
+    let began = Instant::now();
+    while began.elapsed() < full {
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(put(&agent.ledger()), accepted, "accepted, and there is no room");
+    }
+    assert!(agent.page("/readyz").1.contains("channel main"), "{:?}", agent.page("/readyz"));
+    assert!(blast.try_wait().expect("our own child").is_none(), "its sender was turned away");
+    let ledger = agent.ledger();
+    assert_eq!((sum(&ledger["sinks"], "written_events"), lost(&ledger)), (0, 0));
+
+    // The sink is up, and the disk is as full as before.
+    let received = agent.dir.path().join("received.log");
+    let receiver = next.up(received.clone());
+    agent.wait("what was accepted is delivered", |ledger| {
+        sum(&ledger["sinks"], "written_events") >= accepted
+    });
+    // Room for everybody.
+    std::fs::remove_file(&filler).expect("it is ours");
+    agent.wait("it accepts again", |ledger| put(ledger) > accepted + 20_000);
+    agent.wait_ready(200);
+    let id = i32::try_from(blast.id()).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(id, Signal::INT).expect("it runs");
+    let sent = senders.stop();
+    assert!(blast.wait().expect("our own child").success(), "everything was acknowledged");
+    let lines: u64 = sent.iter().sum();
+    let began = Instant::now();
+    let all = |ledger: &Value| sum(&ledger["channels"], "waiting_events") == 0;
+    while !all(&agent.ledger()) || source_events(&agent, "net") < lines {
+        assert!(began.elapsed() < 2 * DEADLINE, "it does not drain: {:#}", agent.ledger());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(lost(&agent.ledger()), 0);
+    let ended = agent.stop().well();
+    receiver.join().expect("the agent has hung up");
+
+    // Acknowledged or taken from a connection: there, once.
+    let mut audit = flumen();
+    let output = audit.args(["audit", "--manifest"]).args([&manifest, &received]).output();
+    let output = output.expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let text = String::from_utf8(std::fs::read(&received).expect("a file")).expect("UTF-8");
+    let own = |text: &&str| text.rsplit(' ').next().is_some_and(|noise| noise.len() == 128);
+    let lines: Vec<String> = text.lines().filter(own).map(str::to_owned).collect();
+    assert_all(&lines, &sent);
+    let told = ended.log.lines().filter(|line| line.contains("ERROR channel main")).count();
+    assert!((1..20).contains(&told), "told {told} times:\n{}", ended.log);
+    assert!(paths(&disk.path(), ".bad").is_empty(), "{}", ended.log);
+}
+
+fn lost(ledger: &Value) -> u64 {
+    ledger["lost_events"].as_u64().expect("a count")
+}
+
+fn source_events(agent: &Agent, name: &str) -> u64 {
+    let ledger = agent.ledger();
+    let sources = ledger["sources"].as_array().expect("a list");
+    let own = sources.iter().filter(|source| source["name"] == name);
+    own.map(|source| source["received_events"].as_u64().expect("a count")).sum()
+}
+
+#[test]
+fn a_full_disk_refuses_what_it_has_no_room_for() {
+    full_disk("0");
+}
+
+#[test]
+fn a_reserve_keeps_some_of_it_for_others() {
+    full_disk("4MiB");
+}
