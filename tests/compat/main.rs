@@ -4,6 +4,8 @@
 //! below, segment id 0x0102030405060708, receive times 1000 s to 1002 s after 1970, sealed. Files
 //! here are never written anew; a new format version adds a folder.
 
+mod log;
+
 use flumen::archive::{Ending, visit};
 use flumen::codec::Encoding;
 use flumen::storage::segment::{Check, End, scan};
