@@ -14,7 +14,7 @@ fn through(dir: &std::path::Path, more: &str) -> Line {
 
 #[test]
 fn a_batch_through_a_log_allocates_nothing() {
-    for more in ["", "sync = 'batch'", "sync = '1s'"] {
+    for more in ["", "sync = 'batch'", "sync = '1s'\ncodec = 'lz4'"] {
         let dir = tempfile::tempdir().expect("a folder");
         let mut line = through(dir.path(), more);
         let spent = line.measure(|| {});

@@ -391,10 +391,12 @@ proptest! {
     fn a_log_is_a_queue(
         steps in prop::collection::vec(step(), 1..150),
         sync in prop::sample::select(vec!["10ms", "batch", "1s"]),
+        codec in prop::sample::select(vec!["none", "lz4"]),
         path in prop::sample::select(vec!["'/log'", "['/a/log', '/b/log']"]),
     ) {
         let options = format!(
-            "path = {path}\nsync = '{sync}'\ncapacity = '1GiB'\nsegment = '2MiB'\nreserve = '0'"
+            "path = {path}\nsync = '{sync}'\ncodec = '{codec}'\ncapacity = '1GiB'\n\
+             segment = '2MiB'\nreserve = '0'"
         );
         let mut model = Model::new(&options);
         steps.into_iter().for_each(|step| model.step(step));
