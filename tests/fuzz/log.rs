@@ -241,7 +241,7 @@ impl Disk for Memory {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        lock(&self.files).remove(path).map(drop).ok_or(io::ErrorKind::NotFound.into())
+        lock(&self.files).remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
@@ -251,7 +251,7 @@ impl Disk for Memory {
     fn list(&self, _dir: &Path) -> io::Result<Vec<DirEntry>> {
         let files = lock(&self.files);
         let names = files.keys().filter_map(|path| path.file_name());
-        Ok(names.map(|name| entry(name)).collect())
+        Ok(names.map(entry).collect())
     }
 
     fn facts(&self, path: &Path) -> io::Result<FileFacts> {
