@@ -63,6 +63,8 @@ pub(crate) struct Goal {
 pub(crate) enum Bound {
     AtMost(f64),
     AtLeast(f64),
+    /// The difference to another party's, not the multiple.
+    MoreAtMost(f64),
 }
 
 /// As much as an unprivileged process gets on many machines; the same for everybody.
@@ -220,6 +222,32 @@ pub(crate) const CASES: &[Case] = &[
             party("rsyslog", Program::Rsyslog).share(10).window(WINDOW),
         ],
         goals: &[alone(Key::Rate, Bound::AtLeast(50e3))],
+    },
+    Case {
+        name: "durable_tcp_to_zstd",
+        what: "one connection through a channel on the disk, synced every 10 ms, to zstd files",
+        load: Load::Lines(ONE),
+        sink: "zstd",
+        parties: &[FLUMEN.durable(), party("memory", Program::Flumen)],
+        goals: &[
+            alone(Key::Rate, Bound::AtLeast(1e6)),
+            alone(Key::Megabytes, Bound::AtLeast(200.0)),
+            Goal { figure: Key::Steady, bound: Bound::MoreAtMost(0.25), of: Some("memory") },
+        ],
+    },
+    Case {
+        name: "durable_tcp_to_none",
+        what: "one connection through a channel on the disk to plain files",
+        load: Load::Lines(ONE),
+        sink: "none",
+        parties: &[
+            FLUMEN.durable(),
+            party("flume multiport", Program::Flume(MULTIPORT)).share(10).durable(),
+        ],
+        goals: &[
+            at_most(Key::Steady, 1.0 / 20.0, "flume multiport"),
+            at_least(Key::Rate, 15.0, "flume multiport"),
+        ],
     },
     Case {
         name: "many_tcp_to_zstd",

@@ -25,6 +25,8 @@ pub(crate) struct Party {
     pub(crate) sender: Sender,
     /// So many hosts are talking, and each has its own file; none: one file.
     pub(crate) hosts: Option<u32>,
+    /// Through a channel on the disk instead of one in memory.
+    pub(crate) durable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +69,18 @@ pub(crate) struct Place<'a> {
 }
 
 pub(crate) const fn party(name: &'static str, program: Program) -> Party {
-    let (stream, hosts, sender) = (None, None, Sender::Blast);
-    Party { name, program, share: 1, stream, idle: 0, sink_threads: 1, window: 0, sender, hosts }
+    Party {
+        name,
+        program,
+        share: 1,
+        stream: None,
+        idle: 0,
+        sink_threads: 1,
+        window: 0,
+        sender: Sender::Blast,
+        hosts: None,
+        durable: false,
+    }
 }
 
 impl Party {
@@ -104,6 +116,11 @@ impl Party {
 
     pub(crate) const fn hosts(mut self, hosts: u32) -> Self {
         self.hosts = Some(hosts);
+        self
+    }
+
+    pub(crate) const fn durable(mut self) -> Self {
+        self.durable = true;
         self
     }
 
@@ -170,7 +187,9 @@ impl Party {
             }
             Program::Flume(source) => {
                 let template = include_str!("peers/flume.properties");
-                let text = fill(place, &template.replace("{source}", source));
+                let channel = if self.durable { FLUME_DURABLE } else { FLUME_MEMORY };
+                let text = template.replace("{source}", source).replace("{channel}", channel);
+                let text = fill(place, &text);
                 let mut command = Command::new(path("FLUMEN_FLUME")?);
                 command.args(["--name", "perf", "--no-reload-conf", "--conf-file"]);
                 command.arg(write(place, "flume.properties", &text)?);
@@ -223,13 +242,27 @@ fn agent(place: &Place<'_>, party: &Party) -> String {
             )
         }
     };
+    let channel = if party.durable {
+        let dir = place.dir.display();
+        format!("[channels.main]\ntype = \"file\"\npath = \"{dir}/log\"\nsync = \"10ms\"\n")
+    } else {
+        String::new()
+    };
     format!(
         "[agent]\nname = \"perf\"\nadmin = \"off\"\nmemory = \"{memory}MiB\"\n{}\n\
          [sources.net]\ntype = \"{kind}\"\n\
-         listen = [\"{transport}://127.0.0.1:{port}\"]\n{}\n{tls}\n[sinks.archive]\n{sink}",
+         listen = [\"{transport}://127.0.0.1:{port}\"]\n{}\n{tls}\n{channel}\
+         [sinks.archive]\n{sink}",
         place.agent, place.source,
     )
 }
+
+/// Apache Flume's channels, as its guide advises for throughput; its file channel syncs for every
+/// transaction.
+const FLUME_MEMORY: &str = "type = memory\nperf.channels.main.capacity = 200000";
+const FLUME_DURABLE: &str = "type = file\nperf.channels.main.checkpointDir = {dir}/checkpoint\n\
+                             perf.channels.main.dataDirs = {dir}/log\n\
+                             perf.channels.main.capacity = 1000000";
 
 fn limit(place: &Place<'_>, party: &Party, input: &str, option: &str) -> io::Result<Command> {
     let output = if place.sink == "null" { "count" } else { place.sink };

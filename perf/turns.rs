@@ -92,9 +92,13 @@ impl Results {
 
     /// The first party's figure as a multiple of another's, turn by turn.
     pub(crate) fn ratio(&self, of: &str, key: Key) -> Option<Spread> {
+        self.compared(of, key, |own, other| own / other)
+    }
+
+    fn compared(&self, of: &str, key: Key, how: fn(f64, f64) -> f64) -> Option<Spread> {
         let (own, other) = (&self.parties.first()?.1, self.runs(of)?);
         let pairs = own.iter().zip(other);
-        Spread::of(pairs.filter_map(|(own, other)| Some(own.get(&key)? / other.get(&key)?)))
+        Spread::of(pairs.filter_map(|(own, other)| Some(how(*own.get(&key)?, *other.get(&key)?))))
     }
 
     pub(crate) fn verdicts(&self) -> Vec<Verdict> {
@@ -106,7 +110,9 @@ impl Results {
     fn verdict(&self, goal: &Goal) -> Option<Verdict> {
         let title = goal.figure.title();
         let first = self.parties.first()?.0;
+        let more = matches!(goal.bound, Bound::MoreAtMost(_));
         let spread = match goal.of {
+            Some(of) if more => self.compared(of, goal.figure, |own, other| own - other)?,
             Some(of) => self.ratio(of, goal.figure)?,
             None => self.spread(first, goal.figure)?,
         };
@@ -115,10 +121,13 @@ impl Results {
             None => goal.figure.show(value),
         };
         let (reached, bound) = match goal.bound {
-            Bound::AtMost(most) => (spread.median <= most, format!("at most {}", show(most))),
+            Bound::AtMost(most) | Bound::MoreAtMost(most) => {
+                (spread.median <= most, format!("at most {}", show(most)))
+            }
             Bound::AtLeast(least) => (spread.median >= least, format!("at least {}", show(least))),
         };
-        let of = goal.of.map_or_else(String::new, |of| format!(" × {of}"));
+        let sign = if more { "more than" } else { "×" };
+        let of = goal.of.map_or_else(String::new, |of| format!(" {sign} {of}"));
         let (median, least, most) = (show(spread.median), show(spread.least), show(spread.most));
         let text = format!("{title}: {median}{of} ({least} to {most}); goal: {bound}{of}");
         Some(Verdict { reached, text })
@@ -145,6 +154,17 @@ mod tests {
         let verdicts = results.verdicts();
         assert_eq!(verdicts.len(), 1, "rsyslog was not there, memory was not measured");
         assert!(verdicts[0].reached && verdicts[0].text.contains("1.000 × limit"));
+    }
+
+    #[test]
+    fn a_difference_is_taken_turn_by_turn() {
+        let results = results([(1.25, 0.0), (9.0, 0.0)], [(1.0, 0.0), (8.5, 0.0)]);
+        let (figure, of) = (Key::Steady, Some("limit"));
+        let verdict =
+            |most| results.verdict(&Goal { figure, bound: Bound::MoreAtMost(most), of }).unwrap();
+        assert!(verdict(0.4).reached && !verdict(0.3).reached);
+        let said = "0.375 more than limit (0.250 to 0.500); goal: at most 0.400 more than limit";
+        assert!(verdict(0.4).text.contains(said), "{}", verdict(0.4).text);
     }
 
     #[test]
