@@ -46,9 +46,14 @@ pub trait ChannelPlan: Send {
         Vec::new()
     }
 
-    /// What it holds outlives the process: it confirms `written` and `synced` itself.
+    /// All that it accepts outlives the process: it confirms `written` and `synced` itself.
     fn is_durable(&self) -> bool {
         false
+    }
+
+    /// It may hold events of an earlier process, which had another configuration.
+    fn recovers(&self) -> bool {
+        self.is_durable()
     }
 
     /// The directories it works in: no two channels may share one.
@@ -94,7 +99,7 @@ pub struct BuildError {
 }
 
 /// Every channel type, sorted by name.
-pub const CHANNELS: &[ChannelKind] = &[file::KIND, MEMORY];
+pub const CHANNELS: &[ChannelKind] = &[file::KIND, MEMORY, file::SPILL];
 
 /// The row that channels which may drop have in common.
 pub(crate) const WHEN_FULL: OptionDoc = OptionDoc {

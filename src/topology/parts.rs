@@ -49,7 +49,7 @@ impl Kind for ChannelKind {
     fn aliases(&self) -> &'static [&'static str] {
         self.aliases
     }
-    const LATER: &'static [&'static str] = &["jdbc", "kafka", "spill", "spillablememory"];
+    const LATER: &'static [&'static str] = &["jdbc", "kafka"];
     const ROOM: &'static str = "channel";
 }
 

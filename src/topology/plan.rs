@@ -162,7 +162,7 @@ impl Draft {
 
     /// The longest event that can come out of a channel.
     fn event_bytes_max(&self, channel: usize) -> usize {
-        if self.channels[channel].is_durable() {
+        if self.channels[channel].recovers() {
             // What waits there may be from another configuration.
             return limits::EVENT_BYTES_MAX;
         }

@@ -107,6 +107,10 @@ impl ChannelDraft {
         self.plan.as_ref().map_or(WhenFull::Wait, |plan| plan.when_full())
     }
 
+    pub(super) fn recovers(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.recovers())
+    }
+
     pub(super) fn is_durable(&self) -> bool {
         self.plan.as_ref().is_some_and(|plan| plan.is_durable())
     }

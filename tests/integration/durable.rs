@@ -332,3 +332,59 @@ fn an_encrypted_log_is_read_with_its_keys_and_with_none_else() {
     agent.wait_for(COUNT as u64 + 100);
     delivered(&agent.stop().well(), COUNT + 100);
 }
+
+/// Memory first: a sink that keeps up never sees the log, one that does not fills it, and what was
+/// sent stays in order. A stop at once brings what memory has into the log.
+#[test]
+fn a_spill_channel_takes_to_the_disk_what_memory_cannot_hold() {
+    let spill =
+        |configuration: String| configuration.replace("\"file\"\npath     =", "\"spill\"\npath =");
+    let agent = Agent::start(&spill(to_file()));
+    send(agent.tcp("net"), 0..1000);
+    agent.wait_for(1000);
+    let log = agent.dir.path().join("log");
+    let bytes = |dir: &Path| -> u64 {
+        paths(dir, "").iter().map(|path| std::fs::metadata(path).unwrap().len()).sum()
+    };
+    assert_eq!(bytes(&log), 0, "nothing went to the disk");
+    assert_eq!(agent.stop().well().lines("out.log.zst").len(), 1000);
+
+    // Nobody takes anything: 60 batches of 64 KiB, more than the memory it has.
+    let agent = Agent::start(&spill(to_nobody("2MiB")));
+    let count = 3 * COUNT;
+    send(agent.tcp("net"), 0..count);
+    agent.wait("all is put", |ledger| put(ledger) == count as u64);
+    let logged = |agent: &Agent| waiting(&agent.dir);
+    assert!(crate::harness::until(|| logged(&agent) > 0), "the rest is in the log");
+    assert!(logged(&agent) < count as u64, "the first is in memory");
+    let ended = agent.stop().well();
+    assert_eq!(waiting(&ended.dir), count as u64, "all of it is kept");
+    let agent = Agent::start_in(ended.dir, &spill(to_file()));
+    agent.wait_for(count as u64);
+    let ended = agent.stop().well();
+    let mut lines = ended.lines("out.log.zst");
+    // Memory's part was older than the log's, and came behind it.
+    lines.sort_by_key(|text| text[5..].split(' ').next().unwrap().parse::<usize>().unwrap());
+    assert_eq!(lines.len(), count);
+    assert!(lines.iter().enumerate().all(|(number, text)| *text == line(number)));
+    assert_eq!(waiting(&ended.dir), 0);
+
+    // A sink that comes back takes memory's part first, and then the log's.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let away = AGENT.replace("{memory}", "2MiB")
+        + &format!("type = \"syslog\"\ntargets = [\"tcp://{port}\"]\n");
+    let agent = Agent::start(&spill(away));
+    send(agent.tcp("net"), 0..count);
+    agent.wait("all is put", |ledger| put(ledger) == count as u64);
+    let listener = TcpListener::bind(port).unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    let mut seen = 0;
+    for text in std::io::BufRead::lines(std::io::BufReader::new(stream)).take(count) {
+        let text = text.unwrap();
+        assert!(text.ends_with(&line(seen)), "{seen}: {text}");
+        seen += 1;
+    }
+    assert_eq!(seen, count);
+    agent.wait_for(count as u64);
+    agent.stop().well();
+}

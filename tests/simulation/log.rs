@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flumen::channel::{Channel, Parcel, Valve};
+use flumen::channel::{Channel, Parcel, Valve, file};
 use flumen::event::{EventHead, Marks, Origin};
 use flumen::memory::receipt::Reached;
 use flumen::memory::{Outcome, Receipt, ReceiptPool};
@@ -53,6 +53,8 @@ struct Story {
     trace: Trace,
     fates: Vec<Fate>,
     options: String,
+    /// Memory first, the log when there is too much.
+    spill: bool,
     faults: bool,
     flips: bool,
     /// Counted as lost by the channel in all lives.
@@ -109,6 +111,7 @@ impl Story {
         let keys = disk.create_new(Path::new("/keys")).expect("a fresh disk");
         keys.write_at(0, format!("5 {}", "a5".repeat(32)).as_bytes()).expect("a fresh disk");
         keys.sync_data().and_then(|()| disk.sync_dir(Path::new("/"))).expect("a fresh disk");
+        let spill = random.once_in(4);
         let faults = !flips && !random.once_in(3);
         let (fates, lost, corrupt) = (Vec::new(), 0, 0);
         Self {
@@ -118,6 +121,7 @@ impl Story {
             trace,
             fates,
             options,
+            spill,
             faults,
             flips,
             lost,
@@ -197,7 +201,8 @@ impl Story {
 
     fn build(&mut self) -> Result<Life, String> {
         let random = self.random.next();
-        let raised = raise(&self.options, &self.disk, random, PAGE_BYTES)?;
+        let kind = if self.spill { file::SPILL } else { file::KIND };
+        let raised = raise(&kind, &self.options, &self.disk, random, PAGE_BYTES)?;
         let Raised { channel, counters, inlet, incidents, valve, keepers, helpers, notes } = raised;
         notes.iter().for_each(|note| self.trace.say(note));
         Ok(Life {

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flumen::channel::Parcel;
+use flumen::channel::{Parcel, file};
 use flumen::event::{EventHead, Marks, Origin};
 use flumen::memory::receipt::Reached;
 use flumen::memory::{Outcome, Receipt, ReceiptPool};
@@ -156,7 +156,7 @@ impl Model {
 
     fn start(&mut self) {
         self.disk.set_weather(Weather::calm());
-        let raised = raise(&self.options, &self.disk, self.random.next(), PAGE_BYTES);
+        let raised = raise(&file::KIND, &self.options, &self.disk, self.random.next(), PAGE_BYTES);
         self.raised = Some(raised.expect("a calm disk"));
         self.life += 1;
     }

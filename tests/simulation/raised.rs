@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flumen::channel::{Built, Channel, ChannelContext, Inlet, Valve, WhenFull, file};
+use flumen::channel::{Built, Channel, ChannelContext, ChannelKind, Inlet, Valve, WhenFull, file};
 use flumen::config::Section;
 use flumen::memory::receipt::Reached;
 use flumen::memory::{Credit, Pool};
@@ -29,13 +29,14 @@ pub(crate) struct Raised {
 
 /// Starts the channel, as these lines of its section say; `random` is the number of a new log.
 pub(crate) fn raise(
+    kind: &ChannelKind,
     options: &str,
     disk: &SimDisk,
     random: u64,
     page_bytes: usize,
 ) -> Result<Raised, String> {
     let section = Section::parse(options, file::OPTIONS);
-    let plan = (file::KIND.plan)(&section);
+    let plan = (kind.plan)(&section);
     let counters = Arc::new(ChannelCounters::default());
     let incidents = Incidents::new();
     let context = ChannelContext {

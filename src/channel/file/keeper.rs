@@ -412,6 +412,16 @@ impl Keeper {
         }
     }
 
+    /// What others want to know of the log.
+    fn publish(&self) {
+        let (done, put) = (self.delivered.totals(), self.log.put);
+        let shared = &self.shared;
+        shared.logged_events.store(put.events.saturating_sub(done.0), Ordering::Release);
+        shared.logged_bytes.store(put.bytes.saturating_sub(done.1), Ordering::Release);
+        let handed = self.delivered.next_missing(self.state.behind.seq);
+        shared.handed.store(handed, Ordering::Release);
+    }
+
     fn is_through(&self) -> bool {
         let state = &self.state;
         let nothing = self.shared.offered.is_empty() && state.held.is_none();
@@ -437,9 +447,7 @@ impl Worker for Keeper {
         self.withhold();
         self.sync(now);
         self.remove(now);
-        self.shared
-            .handed
-            .store(self.delivered.next_missing(self.state.behind.seq), Ordering::Release);
+        self.publish();
         if self.state.closing && self.is_through() {
             return Progress::Done;
         }

@@ -1,5 +1,5 @@
 //! The `file` channel: batches wait in a log on disk. What was accepted is delivered, also after a
-//! crash.
+//! crash. And `spill`, which has the same log for what its memory cannot hold.
 //!
 //! ```text
 //!   record     the bytes: a head and a batch, or what was delivered; wrap, keys: compressed,
@@ -21,6 +21,7 @@ mod delivered;
 mod keeper;
 mod keys;
 mod log;
+mod options;
 mod reading;
 pub mod record;
 mod recovery;
@@ -28,15 +29,11 @@ mod scan;
 mod shared;
 mod wrap;
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::WhenFull;
-use super::registry::{
-    BuildError, Built, ChannelContext, ChannelKind, ChannelPlan, WHEN_FULL, when_full,
-};
-use crate::config::{OptionDoc, Section};
+use super::registry::{BuildError, Built, ChannelContext, ChannelKind, ChannelPlan};
+use crate::config::Section;
 use crate::limits;
 use crate::memory::{MemoryLine, Pool, ReceiptPool};
 use crate::runtime::Worker;
@@ -45,11 +42,13 @@ use crate::runtime::parker::Parker;
 use crate::storage::{Disk, DurableNames};
 use clerk::{Clerk, Reader};
 use keeper::{Course, Keeper, Manner, Seats};
-use record::{Cipher, Codec};
+use options::Options;
+use record::Cipher;
 use shared::Shared;
 use wrap::{Unwrapper, Wrapper, Wrapping};
 
 pub use keys::Keys;
+pub use options::OPTIONS;
 pub use reading::{LogReader, LogTotals, SegmentReport};
 pub use recovery::OpenError;
 
@@ -61,71 +60,14 @@ pub const KIND: ChannelKind = ChannelKind {
     plan,
 };
 
-pub const OPTIONS: &[OptionDoc] = &[
-    OptionDoc {
-        name: "path",
-        default: Some(""),
-        doc: "the log's directory, or several on different disks, which take turns",
-    },
-    OptionDoc { name: "capacity", default: Some("10GiB"), doc: "bytes that the log may take" },
-    OptionDoc {
-        name: "capacity_events",
-        default: Some(""),
-        doc: "how many events may wait; not bounded by default",
-    },
-    OptionDoc {
-        name: "memory",
-        default: Some(""),
-        doc: "memory for its batches; an equal share of agent.memory by default",
-    },
-    OptionDoc {
-        name: "sync",
-        default: Some("10ms"),
-        doc: "fdatasync at least so often, or \"batch\": each batch, as many together as come",
-    },
-    OptionDoc {
-        name: "segment",
-        default: Some("64MiB"),
-        doc: "bytes of one file of the log, set apart when it is made",
-    },
-    OptionDoc {
-        name: "reserve",
-        default: Some("256MiB"),
-        doc: "bytes that stay free on the disk: with less, senders wait and delivery goes on",
-    },
-    OptionDoc {
-        name: "codec",
-        default: Some("none"),
-        doc: "none, or lz4: less to write, for about 0.2 µs an event",
-    },
-    OptionDoc {
-        name: "encryption",
-        default: Some(""),
-        doc: "a table: the file with the `keys`, and the `cipher`; without it nothing is encrypted",
-    },
-    WHEN_FULL,
-];
+pub const SPILL: ChannelKind = ChannelKind {
+    name: "spill",
+    aliases: &["spillablememory"],
+    summary: "batches wait in memory, and in a log on disk when there are too many",
+    options: OPTIONS,
+    plan: plan_spill,
+};
 
-const ENCRYPTION: &[OptionDoc] = &[
-    OptionDoc {
-        name: "keys",
-        default: Some(""),
-        doc: "a file with a key a line: its number, and 64 hexadecimal digits; the last one is \
-              written with",
-    },
-    OptionDoc {
-        name: "cipher",
-        default: Some("aes-256-gcm"),
-        doc: "aes-256-gcm, or chacha20-poly1305 where the processor has no AES",
-    },
-];
-
-/// A segment holds at least a few of the largest batches.
-const SEGMENT_BYTES_MIN: u64 = 2 << 20;
-const SEGMENT_BYTES_MAX: u64 = 4 << 30;
-const SYNC_MAX: Duration = Duration::from_secs(60);
-/// Segments that fit the capacity, at least: one that is written, and others to be delivered.
-const SEGMENTS_MIN: u64 = 3;
 /// Batches that sinks may have and have not confirmed: a second's worth of small ones.
 const RECEIPTS: usize = 4096;
 /// Batches handed over before their sync: two syncs' worth at full speed.
@@ -133,89 +75,15 @@ const BESIDE: usize = 8;
 /// A receipt with its place in the rings, and what is known of its batch.
 const RECEIPT_BYTES: usize = 128;
 
-struct FilePlan {
-    when_full: WhenFull,
-    paths: Vec<PathBuf>,
-    capacity_bytes: u64,
-    capacity_events: u64,
-    memory_bytes: Option<u64>,
-    sync: Option<Duration>,
-    segment_bytes: u64,
-    reserve_bytes: u64,
-    codec: Codec,
-    encryption: Option<(PathBuf, Cipher)>,
-}
-
 fn plan(section: &Section) -> Box<dyn ChannelPlan> {
-    let paths: Vec<PathBuf> =
-        section.texts("path").iter().map(|text| PathBuf::from(&text.value)).collect();
-    if paths.is_empty() && section.usable("path") {
-        let what = format!("{} has no `path`: a log needs a directory", section.title());
-        section.fail_here(what, "write `path = \"/var/lib/flumen/main\"`");
-    }
-    for (index, path) in section.texts("path").iter().enumerate() {
-        if path.is_empty() {
-            section.fail_at(&path.span, "an empty path is no directory", "name a directory");
-        }
-        let nested =
-            |other: &PathBuf| other.starts_with(&**path) || paths[index].starts_with(other);
-        if paths[..index].iter().any(nested) {
-            let what = "one directory of a log lies in another";
-            section.fail_at(&path.span, what, "name directories side by side");
-        }
-    }
-    let capacity_bytes = section.size("capacity");
-    let segment_bytes = section.size_in("segment", SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX);
-    let least = SEGMENTS_MIN * segment_bytes;
-    if capacity_bytes < least && section.usable("capacity") && section.usable("segment") {
-        let what = format!("`capacity` holds less than {SEGMENTS_MIN} segments");
-        let remedy =
-            format!("at least {}, or a smaller `segment`", crate::config::units::show_size(least));
-        section.fail("capacity", what, remedy);
-    }
-    let events = section.optional_integer("capacity_events", 1..=i64::MAX);
-    Box::new(FilePlan {
-        when_full: when_full(section),
-        paths,
-        capacity_bytes,
-        capacity_events: events.map_or(u64::MAX, i64::unsigned_abs),
-        memory_bytes: section.optional_size("memory"),
-        sync: sync(section),
-        segment_bytes,
-        reserve_bytes: section.size("reserve"),
-        codec: section.choice("codec", &[("none", Codec::None), ("lz4", Codec::Lz4)]),
-        encryption: encryption(section),
-    })
+    Box::new(Options::read(section, false))
 }
 
-/// The key file, and the cipher.
-fn encryption(section: &Section) -> Option<(PathBuf, Cipher)> {
-    if !section.explicit("encryption") {
-        return None;
-    }
-    let table = section.subsection("encryption", ENCRYPTION);
-    let ciphers =
-        [("aes-256-gcm", Cipher::Aes256Gcm), ("chacha20-poly1305", Cipher::ChaCha20Poly1305)];
-    let cipher = table.choice("cipher", &ciphers);
-    let keys = table.optional_text("keys").filter(|keys| !keys.is_empty());
-    if keys.is_none() && table.usable("keys") {
-        let what = format!("`keys` is missing in {}", table.title());
-        table.fail_here(what, "write where the key file is: `keys = \"/etc/flumen/keys\"`");
-    }
-    table.finish();
-    Some((PathBuf::from(keys?), cipher))
+fn plan_spill(section: &Section) -> Box<dyn ChannelPlan> {
+    Box::new(Options::read(section, true))
 }
 
-/// How long a batch may wait for its sync; none: it does not.
-fn sync(section: &Section) -> Option<Duration> {
-    let sync = section.duration_or_choice("sync", Some, &[("batch", None)]);
-    if sync.is_some_and(|every| every > SYNC_MAX) {
-        section.fail("sync", "`sync` is more than a minute", "write \"10ms\", or \"1s\"");
-    }
-    sync
-}
-
-impl ChannelPlan for FilePlan {
+impl ChannelPlan for Options {
     fn when_full(&self) -> WhenFull {
         self.when_full
     }
@@ -256,6 +124,10 @@ impl ChannelPlan for FilePlan {
     }
 
     fn is_durable(&self) -> bool {
+        !self.spill
+    }
+
+    fn recovers(&self) -> bool {
         true
     }
 
@@ -288,7 +160,7 @@ fn read_pages(sink_threads: usize) -> usize {
     2 + sink_threads
 }
 
-impl FilePlan {
+impl Options {
     /// Reads the key file.
     fn wrapping(&self, disk: &dyn Disk) -> Result<Wrapping, OpenError> {
         let codec = self.codec;
@@ -318,7 +190,10 @@ impl FilePlan {
         }
         let ahead = 2 * context.sink_threads + 2;
         let total = credit.total() as usize;
-        let shared = Shared::new(name.clone(), credit, counters, put.seq, ahead);
+        let direct_max = if self.spill { limits::u32_of(total / 2) } else { 0 };
+        // The rest is for what goes through the log: it must flow while the first half waits.
+        let share = total - limits::usize_of(direct_max);
+        let shared = Shared::new(name.clone(), credit, counters, put.seq, ahead, direct_max);
         let shared = Arc::new(shared);
         let names = self.paths.iter().map(|path| DurableNames::below(path.clone())).collect();
         let mut own = Clerk {
@@ -347,8 +222,8 @@ impl FilePlan {
                 margin_bytes: margin(total, self.capacity_bytes),
                 capacity_events: self.capacity_events,
                 ahead,
-                kept_max: total / 4,
-                hands_max: limits::u32_of((total / 2).max(1)),
+                kept_max: share / 4,
+                hands_max: limits::u32_of((share / 2).max(1)),
                 beside_max: BESIDE,
             },
             earlier: found.delivered.clone(),

@@ -1,4 +1,12 @@
 //! What sources and sinks see of the channel: two rings, and the keeper between them.
+//!
+//! ```text
+//!   offer ─┬─▶ offered ──▶ keeper ──▶ ready ──▶ poll
+//!          └────────── spill ──────────▲
+//! ```
+//! A `spill` channel passes batches by its keeper as long as nothing else waits and sinks hold
+//! less than a half of its credit. What one source offers stays in order: while anything of it is
+//! with the keeper, all that follows goes there too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -30,24 +38,33 @@ pub(super) struct Shared {
     pub(super) unread: AtomicBool,
     /// The keeper has ended.
     pub(super) deserted: AtomicBool,
+    /// Of a `spill` channel: how many batches may pass by the log, and how many are on that way or
+    /// in the sinks' hands.
+    direct_max: u32,
+    direct: Arc<AtomicU32>,
+    /// What the log has to deliver.
+    pub(super) logged_events: AtomicU64,
+    pub(super) logged_bytes: AtomicU64,
     /// Offered and not yet in the log: what a stop at once would lose.
     unwritten_events: AtomicI64,
     unwritten_bytes: AtomicI64,
 }
 
 impl Shared {
-    /// `first`: the number of the next batch; `ahead`: how many wait for sinks at most.
+    /// `first`: the number of the next batch; `ahead`: how many wait for sinks at most, beside the
+    /// `direct_max` that never see the log.
     pub(super) fn new(
         name: String,
         credit: Arc<Credit>,
         counters: Arc<ChannelCounters>,
         first: u64,
         ahead: usize,
+        direct_max: u32,
     ) -> Self {
         Self {
             name,
             offered: Ring::new(credit.total() as usize),
-            ready: Ring::new(ahead + 1),
+            ready: Ring::new(ahead + 1 + credit.total() as usize),
             polled: Bell::default(),
             credit,
             hands: Arc::default(),
@@ -57,9 +74,40 @@ impl Shared {
             owed: AtomicU64::new(0),
             unread: AtomicBool::new(false),
             deserted: AtomicBool::new(false),
+            direct_max,
+            direct: Arc::default(),
+            logged_events: AtomicU64::new(0),
+            logged_bytes: AtomicU64::new(0),
             unwritten_events: AtomicI64::new(0),
             unwritten_bytes: AtomicI64::new(0),
         }
+    }
+
+    /// Nothing is with the keeper.
+    fn is_passed(&self) -> bool {
+        // In this order: what is handed over is in the ring before it counts as such.
+        let last = self.last.load(Ordering::Acquire);
+        let handed = self.handed.load(Ordering::Acquire) >= last;
+        handed && self.owed.load(Ordering::Acquire) == 0
+    }
+
+    fn may_pass(&self) -> bool {
+        self.direct.load(Ordering::Relaxed) < self.direct_max
+            && self.is_passed()
+            && !self.unread.load(Ordering::Acquire)
+    }
+
+    fn is_direct(&self, parcel: &Parcel) -> bool {
+        let hold = parcel.credit.as_ref().and_then(|credit| credit.hands.as_ref());
+        hold.is_some_and(|hands| Arc::ptr_eq(hands, &self.direct))
+    }
+
+    fn give_keeper(&self, parcel: Parcel) {
+        let (events, bytes) = (parcel.batch.event_count(), parcel.batch.event_bytes());
+        self.unwritten_events.fetch_add(i64::from(events), Ordering::AcqRel);
+        self.unwritten_bytes.fetch_add(bytes as i64, Ordering::AcqRel);
+        self.last.fetch_add(1, Ordering::AcqRel);
+        self.offered.offer(parcel);
     }
 
     /// A batch is in the log.
@@ -82,12 +130,15 @@ impl Channel for Shared {
         &self.counters
     }
 
-    fn offer(&self, parcel: Parcel) {
-        let (events, bytes) = (parcel.batch.event_count(), parcel.batch.event_bytes());
-        self.unwritten_events.fetch_add(i64::from(events), Ordering::AcqRel);
-        self.unwritten_bytes.fetch_add(bytes as i64, Ordering::AcqRel);
-        self.last.fetch_add(1, Ordering::AcqRel);
-        self.offered.offer(parcel);
+    fn offer(&self, mut parcel: Parcel) {
+        if !self.may_pass() {
+            return self.give_keeper(parcel);
+        }
+        if let Some(credit) = &mut parcel.credit {
+            self.direct.fetch_add(1, Ordering::Relaxed);
+            credit.hands = Some(Arc::clone(&self.direct));
+        }
+        self.ready.offer(parcel);
     }
 
     fn poll(&self) -> Option<Parcel> {
@@ -101,25 +152,35 @@ impl Channel for Shared {
     }
 
     fn is_drained(&self) -> bool {
-        // In this order: what is handed over is in the ring before it counts as such.
-        let last = self.last.load(Ordering::Acquire);
-        let handed = self.handed.load(Ordering::Acquire) >= last;
-        handed && self.owed.load(Ordering::Acquire) == 0 && self.ready.is_empty()
+        self.is_passed() && self.ready.is_empty()
     }
 
     fn discard(&self) {
         // Nobody reads any more: what is dropped here must not be handed over again.
         self.unread.store(true, Ordering::Release);
-        while self.ready.poll().is_some() {}
         // As long as there is a keeper what was offered comes into the log.
-        if self.deserted.load(Ordering::Acquire) {
-            while self.offered.poll().is_some() {}
+        let kept = !self.deserted.load(Ordering::Acquire);
+        while let Some(parcel) = self.ready.poll() {
+            if kept && self.is_direct(&parcel) {
+                self.give_keeper(parcel);
+            }
         }
+        while !kept && self.offered.poll().is_some() {}
     }
 
     fn unkept(&self) -> (u64, u64) {
-        let some = |count: &AtomicI64| u64::try_from(count.load(Ordering::Acquire)).unwrap_or(0);
-        (some(&self.unwritten_events), some(&self.unwritten_bytes))
+        let some = |count: i64| u64::try_from(count).unwrap_or(0);
+        if self.direct_max > 0 {
+            // What sinks had of batches that passed by the log: all that waits, but for the log's.
+            let (gauge, order) = (&self.counters.gauge, Ordering::Acquire);
+            let rest = |all: i64, logged: &AtomicU64| some(all - logged.load(order) as i64);
+            return (
+                rest(gauge.events(), &self.logged_events),
+                rest(gauge.bytes(), &self.logged_bytes),
+            );
+        }
+        let load = |count: &AtomicI64| some(count.load(Ordering::Acquire));
+        (load(&self.unwritten_events), load(&self.unwritten_bytes))
     }
 
     fn keeps_frames(&self) -> bool {
