@@ -403,3 +403,25 @@ proptest! {
         model.end();
     }
 }
+
+/// The queue knows: with a disk that only says that it syncs, what was promised is missing.
+#[test]
+#[should_panic(expected = "0 wait, not 20 to 20")]
+fn a_lying_disk_is_noticed() {
+    let mut model = Model::new("path = '/log'\ncapacity = '1GiB'\nsegment = '2MiB'\nreserve = '0'");
+    model.disk.lie_about_syncs();
+    let steps = [Step::Put(20, 100), Step::Rest, Step::Stop(Stop::Power)];
+    steps.into_iter().for_each(|step| model.step(step));
+    model.end();
+}
+
+/// And it knows whose turn it is.
+#[test]
+#[should_panic(expected = "was to come")]
+fn a_batch_out_of_turn_is_noticed() {
+    let mut model = Model::new("path = '/log'\ncapacity = '1GiB'\nsegment = '2MiB'\nreserve = '0'");
+    let steps = [Step::Put(2, 10), Step::Put(3, 10), Step::Rest];
+    steps.into_iter().for_each(|step| model.step(step));
+    model.queue.swap(0, 1);
+    model.take(true);
+}
