@@ -9,7 +9,8 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
     pub(crate) load: Load,
-    /// `zstd lz4 gzip none` to a file, `null`, `stdout`, or `syslog` to a next hop.
+    /// `zstd lz4 gzip none` to a file, `datagram` with zstd, `null`, `stdout`, or `syslog` to a
+    /// next hop.
     pub(crate) sink: &'static str,
     /// The first is the agent; goals compare it with the others.
     pub(crate) parties: &'static [Party],
@@ -310,6 +311,14 @@ pub(crate) const CASES: &[Case] = &[
             at_most(Key::Processor, 0.5, "rsyslog"),
             alone(Key::Lost, Bound::AtMost(0.0)),
         ],
+    },
+    Case {
+        name: "udp_to_datagram",
+        what: "the same kept as they came, with the kernel's times and both addresses",
+        load: Load::Paced,
+        sink: "datagram",
+        parties: &[FLUMEN, UDP],
+        goals: &[alone(Key::Lost, Bound::AtMost(0.0))],
     },
     Case {
         name: "udp_to_null",

@@ -234,10 +234,14 @@ fn agent(place: &Place<'_>, party: &Party) -> String {
         "null" | "stdout" => format!("type = \"{}\"\n", place.sink),
         "syslog" => format!("type = \"syslog\"\ntargets = 'tcp://127.0.0.1:{}'\n", place.next),
         codec => {
+            let (codec, encoder) = match codec {
+                "datagram" => ("zstd", "encoder = \"datagram\"\n"),
+                codec => (codec, ""),
+            };
             let level = if matches!(codec, "zstd" | "gzip") { "level = 1\n" } else { "" };
             let path = out.display();
             format!(
-                "type = \"file\"\npath = \"{path}\"\ncodec = \"{codec}\"\n{level}\
+                "type = \"file\"\npath = \"{path}\"\ncodec = \"{codec}\"\n{encoder}{level}\
                  sync = \"1s\"\nthreads = {sink_threads}\n"
             )
         }
@@ -265,7 +269,11 @@ const FLUME_DURABLE: &str = "type = file\nperf.channels.main.checkpointDir = {di
                              perf.channels.main.capacity = 1000000";
 
 fn limit(place: &Place<'_>, party: &Party, input: &str, option: &str) -> io::Result<Command> {
-    let output = if place.sink == "null" { "count" } else { place.sink };
+    let output = match place.sink {
+        "null" => "count",
+        "datagram" => "zstd",
+        codec => codec,
+    };
     let mut command = Command::new(beside("limit")?);
     command.args([input, output, "--listen", &place.port.to_string()]);
     command.arg("--file").arg(place.dir.join("out/out.log"));

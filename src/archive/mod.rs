@@ -3,7 +3,8 @@
 //! [`segments`] finds files, a [`Reader`] hands out one block at a time, [`visit`] calls back for
 //! each event. Who reads many files on many threads takes them in the order of time ([`order`]),
 //! each with its blocks ([`survey`]), and works on those as a crew ([`crew`]); what is looked for
-//! in them is a [`query`] with a [`pattern`].
+//! in them is a [`query`] with a [`pattern`]. A [`tape`] gives all events in the order of time, to
+//! be played again.
 //!
 //! Finished, open and torn segments are read up to the last whole block; a block whose
 //! bytes are damaged is left out and counted, those behind it are read. Files without our headers
@@ -21,6 +22,7 @@ pub mod query;
 mod read;
 mod records;
 pub mod survey;
+pub mod tape;
 
 use std::io;
 use std::ops::ControlFlow;

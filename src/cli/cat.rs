@@ -1,10 +1,11 @@
-//! `flumen cat`: events back out, exactly as stored or as one JSON object a line.
+//! `flumen cat`: events back out, exactly as stored, as one JSON object a line, or as a capture.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::follow::{Followed, drain, report};
+use super::form::Form;
 use super::output::{finish, tell};
 use super::pipe::{is_pipe, open_pipe};
 use crate::archive::{ArchiveError, Reader, segments};
@@ -15,6 +16,8 @@ use crate::storage::OsDisk;
 #[command(after_help = "Example: flumen cat /var/log/flumen --json | jq -r .message\n\n\
     Reads finished and unfinished files of any codec; directories are walked, dotfiles left out.\n\
     A dash is standard input; from a pipe events come without the times of their blocks.\n\
+    --pcap writes datagrams (encoder = \"datagram\") as pcapng, for tshark and Wireshark:\n  \
+    flumen cat --pcap --follow /var/log/flows | wireshark -k -i -\n\
     --follow ends when every file named is finished; of a directory it never is.\n\
     With --json an event without a time of its own carries its block's last receive time,\n\
     and says so: \"time_of\":\"block\".")]
@@ -25,6 +28,9 @@ pub struct CatArgs {
     /// One JSON object a line: time, peer, message (or message_base64), file
     #[arg(long)]
     pub json: bool,
+    /// Datagrams as a pcapng capture, with IP and UDP headers made anew
+    #[arg(long, conflicts_with = "json")]
+    pub pcap: bool,
     /// Goes on with new blocks and new files as they appear
     #[arg(long, short)]
     pub follow: bool,
@@ -40,26 +46,37 @@ pub fn run(args: &CatArgs) -> ExitCode {
         tell("cat", format_args!("{}: {why}", path.display()));
         return ExitCode::from(2);
     }
+    if args.pcap && io::stdout().is_terminal() {
+        tell("cat", "a capture is nothing for a terminal: flumen cat --pcap … > traffic.pcapng");
+        return ExitCode::from(2);
+    }
     let mut out = BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock());
-    let outcome = if args.follow {
-        Followed::new("cat").follow(&args.paths, args.json, &mut out)
-    } else {
-        once(args, &mut out)
-    };
-    finish("cat", outcome.and_then(|code| out.flush().map(|()| code)))
+    let mut form = if args.pcap { Form::Capture(Box::default()) } else { Form::new(args.json) };
+    let outcome = form.begin(&mut out).and_then(|()| match args.follow {
+        true => Followed::new("cat").follow(&args.paths, &mut form, &mut out),
+        false => once(args, &mut form, &mut out),
+    });
+    let outcome = outcome.and_then(|code| out.flush().map(|()| code));
+    let left_out = form.left_out();
+    if left_out == 0 {
+        return finish("cat", outcome);
+    }
+    let why = "are left out: a capture holds datagrams (encoder = \"datagram\")";
+    tell("cat", format_args!("{left_out} events {why}"));
+    finish("cat", outcome.map(|_| ExitCode::FAILURE))
 }
 
-fn once(args: &CatArgs, out: &mut impl Write) -> io::Result<ExitCode> {
+fn once(args: &CatArgs, form: &mut Form, out: &mut impl Write) -> io::Result<ExitCode> {
     let mut failed = false;
     for path in &args.paths {
         if is_pipe(path) {
-            failed |= !whole(open_pipe(path), args.json, out)?;
+            failed |= !whole(open_pipe(path), form, out)?;
             continue;
         }
         match segments(std::slice::from_ref(path)) {
             Ok(files) => {
                 for file in files {
-                    failed |= !whole(Reader::open(&OsDisk, &file), args.json, out)?;
+                    failed |= !whole(Reader::open(&OsDisk, &file), form, out)?;
                 }
             }
             Err(error) => {
@@ -74,12 +91,12 @@ fn once(args: &CatArgs, out: &mut impl Write) -> io::Result<ExitCode> {
 /// One file from its beginning to its end; true when nothing of it is missing.
 fn whole(
     reader: Result<Reader, ArchiveError>,
-    json: bool,
+    form: &mut Form,
     out: &mut impl Write,
 ) -> io::Result<bool> {
     match reader {
         Ok(mut reader) => {
-            let drained = drain("cat", &mut reader, json, out)?;
+            let drained = drain("cat", &mut reader, form, out)?;
             Ok(!report("cat", reader.summary()) && drained)
         }
         Err(error) => {

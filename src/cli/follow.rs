@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::event_json::json_lines;
+use super::form::Form;
 use super::output::tell;
 use crate::archive::{ArchiveError, Ending, Reader, Summary, segments};
 use crate::storage::OsDisk;
@@ -60,7 +60,7 @@ impl Followed {
     pub(super) fn follow(
         mut self,
         paths: &[PathBuf],
-        json: bool,
+        form: &mut Form,
         out: &mut impl Write,
     ) -> io::Result<ExitCode> {
         let folder = paths.iter().any(|path| path.is_dir());
@@ -78,7 +78,7 @@ impl Followed {
                     Err(_) => {}
                 }
             }
-            self.write(&there, json, out)?;
+            self.write(&there, form, out)?;
             out.flush()?;
             if self.readers.is_empty() && !folder {
                 return Ok(if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
@@ -111,7 +111,7 @@ impl Followed {
     fn write(
         &mut self,
         there: &[(PathBuf, PathBuf)],
-        json: bool,
+        form: &mut Form,
         out: &mut impl Write,
     ) -> io::Result<()> {
         let mut ended = Vec::new();
@@ -119,7 +119,7 @@ impl Followed {
             // Plain text has no end of its own; its name says when it is finished.
             let renamed = is_open(&reader.summary().path)
                 && there.iter().any(|(it, path)| it == name && !is_open(path));
-            let drained = drain(self.command, reader, json, out)?;
+            let drained = drain(self.command, reader, form, out)?;
             if !drained || !reader.may_grow() || renamed {
                 self.failed |= report(self.command, reader.summary()) || !drained;
                 ended.push(name.clone());
@@ -153,15 +153,14 @@ fn pause() -> bool {
 pub(super) fn drain(
     command: &str,
     reader: &mut Reader,
-    json: bool,
+    form: &mut Form,
     out: &mut impl Write,
 ) -> io::Result<bool> {
     let path = reader.summary().path.clone();
     loop {
         match reader.next_block() {
             Ok(None) => return Ok(true),
-            Ok(Some(block)) if json => json_lines(&path, &block, out)?,
-            Ok(Some(block)) => block.write_events(out)?,
+            Ok(Some(block)) => form.write(&path, &block, out)?,
             Err(error) => {
                 tell(command, error);
                 return Ok(false);

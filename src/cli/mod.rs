@@ -11,6 +11,7 @@ mod check;
 mod demo;
 mod event_json;
 mod follow;
+mod form;
 mod gather;
 pub mod grep;
 pub mod inspect;
@@ -19,6 +20,7 @@ mod output;
 pub mod parse;
 mod pipe;
 pub mod repair;
+pub mod replay;
 mod run;
 pub mod stats;
 pub mod tail;
@@ -51,6 +53,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Parse(parse::ParseArgs),
     Repair(repair::RepairArgs),
+    Replay(replay::ReplayArgs),
     Stats(stats::StatsArgs),
     Tail(tail::TailArgs),
     Verify(verify::VerifyArgs),
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Parse(args) => parse::run(args),
         Command::Repair(args) => repair::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Stats(args) => stats::run(args),
         Command::Tail(args) => tail::run(args),
         Command::Verify(args) => verify::run(args),

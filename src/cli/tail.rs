@@ -5,8 +5,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::event_json::json_lines;
 use super::follow::{Followed, finished_name};
+use super::form::Form;
 use super::gather::{Gathered, Work};
 use super::output::{finish, tell};
 use super::pipe::is_pipe;
@@ -67,7 +67,7 @@ fn tail(args: &TailArgs, out: &mut impl Write) -> io::Result<ExitCode> {
     last.write(args, out)?;
     if args.follow {
         out.flush()?;
-        return followed.follow(&args.paths, args.json, out);
+        return followed.follow(&args.paths, &mut Form::new(args.json), out);
     }
     Ok(if last.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -192,7 +192,7 @@ impl Last {
 }
 
 fn write(of: &Subject, view: &BlockView<'_>, json: bool, out: &mut impl Write) -> io::Result<()> {
-    if json { json_lines(&of.path, view, out) } else { view.write_events(out) }
+    Form::new(json).write(&of.path, view, out)
 }
 
 /// The last lines of a stream, of those that end within its first `end` bytes.

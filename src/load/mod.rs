@@ -2,10 +2,11 @@
 //!
 //! - [`blast`] sends stamped messages over any transport at rates that do not lie, and says exactly
 //!   what the kernel took, or over RELP the receiver: the [`Manifest`].
+//! - [`replay`] sends what was recorded, with its own timing.
 //! - [`audit`] reads files back and says what of it is there, lost, doubled, out of order or
 //!   damaged, and how long it took.
 //!
-//! Both are library calls: `flumen blast`, `flumen audit`, `flumen demo` and the tests use them.
+//! All are library calls: `flumen blast`, `replay`, `audit`, `demo` and the tests use them.
 //!
 //! ```text
 //!   targets ──▶ lanes (one a stream) ──▶ senders (a thread a target, up to the cores)
@@ -20,6 +21,7 @@ mod lane;
 mod link;
 pub mod manifest;
 mod relp;
+pub mod replay;
 mod schedule;
 mod secure;
 mod sender;

@@ -1,5 +1,6 @@
 //! Protocols that several rooms speak, sans-I/O: bytes in, decisions and bytes out. No sockets.
 
+pub mod capture;
 pub mod http;
 pub mod journal;
 pub mod kmsg;

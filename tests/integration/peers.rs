@@ -36,6 +36,13 @@ pub(crate) fn haproxy() -> Option<PathBuf> {
     if path.is_file() { Some(path) } else { missing("haproxy") }
 }
 
+/// tshark, which reads captures: where `scripts/peers` put it, or installed.
+#[track_caller]
+pub(crate) fn tshark() -> Option<PathBuf> {
+    let named = std::env::var_os("FLUMEN_TSHARK").map(PathBuf::from);
+    named.filter(|path| path.is_file()).or_else(|| peer("tshark"))
+}
+
 /// A program that must also be allowed to do its work here; the command, ready for more arguments.
 #[track_caller]
 pub(crate) fn able(name: &str, flags: &[&str]) -> Option<Command> {

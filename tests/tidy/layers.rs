@@ -43,7 +43,7 @@ const LAYERS: &[Layer] = &[
     Layer { room: "sink",        may: "channel codec config event memory ring runtime \
                                        storage sys syslog telemetry wire" },
     // Who reads back, who drives, who assembles, who shows.
-    Layer { room: "archive",     may: "codec event runtime storage syslog" },
+    Layer { room: "archive",     may: "codec event runtime storage syslog wire" },
     Layer { room: "load",        may: "archive event runtime sys syslog telemetry wire" },
     Layer { room: "topology",    may: "archive channel codec config event interceptor load \
                                        memory ring runtime sink source storage sys syslog \
