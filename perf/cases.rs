@@ -110,6 +110,9 @@ const fn alone(figure: Key, bound: Bound) -> Goal {
     Goal { figure, bound, of: None }
 }
 
+const HALF_OF_RSYSLOG: Goal = at_most(Key::Processor, 0.5, "rsyslog");
+const NOTHING_LOST: Goal = alone(Key::Lost, Bound::AtMost(0.0));
+
 /// Rare, as what is looked for mostly is.
 macro_rules! needle {
     () => {
@@ -204,11 +207,7 @@ pub(crate) const CASES: &[Case] = &[
         load: Load::Lines(ONE),
         sink: "syslog",
         parties: &[FLUMEN, RSYSLOG],
-        goals: &[
-            at_most(Key::Processor, 0.5, "rsyslog"),
-            at_least(Key::Rate, 1.0, "rsyslog"),
-            alone(Key::Lost, Bound::AtMost(0.0)),
-        ],
+        goals: &[HALF_OF_RSYSLOG, at_least(Key::Rate, 1.0, "rsyslog"), NOTHING_LOST],
     },
     Case {
         name: "relp_to_zstd",
@@ -306,11 +305,7 @@ pub(crate) const CASES: &[Case] = &[
         load: Load::Paced,
         sink: "zstd",
         parties: &[FLUMEN, UDP, RSYSLOG],
-        goals: &[
-            at_most(Key::Steady, 1.25, "limit"),
-            at_most(Key::Processor, 0.5, "rsyslog"),
-            alone(Key::Lost, Bound::AtMost(0.0)),
-        ],
+        goals: &[at_most(Key::Steady, 1.25, "limit"), HALF_OF_RSYSLOG, NOTHING_LOST],
     },
     Case {
         name: "udp_to_datagram",

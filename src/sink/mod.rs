@@ -26,6 +26,9 @@ use crate::syslog::parse::Fields;
 use crate::telemetry::{Incidents, SinkCounters};
 use crate::time::Now;
 
+/// While closing, a worker looks again after so long.
+pub(crate) const CLOSING_LOOK: Duration = Duration::from_millis(5);
+
 /// Orders from outside to all sinks.
 #[derive(Debug, Default)]
 pub struct Orders {

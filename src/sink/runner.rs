@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::SinkContext;
+use super::{CLOSING_LOOK, SinkContext};
 use crate::channel::{Channel, Parcel};
 use crate::event::Page;
 use crate::memory::ReceiptSlip;
@@ -19,8 +19,6 @@ use crate::time::{Mono, Now};
 
 /// How long a failed batch waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
-/// A channel that is being drained is looked at so often.
-const CLOSING_LOOK: Duration = Duration::from_millis(5);
 
 /// A sink that takes whole batches and has no state between them.
 pub trait BatchSink: Send {

@@ -90,6 +90,22 @@ impl Header {
         Ok((bytes.len(), None))
     }
 
+    /// The same of a header whose parts are all at hand: bytes taken of them together.
+    pub fn hear_parts<'a>(
+        parts: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(usize, Option<Spoken>), ProxyError> {
+        let (mut header, mut all) = (Self::default(), 0);
+        for part in parts {
+            let (taken, spoken) = header.hear(part)?;
+            all += taken;
+            if spoken.is_some() {
+                return Ok((all, spoken));
+            }
+            assert_eq!(taken, part.len(), "what is not whole takes all");
+        }
+        Ok((all, None))
+    }
+
     /// Some of it has come.
     pub fn has_begun(&self) -> bool {
         self.length > 0
@@ -305,31 +321,15 @@ mod tests {
         ]
     }
 
-    type Heard = Result<(usize, Option<Spoken>), ProxyError>;
-
-    /// All taken of these parts together.
-    fn hear<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Heard {
-        let (mut header, mut all) = (Header::default(), 0);
-        for part in parts {
-            let (taken, spoken) = header.hear(part)?;
-            all += taken;
-            if spoken.is_some() {
-                return Ok((all, spoken));
-            }
-            assert_eq!(taken, part.len(), "what is not whole takes all");
-        }
-        Ok((all, None))
-    }
-
     #[test]
     fn good_headers_are_taken_and_nothing_behind_them() {
         for (bytes, spoken) in good() {
             let shown = bytes.escape_ascii().to_string();
             let all = Ok((bytes.len(), Some(spoken)));
-            assert_eq!(hear([&bytes[..]]), all, "{shown}");
+            assert_eq!(Header::hear_parts([&bytes[..]]), all, "{shown}");
             let more = [&bytes[..], b"\r\nPROXY <13>text\n"].concat();
-            assert_eq!(hear([&more[..]]), all, "{shown}");
-            assert_eq!(hear(more.chunks(1)), all, "{shown}");
+            assert_eq!(Header::hear_parts([&more[..]]), all, "{shown}");
+            assert_eq!(Header::hear_parts(more.chunks(1)), all, "{shown}");
         }
     }
 
@@ -338,7 +338,7 @@ mod tests {
         for (bytes, _) in good() {
             for length in 0..bytes.len() {
                 let shown = bytes[..length].escape_ascii();
-                assert_eq!(hear([&bytes[..length]]), Ok((length, None)), "{shown}");
+                assert_eq!(Header::hear_parts([&bytes[..length]]), Ok((length, None)), "{shown}");
             }
         }
     }
@@ -347,8 +347,8 @@ mod tests {
     fn bad_headers_are_refused_for_their_reason() {
         for (bytes, error) in bad() {
             let shown = bytes.escape_ascii().to_string();
-            assert_eq!(hear([&bytes[..]]), Err(error), "{shown}");
-            assert_eq!(hear(bytes.chunks(1)), Err(error), "{shown}");
+            assert_eq!(Header::hear_parts([&bytes[..]]), Err(error), "{shown}");
+            assert_eq!(Header::hear_parts(bytes.chunks(1)), Err(error), "{shown}");
         }
     }
 
@@ -379,7 +379,7 @@ mod tests {
                 parts.push(part);
                 rest = behind;
             }
-            prop_assert_eq!(hear(parts), hear([&bytes[..]]));
+            prop_assert_eq!(Header::hear_parts(parts), Header::hear_parts([&bytes[..]]));
         }
     }
 }

@@ -4,7 +4,7 @@
 
 #![cfg_attr(fuzzing, no_main)]
 
-use flumen::wire::proxy::{Header, ProxyError, Spoken};
+use flumen::wire::proxy::Header;
 
 #[cfg(fuzzing)]
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| check(bytes));
@@ -14,40 +14,27 @@ const HEADER_BYTES_MAX: usize = 16 + 4096;
 
 /// Panics when a promise is broken.
 fn check(bytes: &[u8]) {
-    let whole = hear(&[bytes]);
+    let whole = Header::hear_parts([bytes]);
     let (front, back) = bytes.split_at(bytes.len() / 2);
-    for parts in [&[front, back][..], &bytes.chunks(1).collect::<Vec<_>>()] {
-        assert_eq!(hear(parts), whole, "{parts:?}");
-    }
+    assert_eq!(Header::hear_parts([front, back]), whole, "{bytes:?}");
+    assert_eq!(Header::hear_parts(bytes.chunks(1)), whole, "{bytes:?}");
     match whole {
         Ok((taken, Some(_))) => {
             assert!((15..=HEADER_BYTES_MAX).contains(&taken), "{taken} bytes");
             // What follows has no part in it.
-            assert_eq!(hear(&[&bytes[..taken]]), whole);
-            assert_eq!(hear(&[&bytes[..taken - 1]]), Ok((taken - 1, None)));
+            assert_eq!(Header::hear_parts([&bytes[..taken]]), whole);
+            assert_eq!(Header::hear_parts([&bytes[..taken - 1]]), Ok((taken - 1, None)));
         }
         Ok((taken, None)) => assert!(taken == bytes.len() && taken < HEADER_BYTES_MAX),
         Err(_) => {}
     }
 }
 
-fn hear(parts: &[&[u8]]) -> Result<(usize, Option<Spoken>), ProxyError> {
-    let (mut header, mut all) = (Header::default(), 0);
-    for part in parts {
-        let (taken, spoken) = header.hear(part)?;
-        all += taken;
-        if spoken.is_some() {
-            return Ok((all, spoken));
-        }
-        assert_eq!(taken, part.len(), "what is not whole takes all");
-    }
-    Ok((all, None))
-}
-
 #[cfg(not(fuzzing))]
 mod replay {
-    use super::{check, hear};
+    use super::check;
     use crate::replay::{Random, files, mutate};
+    use flumen::wire::proxy::Header;
 
     const PIECES: [&[u8]; 12] = [
         b"PROXY ",
@@ -74,7 +61,9 @@ mod replay {
     fn headers_keep_every_promise() {
         let headers = headers();
         headers.iter().for_each(|header| check(header));
-        let good = headers.iter().filter(|header| matches!(hear(&[header]), Ok((_, Some(_)))));
+        let good = headers
+            .iter()
+            .filter(|header| matches!(Header::hear_parts([&header[..]]), Ok((_, Some(_)))));
         assert!(good.count() >= 6);
     }
 

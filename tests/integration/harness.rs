@@ -38,6 +38,23 @@ codec   = "zstd"
 block   = { age = "50ms" }
 "#;
 
+/// These sources, whose channel is `main`, into one plain file, `{dir}/all.log`.
+pub(crate) fn to_plain_file(sources: &str) -> String {
+    let agent = "[agent]\nmemory = \"128MiB\"\nadmin = \"127.0.0.1:0\"\ncores = \"none\"\n";
+    let behind = r#"
+[channels.main]
+type = "memory"
+
+[sinks.file]
+type    = "file"
+channel = "main"
+path    = "{dir}/all.log"
+codec   = "none"
+block   = { age = "20ms" }
+"#;
+    [agent, sources, behind].concat()
+}
+
 /// A running `flumen run`; killed when dropped.
 pub(crate) struct Agent {
     child: Child,

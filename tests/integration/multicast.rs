@@ -1,7 +1,7 @@
 //! Multicast groups and interfaces, in a network namespace of the test's own: two interfaces, each
 //! one end of a cable, and routes that say what goes where.
 
-use crate::harness::{Agent, sum, written};
+use crate::harness::{Agent, sum, to_plain_file, written};
 use crate::peers::{Running, able, peer, rsyslogd, run};
 use std::net::{SocketAddrV6, TcpStream, UdpSocket};
 use std::process::Command;
@@ -40,26 +40,11 @@ fn alone(test: &str) -> bool {
     true
 }
 
-const CONFIGURATION: &str = r#"
-[agent]
-memory = "128MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-
+const SOURCES: &str = r#"
 [sources.net]
 type    = "syslog"
 channel = "main"
 {rows}
-
-[channels.main]
-type = "memory"
-
-[sinks.file]
-type    = "file"
-channel = "main"
-path    = "{dir}/all.log"
-codec   = "none"
-block   = { age = "20ms" }
 "#;
 
 fn send(from: &str, to: (&str, u32), texts: &str) {
@@ -89,7 +74,7 @@ fn groups_are_heard_once_and_by_the_interface_that_is_named() {
 listen = ["udp://239.1.2.3:5514", "udp://[ff02::1234]:5514", "tcp://0.0.0.0:5514"]
 interface = "if1"
 threads = 3"#;
-    let agent = Agent::start(&CONFIGURATION.replace("{rows}", rows));
+    let agent = Agent::start(&to_plain_file(&SOURCES.replace("{rows}", rows)));
     for n in [2, 1] {
         let scope = index_of(&format!("if{n}"));
         send(&format!("10.9.{n}.1:0"), ("239.1.2.3", 0), &format!("four by {n}"));
@@ -122,7 +107,7 @@ fn a_group_stands_beside_all_addresses_at_one_port_and_omfwd_sends_to_it() {
 /// A group and all addresses, by the route, at a port that threads share.
 fn beside(all: &str) {
     let rows = format!("listen = [\"udp://239.1.2.3:5514\", \"udp://{all}:5514\"]\nthreads = 2");
-    let agent = Agent::start(&CONFIGURATION.replace("{rows}", &rows));
+    let agent = Agent::start(&to_plain_file(&SOURCES.replace("{rows}", &rows)));
     // Others on this machine have joined other groups, and that is none of ours.
     let other = UdpSocket::bind("0.0.0.0:0").expect("any port");
     other.join_multicast_v4(&[239, 1, 9, 9].into(), &[10, 9, 1, 1].into()).expect("joined");

@@ -1,15 +1,10 @@
 //! Lines that belong together: one event, one line in the file, also when nothing follows them.
 
-use crate::harness::{Agent, sum, written};
+use crate::harness::{Agent, sum, to_plain_file, written};
 use std::io::Write;
 use std::net::TcpStream;
 
-const CONFIGURATION: &str = r#"
-[agent]
-memory = "128MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-
+const SOURCES: &str = r#"
 [sources.quick]
 type      = "tcp"
 listen    = "tcp://127.0.0.1:0"
@@ -21,21 +16,11 @@ type      = "tcp"
 listen    = "tcp://127.0.0.1:0"
 channel   = "main"
 multiline = { start = '^\S', age = "10m" }
-
-[channels.main]
-type = "memory"
-
-[sinks.file]
-type    = "file"
-channel = "main"
-path    = "{dir}/all.log"
-codec   = "none"
-block   = { age = "20ms" }
 "#;
 
 #[test]
 fn groups_end_by_the_next_by_age_and_by_a_stop() {
-    let agent = Agent::start(CONFIGURATION);
+    let agent = Agent::start(&to_plain_file(SOURCES));
     let (mut quick, mut slow) = (
         TcpStream::connect(agent.tcp("quick")).unwrap(),
         TcpStream::connect(agent.tcp("slow")).unwrap(),

@@ -26,6 +26,7 @@ use crate::memory::{ReceiptSlip, Shared as Batch};
 use crate::ring::{Ring, Seat, Wake};
 use crate::runtime::parker::Parker;
 use crate::runtime::{Progress, Worker};
+use crate::sink::CLOSING_LOOK;
 use crate::telemetry::SinkCounters;
 use crate::time::{Mono, Now};
 
@@ -228,11 +229,11 @@ impl Worker for Keyed {
             if self.writer.is_closed() {
                 return Progress::Done;
             }
-            return Progress::Idle { until: now.mono.after(super::CLOSING_LOOK) };
+            return Progress::Idle { until: now.mono.after(CLOSING_LOOK) };
         }
         match worked {
             true => Progress::Worked,
-            false if self.closing => Progress::Idle { until: now.mono.after(super::CLOSING_LOOK) },
+            false if self.closing => Progress::Idle { until: now.mono.after(CLOSING_LOOK) },
             // Without a buffer nothing can go: whoever brings one home rings.
             false if !flushed => Progress::Idle { until: self.writer.deadline() },
             false => Progress::Idle { until: self.due().min(self.writer.deadline()) },

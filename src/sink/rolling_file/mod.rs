@@ -59,8 +59,6 @@ use writer::{QUESTIONS_MAX, Rules, Ties, Writer};
 
 pub use options::KIND;
 
-/// While closing, a worker looks again after so long.
-const CLOSING_LOOK: Duration = Duration::from_millis(5);
 /// Entries a segment has room for before its list grows.
 const ENTRIES_EXPECTED: usize = 8192;
 /// Keyed: raw bytes of one key's block.

@@ -21,6 +21,7 @@ use crate::ring::{Ring, Seat, Turnstile, Wake};
 use crate::runtime::helper::Desk;
 use crate::runtime::parker::Parker;
 use crate::runtime::{Progress, Worker};
+use crate::sink::CLOSING_LOOK;
 use crate::time::{Mono, Now};
 
 /// What the threads of one sink share.
@@ -132,7 +133,7 @@ impl Ordered {
             return due;
         }
         let deadline = self.with_writer(now, |writer| writer.deadline());
-        due.min(deadline.unwrap_or_else(|| now.mono.after(super::CLOSING_LOOK)))
+        due.min(deadline.unwrap_or_else(|| now.mono.after(CLOSING_LOOK)))
     }
 
     fn with_writer<R>(&self, now: Now, work: impl FnOnce(&mut Writer) -> R) -> Option<R> {
@@ -179,7 +180,7 @@ impl Worker for Ordered {
         }
         match worked {
             true => Progress::Worked,
-            false if self.closing => Progress::Idle { until: now.mono.after(super::CLOSING_LOOK) },
+            false if self.closing => Progress::Idle { until: now.mono.after(CLOSING_LOOK) },
             false => Progress::Idle { until: self.until(now) },
         }
     }

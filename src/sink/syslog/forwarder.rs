@@ -20,6 +20,7 @@ use crate::channel::Channel;
 use crate::ring::{Seat, Wake};
 use crate::runtime::helper::Desk;
 use crate::runtime::{Progress, Worker};
+use crate::sink::CLOSING_LOOK;
 use crate::telemetry::SinkCounters;
 use crate::time::{Mono, Now};
 
@@ -31,8 +32,6 @@ pub(super) enum Mode {
 
 const BELL: Token = Token(0);
 const EVENTS: usize = 64;
-/// A channel that is being drained is looked at so often.
-const CLOSING_LOOK: Duration = Duration::from_millis(5);
 
 pub(super) struct Parts {
     pub(super) name: String,

@@ -174,5 +174,5 @@ impl ServerCertVerifier for Guard {
         }
     }
 
-    checks_signatures!();
+    checks_signatures!(verify_tls12_signature, verify_tls13_signature);
 }

@@ -164,28 +164,17 @@ fn certificates(pem: &[u8], about: About) -> Result<Vec<CertificateDer<'static>>
 }
 
 /// The part of both guards that looks at no certificate: whether the handshake is signed with its
-/// key. For types with a field `algorithms`.
+/// key, by rustls' functions of the same names. For types with a field `algorithms`.
 macro_rules! checks_signatures {
-    () => {
-        fn verify_tls12_signature(
+    ($($verify:ident),*) => {
+        $(fn $verify(
             &self,
             message: &[u8],
             certificate: &rustls::pki_types::CertificateDer<'_>,
             signature: &rustls::DigitallySignedStruct,
         ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-            let algorithms = &self.algorithms;
-            rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &rustls::pki_types::CertificateDer<'_>,
-            signature: &rustls::DigitallySignedStruct,
-        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-            let algorithms = &self.algorithms;
-            rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-        }
+            rustls::crypto::$verify(message, certificate, signature, &self.algorithms)
+        })*
 
         fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
             self.algorithms.supported_schemes()

@@ -140,5 +140,5 @@ impl ClientCertVerifier for Guard {
         if self.peers.names(end_entity) { Ok(verified) } else { Err(unlisted(end_entity)) }
     }
 
-    checks_signatures!();
+    checks_signatures!(verify_tls12_signature, verify_tls13_signature);
 }
