@@ -45,8 +45,13 @@ pub const RECEIPTS: usize = 256;
 /// read who would have to be added. 10,000 connections in six batches each.
 pub const ACKS_WAITING_MAX: usize = 64 << 10;
 
-/// Syncs that receipts ask for are at least so far apart, so that many share one.
+/// Syncs that receipts ask for are at least so far apart, so that many share one; unless as many
+/// events wait as senders may send without an answer.
 pub const COMMIT_APART_NS: u64 = 2_000_000;
+
+/// Fewer events are not worth a block of their own before that time: each costs a header and an
+/// index entry of 112 bytes, and compresses by itself.
+pub const COMMIT_EVENTS_MIN: u64 = 64;
 
 /// Decoded bytes of a block, four times what `block.bytes` allows: what a reader believes a header
 /// before it makes room.

@@ -17,7 +17,7 @@ use crate::limits;
 use crate::memory::{Lease, ReceiptSlip};
 use crate::ring::Wake;
 use crate::runtime::{Progress, Worker};
-use crate::telemetry::SourceCounters;
+use crate::telemetry::{SourceCounters, Unparsed};
 use crate::time::{Mono, Now, Wall};
 
 pub struct SourceRunner {
@@ -115,7 +115,13 @@ impl SourceRunner {
             return;
         }
         count(&page, &self.counters);
-        self.parser.iter_mut().for_each(|parser| parser.count(&self.counters));
+        match &mut self.parser {
+            Some(parser) => parser.count(&self.counters),
+            None => {
+                let compressed = page.mark_counts()[Mark::Unparsed as usize];
+                self.counters.unparsed.add(Unparsed::Compressed, u64::from(compressed));
+            }
+        }
         self.valve.offer(page, slip, self.first_at, now);
         self.first_at = Mono::MAX;
     }
@@ -124,8 +130,10 @@ impl SourceRunner {
     fn due(&self, now: Now) -> bool {
         let age = now.mono.since(self.first_at);
         let lingered = age >= Duration::from_nanos(limits::LINGER_NS);
-        let wanted = || self.valve.drained() && (lingered || self.valve.awaited());
-        age >= self.pace.age || (self.pace.eager || self.source.is_wanted()) && wanted()
+        let taken = lingered || self.valve.awaited();
+        // Whoever waits for an answer may send nothing more before it.
+        let goes = self.source.is_wanted() || self.pace.eager && taken;
+        age >= self.pace.age || goes && self.valve.drained()
     }
 
     /// When to look at a partial page again.

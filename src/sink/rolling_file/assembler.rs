@@ -120,6 +120,9 @@ impl Assembler {
                 return Some(self.take_part(slips));
             }
             if self.open.contents.is_some() && now.mono >= self.due() {
+                if self.has_enough() {
+                    self.tempo.hasten(now.mono);
+                }
                 return Some(self.take_open(raw, slips));
             }
             let Some(parcel) = self.channel.poll() else {
@@ -147,8 +150,22 @@ impl Assembler {
     /// When the open block goes.
     pub(super) fn due(&self) -> Mono {
         let due = self.open.first_at.after(self.patience);
-        let awaited = self.open.slips.iter().any(ReceiptSlip::hurries);
-        if awaited { due.min(self.tempo.next()) } else { due }
+        match () {
+            () if self.has_enough() => Mono(0),
+            () if self.is_awaited() => due.min(self.tempo.next()),
+            () => due,
+        }
+    }
+
+    /// Somebody waits for the open block.
+    fn is_awaited(&self) -> bool {
+        self.open.slips.iter().any(ReceiptSlip::hurries)
+    }
+
+    /// And nothing more is to be expected before it is there.
+    fn has_enough(&self) -> bool {
+        let open = self.open.contents.as_ref();
+        open.is_some_and(|open| self.tempo.is_enough(open.events)) && self.is_awaited()
     }
 
     /// Nothing is left that was polled and not handed out.
@@ -194,12 +211,14 @@ impl Assembler {
         contents.time_max = contents.time_max.max(batch.time_max());
         add(&mut self.open.slips, parcel.slip.take());
         self.open.first_at = self.open.first_at.min(parcel.first_at);
+        self.tempo.wait(contents.events);
     }
 
     fn take_open(&mut self, raw: &mut Vec<u8>, slips: &mut Vec<ReceiptSlip>) -> Job {
         debug_assert!(raw.is_empty());
         std::mem::swap(raw, &mut self.open.raw);
         self.open.first_at = Mono::MAX;
+        self.tempo.wait(0);
         let mut contents = self.open.contents.take().expect("the caller saw an open block");
         contents.slips = std::mem::replace(&mut self.open.slips, std::mem::take(slips));
         self.job(Body::Gathered, contents)

@@ -327,7 +327,7 @@ impl Writer {
             self.want_commit(id);
         } else if written {
             // Without a sync to wait for, the next block is as far off.
-            self.ties.tempo.set(now.mono.after(APART));
+            self.ties.tempo.told(events, now.mono.after(APART));
         }
     }
 

@@ -57,7 +57,11 @@ impl Writer {
     fn tended(&mut self, tended: Tended, now: Now) {
         let Tended { lane: id, bytes, linked, synced, unnamed, took } = tended;
         if synced.is_some() {
-            self.committed(took, now);
+            let told = match &self.lane(id).state {
+                State::Open(open) => open.asked.events,
+                _ => 0,
+            };
+            self.committed(told, took, now);
         }
         let lane = self.lane(id);
         lane.tending = false;

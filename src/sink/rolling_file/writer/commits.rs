@@ -3,7 +3,8 @@
 //!
 //! While a sync is under way what comes gathers for the next one, the open block too. After it
 //! senders are told, and have a moment to send what they may send now: a sync that began at once
-//! would miss it, and two half-filled windows would take turns, each waiting for two syncs.
+//! would miss it, and two half-filled windows would take turns, each waiting for two syncs. The
+//! moment is over when as many events wait as had waited before (`tempo`), else by the clock.
 
 use std::time::Duration;
 
@@ -47,11 +48,11 @@ impl Writer {
         !lane.tending && open.fresh.slips.iter().any(ReceiptSlip::hurries)
     }
 
-    /// A sync was answered: those who waited for it are told.
-    pub(super) fn committed(&self, took: Duration, now: Now) {
+    /// A sync was answered: those who waited for so many events are told.
+    pub(super) fn committed(&self, events: u64, took: Duration, now: Now) {
         let pause = (took / 4).min(PAUSE_MAX);
         let next = self.commit_at.after(APART).max(now.mono.after(pause));
-        self.ties.tempo.set(next);
+        self.ties.tempo.told(events, next);
     }
 
     /// Lists the lane if somebody waits for what is in no sync of it yet.
