@@ -42,7 +42,8 @@ struct Work {
 
 const READ_EVENTS: usize = READ_BYTES / (LINE_BYTES + 1);
 const PAGE_EVENTS: usize = PAGE_BYTES / (LINE_BYTES + 1);
-const LINES: Rules = Rules { counted: false, event_bytes_max: 64 << 10, want_pri: false };
+const LINES: Rules =
+    Rules { counted: false, zipped: false, event_bytes_max: 64 << 10, want_pri: false };
 
 const WORKS: &[Work] = &[
     Work { name: "frame_lines", events: READ_EVENTS, build: || framing(lines(READ_BYTES), LINES) },

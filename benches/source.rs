@@ -37,7 +37,7 @@ fn framing(criterion: &mut Criterion) {
         .chunks_exact(LINE_BYTES + 1)
         .flat_map(|line| [&line[..LINE_BYTES - 1], b"\r\n"].concat())
         .collect();
-    let tcp = Rules { counted: false, event_bytes_max: 64 << 10, want_pri: false };
+    let tcp = Rules { counted: false, zipped: false, event_bytes_max: 64 << 10, want_pri: false };
     let syslog = Rules { counted: true, ..tcp };
     let pri = Rules { want_pri: true, ..syslog };
     let mut group = criterion.benchmark_group("source");

@@ -330,7 +330,8 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::VecDeque;
 
-    const RULES: Rules = Rules { counted: true, event_bytes_max: 4096, want_pri: true };
+    const RULES: Rules =
+        Rules { counted: true, zipped: false, event_bytes_max: 4096, want_pri: true };
     const PAGE_BYTES: usize = 64 << 10;
 
     type Text = (Vec<u8>, Marks);

@@ -164,6 +164,7 @@ impl SourcePlan for Plan {
         };
         let (child, output) = start(&self.words).map_err(failed)?;
         let rules = Rules {
+            zipped: false,
             counted: false,
             event_bytes_max: self.event_bytes_max,
             want_pri: context.want_pri,

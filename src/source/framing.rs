@@ -20,6 +20,7 @@ use std::ops::Range;
 
 use memchr::{memchr2, memchr2_iter};
 
+use super::single;
 use super::text::{holds_control, parse_pri, trim};
 use crate::event::{Marks, Records};
 use crate::limits::u32_of;
@@ -29,6 +30,8 @@ use crate::limits::u32_of;
 pub struct Rules {
     /// Octet-counted frames among the lines (source `syslog`).
     pub counted: bool,
+    /// Counted frames may begin with `z`: messages that are compressed, and could not be expanded.
+    pub zipped: bool,
     /// The longest event.
     pub event_bytes_max: usize,
     /// Somebody asks for the PRI.
@@ -234,6 +237,9 @@ pub fn cut(
         if holds_control(&bytes[body..end]) {
             marks = marks.with(Marks::CONTROL);
         }
+        if begins {
+            marks = marks.with(unread(&bytes[body..end], rules));
+        }
         let pri = if begins { pri(&bytes[body..end], rules) } else { None };
         records.push_marked(u32_of(body), u32_of(end - body), pri, marks);
     }
@@ -365,6 +371,7 @@ fn push_counted(
         return;
     }
     let pri = if marks == Marks::NONE { pri(text, rules) } else { None };
+    let marks = if marks == Marks::NONE { unread(text, rules) } else { marks };
     let marks = if holds_control(text) { marks.with(Marks::CONTROL) } else { marks };
     records.push_marked(u32_of(message.start), u32_of(text.len()), pri, marks);
 }
@@ -380,6 +387,23 @@ fn is_count(byte: u8) -> bool {
     byte.wrapping_sub(b'1') < 9
 }
 
+/// The header of the counted frame that begins here, its message perhaps compressed: bytes of the
+/// header and of the message. `Some(None)`: it is a line; none: too few bytes to tell.
+pub fn count(bytes: &[u8], event_bytes_max: usize) -> Option<Option<(usize, usize)>> {
+    let rules = Rules { counted: true, zipped: true, event_bytes_max, want_pri: false };
+    match kind(bytes, &rules) {
+        Kind::Line => Some(None),
+        Kind::Counted { header, count } => Some(Some((header, count))),
+        Kind::Undecided => None,
+    }
+}
+
+/// Nobody can read a message that could not be expanded.
+fn unread(text: &[u8], rules: &Rules) -> Marks {
+    let packed = rules.zipped && text.first() == Some(&single::MARK);
+    if packed { Marks::UNPARSED } else { Marks::NONE }
+}
+
 fn kind(bytes: &[u8], rules: &Rules) -> Kind {
     let mut count = 0_usize;
     for (index, &byte) in bytes.iter().enumerate() {
@@ -389,6 +413,9 @@ fn kind(bytes: &[u8], rules: &Rules) -> Kind {
             b' ' if index > 0 => {
                 return match bytes.get(index + 1) {
                     Some(b'<') => Kind::Counted { header: index + 1, count },
+                    Some(&single::MARK) if rules.zipped => {
+                        Kind::Counted { header: index + 1, count }
+                    }
                     Some(_) => Kind::Line,
                     None => Kind::Undecided,
                 };

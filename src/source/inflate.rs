@@ -1,4 +1,5 @@
-//! `compression`: streams that come compressed, as rsyslog sends them.
+//! `compression`: what it may be, and streams that come compressed, as rsyslog sends them.
+//! Messages that do one by one are in `single`.
 //!
 //! ```text
 //!   link ──▶ input, 8 KiB ──inflate──▶ page         a read brings no more than it has room for
@@ -16,27 +17,31 @@ use super::complaints::Complaints;
 use super::link::Link;
 use super::listen::Listen;
 use super::protocol::Speech;
+use super::single::{self, Expander};
 use crate::config::{OptionDoc, Section};
 use crate::event::Origin;
+use crate::telemetry::SourceCounters;
 use crate::telemetry::incident::Watch;
 use crate::time::Now;
 
 pub const COMPRESSION: OptionDoc = OptionDoc {
     name: "compression",
     default: Some(""),
-    doc: "senders compress their streams, as rsyslog does: { mode = \"stream:always\" }",
+    doc: "senders compress, as rsyslog does, their streams or some of their messages: \
+          { mode = \"stream:always\" } or \"single\"",
 };
 
 const DOCS: &[OptionDoc] = &[
     OptionDoc {
         name: "mode",
         default: Some("none"),
-        doc: "rsyslog's compression.mode: none, stream:always",
+        doc: "rsyslog's compression.mode: none, single, stream:always",
     },
     OptionDoc {
         name: "connections_max",
         default: Some("1000"),
-        doc: "open connections that are compressed; each has 64 KiB in the memory sum",
+        doc: "open connections that are compressed; each has 64 KiB in the memory sum, with \
+              `single` 8 KiB and the longest event",
     },
 ];
 
@@ -45,26 +50,55 @@ const INPUT_BYTES: usize = 8 << 10;
 /// Of a compressed connection: its input, the window of 32 KiB and the tables of inflate.
 pub const INFLATE_BYTES: usize = 64 << 10;
 
-/// Reads the table; how many connections may be compressed, or none where nobody compresses.
-pub fn plan(section: &Section, listens: &[Listen]) -> Option<usize> {
+/// What is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Whole streams of lines and frames.
+    Streams,
+    /// Messages, one by one.
+    Single,
+}
+
+/// Valid once built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    pub mode: Mode,
+    pub connections_max: usize,
+}
+
+/// Reads the table; none where nobody compresses. `counted`: streams may have counted frames.
+pub fn plan(section: &Section, listens: &[Listen], counted: bool) -> Option<Compression> {
     let table = section.subsection(COMPRESSION.name, DOCS);
     if !section.explicit(COMPRESSION.name) {
         return None;
     }
-    let on = table.choice("mode", &[("none", false), ("stream:always", true)]);
-    let most = table.integer("connections_max", 1..=1_000_000) as usize;
+    let modes =
+        [("none", None), ("single", Some(Mode::Single)), ("stream:always", Some(Mode::Streams))];
+    let mode = table.choice("mode", &modes);
+    let connections_max = table.integer("connections_max", 1..=1_000_000) as usize;
     if !table.explicit("mode") && !section.diagnostics().has_errors() {
         let what = format!("{} says nothing to expand", table.title());
-        table.fail_here(what, "write `mode = \"stream:always\"`");
+        table.fail_here(what, "write `mode = \"stream:always\"` or `mode = \"single\"`");
     }
     let lines = |listen: &Listen| {
         listen.transport.has_streams() && listen.transport.speech() == Speech::Lines
     };
-    if on && !listens.is_empty() && !listens.iter().any(lines) {
+    let takes = |listen: &Listen| match mode {
+        None => true,
+        Some(Mode::Streams) => lines(listen),
+        Some(Mode::Single) => lines(listen) || listen.transport.has_datagrams(),
+    };
+    if !listens.is_empty() && !listens.iter().any(takes) {
         let what = "nothing listens for streams that are compressed";
         section.warn("compression", what, "add \"tcp://0.0.0.0:5514\" to `listen`");
     }
-    on.then_some(most)
+    if mode == Some(Mode::Single) && !counted && listens.iter().any(lines) {
+        let what = "messages that are compressed one by one come in counted frames, and this \
+                    source takes lines alone";
+        let remedy = "write `type = \"syslog\"` and no `multiline`, or `mode = \"stream:always\"`";
+        section.fail("compression", what, remedy);
+    }
+    mode.map(|mode| Compression { mode, connections_max })
 }
 
 /// What is wrong with a compressed stream.
@@ -183,14 +217,36 @@ impl Inflate {
     }
 }
 
-/// One worker's: each broken stream is told.
+/// One worker's: each broken stream and message is told.
 pub struct Inflations {
-    complaints: Complaints<1>,
+    /// Streams, and messages.
+    complaints: Complaints<2>,
+    expander: Option<Expander>,
 }
 
 impl Inflations {
-    pub fn new(watch: Watch) -> Self {
-        Self { complaints: Complaints::new(watch) }
+    /// `expander`: none where no message is compressed by itself.
+    pub fn new(expander: Option<Expander>, watch: Watch) -> Self {
+        Self { complaints: Complaints::new(watch), expander }
+    }
+
+    pub fn expander(&self) -> Option<&Expander> {
+        self.expander.as_ref()
+    }
+
+    /// Messages were kept as they came: this connection's, or datagrams.
+    pub fn kept(&mut self, origin: Option<Origin>, counters: &SourceCounters, now: Now) {
+        let faults = self.expander.as_ref().and_then(Expander::take_faults);
+        let Some((count, fault, peer)) = faults else { return };
+        counters.errors.add(count);
+        let peer = origin.map_or(peer, |origin| origin.peer);
+        let who = peer.map_or_else(|| "a sender".to_owned(), |peer| peer.to_string());
+        let remedy = match fault {
+            single::Fault::Broken => "have it send with compression.mode=\"single\" (rsyslog)",
+            single::Fault::Long => "raise `event_max`",
+        };
+        let what = format!("{who}: {fault}: it is kept as it came, and marked unparsed; {remedy}");
+        self.complaints.tell(1, now, what);
     }
 
     /// A connection failed: perhaps by this.
@@ -215,7 +271,7 @@ mod tests {
     use flate2::Compression;
     use flate2::write::ZlibEncoder;
     use proptest::prelude::*;
-    use std::io::Write;
+    use std::io::{Read, Write};
 
     fn pack(text: &[u8]) -> Vec<u8> {
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
@@ -228,12 +284,8 @@ mod tests {
         let (mut inflate, mut left) = (Inflate::default(), bytes);
         let (mut out, mut into, mut told) = (Vec::new(), vec![0; room], 0);
         let end = loop {
-            let read = inflate.read_by(&mut into, |input| {
-                let count = left.len().min(part).min(input.len());
-                input[..count].copy_from_slice(&left[..count]);
-                left = &left[count..];
-                Ok(count)
-            });
+            let read =
+                inflate.read_by(&mut into, |input| left.by_ref().take(part as u64).read(input));
             told += inflate.take_told();
             assert!(told < bytes.len() || !inflate.is_pending(), "told before it was given");
             match read {
@@ -285,12 +337,7 @@ mod tests {
         let (mut inflate, mut left, mut all) = (Inflate::default(), &packed[..], 0);
         let mut into = vec![0; 4096];
         loop {
-            let read = inflate.read_by(&mut into, |input| {
-                let count = left.len().min(input.len());
-                input[..count].copy_from_slice(&left[..count]);
-                left = &left[count..];
-                Ok(count)
-            });
+            let read = inflate.read_by(&mut into, |input| left.read(input));
             match read.unwrap() {
                 0 => break,
                 count => all += count,
@@ -312,6 +359,13 @@ mod tests {
             ("tcp://[::]:0", "{ mode = 'stream:always' }", None),
             ("tcp://[::]:0", "{ mode = 'none', connections_max = 5 }", None),
             ("udp://[::]:0", "{ mode = 'stream:always' }", Some("nothing listens for streams")),
+            ("udp://[::]:0", "{ mode = 'single' }", None),
+            ("relp://[::]:0", "{ mode = 'single' }", Some("nothing listens for streams")),
+            (
+                "tcp://[::]:0'\nmultiline = { start = 'x' }\nzone = 'UTC",
+                "{ mode = 'single' }",
+                Some("takes lines alone"),
+            ),
             ("tcp://[::]:0", "{}", Some("says nothing to expand")),
             ("tcp://[::]:0", "{ mode = 'gzip' }", Some("gzip")),
             (

@@ -224,6 +224,7 @@ impl SourcePlan for Plan {
         let input =
             Input::new(output).map_err(|error| fail(error.to_string(), "raise LimitNOFILE"))?;
         let rules = Rules {
+            zipped: false,
             counted: true,
             event_bytes_max: self.event_bytes_max,
             want_pri: context.want_pri,

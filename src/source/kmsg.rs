@@ -152,6 +152,7 @@ impl SourcePlan for Plan {
         let is_device = opened.is_device;
         let input = Input::new(opened.descriptor).map_err(cannot_read)?;
         let rules = Rules {
+            zipped: false,
             counted: true,
             event_bytes_max: self.event_bytes_max,
             want_pri: context.want_pri,

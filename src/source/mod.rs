@@ -46,6 +46,7 @@ pub mod restraint;
 pub mod runner;
 pub mod senders;
 mod seq;
+pub mod single;
 mod stdin;
 mod stress;
 mod syslog;

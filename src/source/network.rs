@@ -18,7 +18,7 @@ use super::datagrams::{self, Datagrams, Receiver};
 use super::framing::Rules;
 use super::gate::{Gate, Places};
 use super::handshakes::Handshakes;
-use super::inflate::{self, INFLATE_BYTES, Inflations};
+use super::inflate::{self, Compression, INFLATE_BYTES, Inflations, Mode};
 use super::interface;
 use super::keys::Keys;
 use super::link::Listener;
@@ -26,9 +26,10 @@ use super::listen::{self, BoundSocket, Listen, Transport};
 use super::multiline::{self, Multiline};
 use super::port::Port;
 use super::preamble::{self, Preamble, Preambles};
-use super::protocol::{Manner, Speech};
+use super::protocol::{Manner, Packing, Speech};
 use super::reactor::{Parts, Reactor};
 use super::relp::Counter;
+use super::single::{Expander, Frames};
 use super::tls::{TlsListener, TlsOptions, Worker};
 use super::warden;
 use super::zones::Zones;
@@ -108,8 +109,8 @@ pub struct Network {
     pub counted: bool,
     /// Lines that belong together are joined.
     pub multiline: Option<Arc<Multiline>>,
-    /// Streams of lines are compressed: so many at once.
-    pub compressed: Option<usize>,
+    /// Streams of lines, or some messages, are compressed.
+    pub compressed: Option<Compression>,
     /// It receives syslog messages: the zones of their times.
     pub zones: Option<Zones>,
     /// Senders that wait for it are told when their messages have reached this mark.
@@ -216,7 +217,6 @@ impl Network {
     pub fn with_streams(mut self, section: &Section) -> Self {
         self.tls = TlsOptions::plan(section, &self.listens);
         self.proxied = preamble::plan(section, &self.listens);
-        self.compressed = inflate::plan(section, &self.listens);
         self.multiline = Multiline::plan(section).map(Arc::new);
         let lines = |listen: &Listen| {
             listen.transport.has_streams() && listen.transport.speech() == Speech::Lines
@@ -229,6 +229,7 @@ impl Network {
                 section.warn("multiline", what, "add \"tcp://0.0.0.0:5514\" to `listen`");
             }
         }
+        self.compressed = inflate::plan(section, &self.listens, self.counted);
         self
     }
 
@@ -260,13 +261,22 @@ impl Network {
     }
 
     fn connection_bytes(&self) -> u64 {
-        let inflate = if self.compressed.is_some() { INFLATE_BYTES as u64 } else { 0 };
+        let inflate = match self.compressed.map(|compression| compression.mode) {
+            None => 0,
+            Some(Mode::Streams) => INFLATE_BYTES as u64,
+            Some(Mode::Single) => Frames::memory_bytes(self.event_bytes_max) as u64,
+        };
         CONNECTION_BYTES + inflate + if self.proxied.is_some() { Preamble::BYTES as u64 } else { 0 }
+    }
+
+    fn expands_singly(&self) -> bool {
+        self.compressed.is_some_and(|compression| compression.mode == Mode::Single)
     }
 
     /// Open connections, of those that there may be.
     fn at_most(&self, connections: usize) -> usize {
-        connections.min(self.compressed.unwrap_or(usize::MAX))
+        let most = self.compressed.map_or(usize::MAX, |compression| compression.connections_max);
+        connections.min(most)
     }
 
     fn carry_budget(&self) -> usize {
@@ -313,21 +323,26 @@ impl Network {
                 gates.push(gate.map_err(refused)?);
             }
         }
+        let expander = self.expands_singly().then(|| Expander::new(self.event_bytes_max));
         let parts = Parts {
             gates,
             datagrams: Datagrams::new(receivers, Arc::clone(&counters)).exact(context.exact),
             carries: Carries::new(self.frame_bytes_max(), self.carry_budget()),
             rules: Rules {
                 counted: self.counted,
+                zipped: expander.is_some(),
                 event_bytes_max: self.event_bytes_max,
                 want_pri: context.want_pri,
             },
             manner: Manner {
                 multiline: self.multiline.clone(),
-                compressed: self.compressed.is_some(),
+                packing: self.compressed.map(|_| match &expander {
+                    Some(expander) => Packing::Single(expander.clone()),
+                    None => Packing::Streams,
+                }),
                 answers: self.answers,
             },
-            inflations: Inflations::new(watch()),
+            inflations: Inflations::new(expander, watch()),
             idle_timeout: self.tcp.idle_timeout,
             handshakes: Handshakes::new(
                 self.tls.as_ref().map(|tls| tls.handshake_timeout),
@@ -406,6 +421,11 @@ impl SourcePlan for Network {
             let each = self.connection_bytes() + SESSION_BYTES_MAX as u64;
             lines.push(MemoryLine::new(&part, what, connections * each));
         }
+        if self.expands_singly() {
+            let what = format!("expanded messages × {threads} threads");
+            let bytes = Expander::memory_bytes(self.event_bytes_max) as u64;
+            lines.push(MemoryLine::new(&part, what, bytes * threads));
+        }
         if self.warden.limits() {
             let what = format!("rate limits of peers × {threads} threads");
             lines.push(MemoryLine::new(&part, what, self.warden.memory_bytes() as u64 * threads));
@@ -425,6 +445,7 @@ impl SourcePlan for Network {
     fn page_bytes_min(&self) -> usize {
         let least = [
             (self.has_datagrams(), datagrams::page_bytes_min(self.event_bytes_max)),
+            (self.expands_singly(), datagrams::page_bytes_for(self.event_bytes_max, 1 << 20)),
             (self.has_streams(), connection::page_bytes_min(self.line_bytes_max())),
             (self.has_acknowledging(), super::relp::page_bytes_min(self.event_bytes_max)),
         ];

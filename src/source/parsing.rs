@@ -63,6 +63,11 @@ impl Parser {
 
     #[inline]
     fn read_event(&mut self, event: &Fresh<'_>) -> Reading {
+        if event.marks.contains(Marks::UNPARSED) {
+            // Nobody can read it, and its mark was counted when it was made.
+            self.unparsed[Unparsed::Compressed as usize] += 1;
+            return Reading { found: Found::only(Form::Unparsed), pri: None, unparsed: false };
+        }
         // The framing tells the first piece by its PRI; a later one has none.
         if event.marks.contains(Marks::SPLIT) && event.pri.is_none() {
             return Reading { found: Found::only(Form::Unknown), pri: None, unparsed: false };
@@ -192,7 +197,7 @@ mod tests {
         for reason in Reason::ALL {
             assert_eq!(unparsed(reason).name(), reason.name());
         }
-        assert_eq!(Unparsed::COUNT, Reason::ALL.len() + 1);
+        assert_eq!(Unparsed::COUNT, Reason::ALL.len() + 2);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! say, and sends it by `Link::write` at the end of `visit`, which the reactor also calls whenever
 //! the peer has room again.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::link::Link;
 use super::multiline::Multiline;
 use super::reactor::VISIT_BYTES;
 use super::relp::Relp;
+use super::single::{Expander, Frames};
 use crate::event::Origin;
 use crate::memory::Outcome;
 
@@ -38,10 +40,17 @@ pub enum Speech {
 pub struct Manner {
     /// Some of them belong together.
     pub multiline: Option<Arc<Multiline>>,
-    /// They come compressed.
-    pub compressed: bool,
+    /// They, or some of their messages, come compressed.
+    pub packing: Option<Packing>,
     /// They are answered like this.
     pub answers: Option<Answers>,
+}
+
+/// How lines are compressed.
+#[derive(Clone, Debug)]
+pub enum Packing {
+    Streams,
+    Single(Expander),
 }
 
 impl Speech {
@@ -58,7 +67,14 @@ impl Speech {
             Self::Lines => {
                 let multiline = manner.multiline.as_ref();
                 let stream = multiline.map_or_else(Stream::default, Stream::joined);
-                Protocol::Lines(stream, manner.compressed.then(Box::default))
+                let packed = manner.packing.as_ref().map(|packing| match packing {
+                    Packing::Streams => Packed::Stream(Box::default()),
+                    Packing::Single(expander) => {
+                        let frames = Frames::new(expander.clone(), rules.event_bytes_max);
+                        Packed::Single(Box::new(frames))
+                    }
+                });
+                Protocol::Lines(stream, packed)
             }
             Self::Relp => Protocol::Relp(Box::new(Relp::new(owner, rules.event_bytes_max))),
             Self::Answered => {
@@ -73,9 +89,39 @@ impl Speech {
 #[derive(Debug)]
 pub enum Protocol {
     /// With what expands them, where they come compressed.
-    Lines(Stream, Option<Box<Inflate>>),
+    Lines(Stream, Option<Packed>),
     Relp(Box<Relp>),
     Answering(Box<Answering>),
+}
+
+/// What expands what a connection brings.
+#[derive(Debug)]
+pub enum Packed {
+    Stream(Box<Inflate>),
+    Single(Box<Frames>),
+}
+
+impl Packed {
+    fn read(&mut self, link: &mut Link, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Stream(inflate) => inflate.read(link, into),
+            Self::Single(frames) => frames.read(into, |input| link.read(input)),
+        }
+    }
+
+    fn take_told(&mut self) -> usize {
+        match self {
+            Self::Stream(inflate) => inflate.take_told(),
+            Self::Single(frames) => frames.take_told(),
+        }
+    }
+
+    fn untold_bytes(&self) -> usize {
+        match self {
+            Self::Stream(inflate) => inflate.untold_bytes(),
+            Self::Single(frames) => frames.untold_bytes(),
+        }
+    }
 }
 
 impl Protocol {
@@ -91,25 +137,25 @@ impl Protocol {
         taken: &mut usize,
     ) -> Visit {
         match self {
-            Self::Lines(stream, inflate) => {
+            Self::Lines(stream, packed) => {
                 let mut emptied = false;
                 // A read may fill the page; who reads less a visit, reads less at once.
                 let most = if bound < VISIT_BYTES { bound.max(READ_BYTES_MIN) } else { usize::MAX };
                 let visit = stream.visit(desk, origin, bound, |into| {
                     if emptied && !ended {
-                        return Err(std::io::ErrorKind::WouldBlock.into());
+                        return Err(io::ErrorKind::WouldBlock.into());
                     }
                     let room = into.len().min(most);
                     let into = &mut into[..room];
-                    if let Some(inflate) = inflate {
-                        return inflate.read(link, into);
+                    if let Some(packed) = packed {
+                        return packed.read(link, into);
                     }
                     let count = link.read(into)?;
                     emptied = link.is_emptied(count, into.len());
                     *taken += count;
                     Ok(count)
                 });
-                *taken += inflate.as_mut().map_or(0, |inflate| inflate.take_told());
+                *taken += packed.as_mut().map_or(0, Packed::take_told);
                 visit
             }
             Self::Relp(relp) => relp.visit(desk, origin, link, bound, ended, taken),
@@ -120,7 +166,7 @@ impl Protocol {
     /// Bytes that came, and will be told of when they are expanded.
     pub fn untold_bytes(&self) -> usize {
         match self {
-            Self::Lines(_, inflate) => inflate.as_ref().map_or(0, |inflate| inflate.untold_bytes()),
+            Self::Lines(_, packed) => packed.as_ref().map_or(0, Packed::untold_bytes),
             Self::Relp(_) | Self::Answering(_) => 0,
         }
     }
@@ -137,6 +183,14 @@ impl Protocol {
     /// Makes an event of what is carried. False: the page has no room.
     pub fn flush(&mut self, desk: &mut Desk<'_>, origin: Origin, why: Cut) -> bool {
         match self {
+            Self::Lines(stream, Some(Packed::Single(frames))) if why == Cut::End => {
+                if !frames.end() {
+                    return stream.flush(desk, origin, why);
+                }
+                // A frame that is not whole is kept as it is.
+                let rest = |into: &mut [u8]| frames.read(into, |_| Ok(0));
+                !matches!(stream.visit(desk, origin, usize::MAX, rest), Visit::Full)
+            }
             Self::Lines(stream, _) => stream.flush(desk, origin, why),
             Self::Relp(relp) => {
                 relp.let_go(desk.carries);

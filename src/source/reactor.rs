@@ -278,8 +278,11 @@ impl Reactor {
             if self.datagrams.is_empty() {
                 return After::Rest;
             }
-            let warden = &mut self.warden;
-            return match self.datagrams.visit(token - gates, page, now, &self.rules, warden) {
+            let (warden, expander) = (&mut self.warden, self.inflations.expander());
+            let (datagrams, rules) = (&mut self.datagrams, &self.rules);
+            let visit = datagrams.visit(token - gates, page, now, rules, warden, expander);
+            self.inflations.kept(None, &self.counters, now);
+            return match visit {
                 datagrams::Visit::Drained => After::Rest,
                 datagrams::Visit::Bound => After::Again,
                 datagrams::Visit::Full => After::Full,
@@ -326,6 +329,7 @@ impl Reactor {
             self.ripe = self.ripe.min(now.mono.after(age));
         }
         self.miscounts.tell(protocol.take_astray(), *origin, &self.counters, now);
+        self.inflations.kept(Some(*origin), &self.counters, now);
         self.warden.charge(peer, desk.page.event_count() - before, now);
         let left = connection.allowance.map(|allowance| allowance.saturating_sub(taken));
         connection.allowance = left;

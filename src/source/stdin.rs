@@ -87,6 +87,7 @@ impl SourcePlan for Plan {
         };
         let input = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
         let rules = Rules {
+            zipped: false,
             counted: false,
             event_bytes_max: self.event_bytes_max,
             want_pri: context.want_pri,
@@ -202,7 +203,8 @@ mod tests {
     use std::io::{Seek, Write};
     use std::time::Duration;
 
-    const RULES: Rules = Rules { counted: false, event_bytes_max: 1000, want_pri: false };
+    const RULES: Rules =
+        Rules { counted: false, zipped: false, event_bytes_max: 1000, want_pri: false };
     const NOW: Now = Now { mono: Mono(0), wall: Wall(0) };
 
     fn piped() -> (io::PipeWriter, Stdin) {

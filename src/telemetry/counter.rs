@@ -164,6 +164,8 @@ labelled_counters! {
     CutShort = "cut_short",
     /// A field is longer, or lies further back, than the record beside an event can say.
     Oversize = "oversize",
+    /// It came compressed, and could not be expanded.
+    Compressed = "compressed",
 }
 
 /// What one source thread counts. Written by that thread's runner only.

@@ -25,6 +25,16 @@ fn through_rsyslog_to(
     protocol: &str,
     template: &str,
 ) -> Option<(Vec<String>, Vec<String>)> {
+    forward(configuration, protocol, template, texts(COUNT))
+}
+
+/// The same with these texts.
+fn forward(
+    configuration: &str,
+    protocol: &str,
+    template: &str,
+    texts: Vec<String>,
+) -> Option<(Vec<String>, Vec<String>)> {
     let rsyslogd = rsyslogd()?;
     peer("zstd")?;
     let agent = Agent::start(configuration);
@@ -32,7 +42,6 @@ fn through_rsyslog_to(
     let to = if udp { agent.udp("net") } else { agent.tcp("net") };
     let folder = agent.dir.path().join("rsyslog");
     std::fs::create_dir(&folder).expect("a folder");
-    let texts = texts(COUNT);
     write_lines(&folder.join("texts"), &texts);
     let configuration = FORWARD
         .replace("{dir}", folder.to_str().expect("UTF-8"))
@@ -42,7 +51,7 @@ fn through_rsyslog_to(
     let file = folder.join("rsyslog.conf");
     std::fs::write(&file, configuration).expect("written");
     let sender = Running::start(Command::new(rsyslogd).args(["-n", "-iNONE", "-f"]).arg(&file));
-    let ledger = agent.wait_for(COUNT as u64);
+    let ledger = agent.wait_for(texts.len() as u64);
     // A datagram the kernel had no room for is not in the file, but it is counted.
     assert_eq!(sum(&ledger["sources"], "received_events"), written(&ledger));
     sender.finish();
@@ -82,6 +91,35 @@ fn omfwd_compressed_streams() {
         assert_texts(&events, &texts);
         assert!(events.iter().all(|event| event.starts_with("<166>")), "{:?}", events[0]);
     }
+}
+
+/// What does not become shorter by it comes as it is: both kinds stand side by side.
+#[test]
+fn omfwd_messages_compressed_one_by_one() {
+    let row = "compression = { mode = \"single\", connections_max = 20 }\nlisten  =";
+    let configuration = SYSLOG_TO_FILE.replacen("listen  =", row, 1);
+    let long = |text: String| [text.clone(), text.repeat(20)].join(" ");
+    let texts: Vec<String> =
+        texts(COUNT).into_iter().flat_map(|it| [it.clone(), long(it)]).collect();
+    for (transport, template) in [
+        (r#"protocol="udp""#, "RSYSLOG_TraditionalForwardFormat"),
+        (r#"protocol="tcp" TCP_Framing="octet-counted""#, "RSYSLOG_SyslogProtocol23Format"),
+        // A compressed message is counted here, too, and stands between lines.
+        (r#"protocol="tcp" TCP_Framing="traditional""#, "RSYSLOG_ForwardFormat"),
+    ] {
+        let protocol = format!(r#"{transport} ziplevel="9" compression.mode="single""#);
+        let through = forward(&configuration, &protocol, template, texts.clone());
+        let Some((events, texts)) = through else { return };
+        assert_texts(&events, &texts);
+        assert!(events.iter().all(|event| event.starts_with("<166>")), "{:?}", events[0]);
+    }
+    // They did come compressed: without being told so, nobody can read them.
+    let protocol = r#"protocol="udp" ziplevel="9" compression.mode="single""#;
+    let template = "RSYSLOG_TraditionalForwardFormat";
+    let severity = "codec   = \"zstd\"\nencoder = { template = \"%{severity}\" }";
+    let configuration = SYSLOG_TO_FILE.replacen("codec   = \"zstd\"", severity, 1);
+    let Some((events, _)) = forward(&configuration, protocol, template, texts) else { return };
+    assert_eq!(events.iter().filter(|severity| *severity == "info").count(), COUNT);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 type Text = (Vec<u8>, Marks);
 
-const LINES: Rules = Rules { counted: false, event_bytes_max: 64, want_pri: false };
+const LINES: Rules = Rules { counted: false, zipped: false, event_bytes_max: 64, want_pri: false };
 const SYSLOG: Rules = Rules { counted: true, ..LINES };
 
 /// Frames `parts` as a connection does, and ends the stream. True: contiguous.

@@ -7,7 +7,7 @@ use crate::time::Wall;
 use std::os::fd::OwnedFd;
 
 const NOW: Now = Now { mono: Mono(0), wall: Wall(0) };
-const RULES: Rules = Rules { counted: true, event_bytes_max: 4096, want_pri: true };
+const RULES: Rules = Rules { counted: true, zipped: false, event_bytes_max: 4096, want_pri: true };
 
 fn pipe(is_device: bool) -> (std::io::PipeWriter, Kmsg, Arc<SourceCounters>) {
     let (reader, writer) = std::io::pipe().unwrap();

@@ -6,10 +6,10 @@ use crate::source::carry::Carries;
 use crate::source::connection::{Desk, Stream, Visit};
 use crate::time::Wall;
 use proptest::prelude::*;
-use std::io;
+use std::io::{self, Read};
 
 const MAX: usize = 100;
-const RULES: Rules = Rules { counted: false, event_bytes_max: MAX, want_pri: true };
+const RULES: Rules = Rules { counted: false, zipped: false, event_bytes_max: MAX, want_pri: true };
 
 type Text = (Vec<u8>, Marks, Option<u8>);
 
@@ -49,15 +49,13 @@ fn joined(rules: &Arc<Multiline>, steps: &[Step], write: usize, read: usize) -> 
             Step::Bytes(bytes) => {
                 for mut left in bytes.chunks(write) {
                     act(&mut |desk| {
-                        let visit = stream.visit(desk, Origin::LOCAL, usize::MAX, |into| {
-                            let count = left.len().min(into.len()).min(read);
-                            if count == 0 {
-                                return Err(io::ErrorKind::WouldBlock.into());
-                            }
-                            into[..count].copy_from_slice(&left[..count]);
-                            left = &left[count..];
-                            Ok(count)
-                        });
+                        let visit =
+                            stream.visit(desk, Origin::LOCAL, usize::MAX, |into| {
+                                match left.by_ref().take(read as u64).read(into)? {
+                                    0 => Err(io::ErrorKind::WouldBlock.into()),
+                                    count => Ok(count),
+                                }
+                            });
                         matches!(visit, Visit::Drained)
                     });
                 }

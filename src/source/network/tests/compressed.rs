@@ -1,6 +1,7 @@
 //! Compressed streams over real connections: what came is kept, however a stream ends.
 
 use super::*;
+use crate::event::{Event, Mark};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
@@ -54,4 +55,56 @@ fn a_stop_reads_what_has_come_however_far_it_expands() {
     rig.until(|rig| rig.count() > 0);
     rig.stop();
     assert_eq!(rig.count(), 20_000);
+}
+
+fn single(text: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(vec![b'z'], Compression::best());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn single_messages_are_expanded_and_what_is_none_is_kept_and_told() {
+    let body = "listen = ['tcp://127.0.0.1:0', 'udp://127.0.0.1:0']\nevent_max = '4KiB'\n\
+                compression = { mode = 'single' }";
+    let mut rig = rig("syslog", body);
+    let mut stream = rig.connect();
+    let framed = |text: &[u8]| [text.len().to_string().as_bytes(), b" ", text].concat();
+    let bomb = single(&[b'<'; 4097]);
+    for text in [&single(b"<13>one")[..], b"<13>two", &single(b"<13>thr\xff\n"), &bomb] {
+        stream.write_all(&framed(text)).unwrap();
+    }
+    stream.write_all(b"<13>four\n").unwrap();
+    rig.until(|rig| rig.count() == 5);
+    // A frame that never becomes whole is kept, too.
+    stream.write_all(&framed(&single(b"<13>five"))[..10]).unwrap();
+    drop(stream);
+    rig.until(|rig| rig.count() == 6 && rig.open() == 0);
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for text in [&single(b"<13>six")[..], b"<13>seven", b"zebra"] {
+        socket.send_to(text, rig.addresses[1]).unwrap();
+    }
+    rig.until(|rig| rig.count() == 9);
+    let marks = |event: &Event<'_>| event.marks.counted().map(Mark::name).collect::<Vec<_>>();
+    let events: Vec<(Vec<u8>, Vec<&str>)> =
+        rig.pages[0].events().map(|event| (event.bytes.to_vec(), marks(&event))).collect();
+    let cut = single(b"<13>five")[..7].to_vec();
+    let all = [
+        (b"<13>one".to_vec(), vec![]),
+        (b"<13>two".to_vec(), vec![]),
+        (b"<13>thr\xff".to_vec(), vec![]),
+        (bomb, vec!["unparsed"]),
+        (b"<13>four".to_vec(), vec![]),
+        (cut, vec!["truncated", "unparsed"]),
+        (b"<13>six".to_vec(), vec![]),
+        (b"<13>seven".to_vec(), vec![]),
+        (b"zebra".to_vec(), vec!["unparsed"]),
+    ];
+    assert_eq!(events, all);
+    assert_eq!(rig.counters[0].errors.get(), 2);
+    let told: Vec<String> = rig.incidents.list().into_iter().map(|it| it.what).collect();
+    assert!(told.len() == 1 && told[0].contains("raise `event_max`"), "{told:?}");
+    rig.ahead += Duration::from_secs(61);
+    rig.until(|rig| rig.incidents.list().len() == 2);
+    assert!(rig.incidents.list()[1].what.contains("is not compressed (zlib)"));
 }
