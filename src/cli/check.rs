@@ -1,33 +1,33 @@
 //! `flumen check`: what a configuration means, or everything that is wrong with it.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::configuration::{self, ConfigArgs};
 use super::{Failure, output};
-use crate::config::Config;
 use crate::topology::{Machine, Parts, plan, report};
 
 /// Shows what a configuration means: threads, memory, listeners, and every key in effect
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: flumen check /etc/flumen/flumen.toml\n\n\
+#[command(after_help = "Examples: flumen check /etc/flumen/flumen.toml\n\
+    \x20         flumen check flume.conf --to-toml > flumen.toml\n\n\
     Binds nothing and creates nothing. Exits 2 when the configuration has errors, and tells\n\
     all of them.")]
 pub(super) struct CheckArgs {
-    /// The configuration, a TOML file
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print the TOML that means the same, instead of the plan
+    #[arg(long)]
+    to_toml: bool,
 }
 
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
-    let config = match Config::load(&args.config) {
-        Ok(config) => config,
-        Err(diagnostics) => {
-            output::diagnose(&diagnostics);
-            return Failure::Usage.into();
-        }
+    let Some(config) = configuration::load("check", &args.config) else {
+        return Failure::Usage.into();
     };
     let names = config.agent_names();
-    let agents: Vec<_> = match names.len() {
-        0 => vec![config.agent(None)],
+    let agents: Vec<_> = match (&args.config.agent, names.len()) {
+        (Some(name), _) => vec![config.agent(Some(name))],
+        (None, 0) => vec![config.agent(None)],
         _ => names.iter().map(|name| config.agent(Some(name))).collect(),
     };
     let machine = Machine::here();
@@ -37,6 +37,9 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     output::diagnose(config.diagnostics());
     if config.diagnostics().has_errors() {
         return Failure::Usage.into();
+    }
+    if args.to_toml {
+        return output::print("check", &config.to_toml());
     }
     output::print("check", &reports.join("\n"))
 }

@@ -8,6 +8,7 @@ pub mod blast;
 pub mod cat;
 pub mod channel;
 mod check;
+mod configuration;
 mod demo;
 mod event_json;
 mod follow;

@@ -1,15 +1,14 @@
 //! `flumen run`: the agent, from its configuration to its closing ledger.
 
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
+use super::configuration::{self, ConfigArgs};
 use super::{Failure, output};
 use crate::admin;
-use crate::config::Config;
 use crate::runtime::thread::spawn;
 use crate::sys::notify::Manager;
 use crate::telemetry::{log, report};
@@ -17,18 +16,16 @@ use crate::topology::{Agent, Control, Machine, Outcome, Parts, Plan, plan};
 
 /// Runs the agent that a configuration describes, until it is told to stop
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: flumen run /etc/flumen/flumen.toml\n\n\
+#[command(after_help = "Examples: flumen run /etc/flumen/flumen.toml\n\
+    \x20         flumen run flume.conf -n a1 -Dflume.monitoring.type=http\n\n\
     Logs to standard error. FLUMEN_LOG=debug says more, FLUMEN_LOG=warn less, but always when it\n\
     is ready and, as the last line, the ledger; FLUMEN_LOG=off says nothing.\n\
     FLUMEN_LOG_FORMAT=json makes each line an object.\n\n\
     SIGTERM and SIGINT deliver what was accepted and end with 0; a second one stops at once.\n\
     SIGUSR1 rolls all files.")]
 pub(super) struct RunArgs {
-    /// The configuration, a TOML file
-    config: PathBuf,
-    /// Which agent, when the file describes several
-    #[arg(long)]
-    agent: Option<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 pub(super) fn run(args: &RunArgs) -> ExitCode {
@@ -56,15 +53,10 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn read(args: &RunArgs) -> Option<Plan> {
-    let config = match Config::load(&args.config) {
-        Ok(config) => config,
-        Err(diagnostics) => {
-            output::diagnose(&diagnostics);
-            return None;
-        }
-    };
-    let agent = config.agent(args.agent.as_deref());
+    let config = configuration::load("run", &args.config)?;
+    let agent = config.agent(args.config.agent.as_deref());
     let plan = agent.and_then(|agent| plan(&agent, &Parts::default(), &Machine::here()));
+    config.diagnostics().leave_out_notes();
     output::diagnose(config.diagnostics());
     plan
 }

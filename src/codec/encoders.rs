@@ -5,9 +5,11 @@
 //!   and nobody can forge one.
 //! - `line`: the traditional line without `<PRI>`, also of RFC 5424.
 //! - `json`: one flat object a line, in the names of the Elastic Common Schema.
+//! - `body`: the text behind the host name, as Flume's syslog sources leave it.
 //! - `template`: whatever is asked for, one line an event.
 //! - `datagram`: binary records that keep datagrams as they came, with times and addresses.
 
+mod body;
 mod datagram;
 mod json;
 mod line;
@@ -20,6 +22,7 @@ use crate::event::{Event, Page};
 use crate::limits::usize_of;
 use crate::syslog::parse::Fields;
 
+pub use body::{Body, KeptField};
 pub use datagram::Datagram;
 pub use json::Json;
 pub use line::Line;

@@ -28,6 +28,8 @@ pub type Span = Range<usize>;
 pub enum Severity {
     Error,
     Warning,
+    /// Nothing is wrong: `check` says it, `run` does not.
+    Note,
 }
 
 /// Of two problems at one place only the earlier kind is told: the later follows from it.
@@ -67,6 +69,10 @@ impl Problem {
 
     pub fn warning(what: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(what) }
+    }
+
+    pub fn note(what: impl Into<String>) -> Self {
+        Self { severity: Severity::Note, ..Self::error(what) }
     }
 
     /// An error about something that is not there; not told while the file has syntax errors.
@@ -152,6 +158,16 @@ impl Diagnostics {
         self.push(Problem::warning(what).at(span, "").remedy(remedy));
     }
 
+    /// A note at one place.
+    pub fn note(&self, span: Span, what: impl Into<String>) {
+        self.push(Problem::note(what).at(span, ""));
+    }
+
+    /// Takes all notes back: nobody asked.
+    pub fn leave_out_notes(&self) {
+        self.shared.problems.borrow_mut().retain(|problem| problem.severity != Severity::Note);
+    }
+
     pub fn path(&self) -> &str {
         &self.shared.path
     }
@@ -172,6 +188,10 @@ impl Diagnostics {
         self.count(Severity::Warning)
     }
 
+    pub fn note_count(&self) -> usize {
+        self.count(Severity::Note)
+    }
+
     fn count(&self, severity: Severity) -> usize {
         self.told().iter().filter(|problem| problem.severity == severity).count()
     }
@@ -184,6 +204,7 @@ impl Diagnostics {
                 let (line, column) = self.line_and_column(problem.position());
                 let warning = match problem.severity {
                     Severity::Warning => "warning: ",
+                    Severity::Note => "note: ",
                     Severity::Error => "",
                 };
                 let remedy =
@@ -221,8 +242,12 @@ impl Diagnostics {
             1 => Some(format!("1 {word}")),
             _ => Some(format!("{count} {word}s")),
         };
-        let counts =
-            [counted(self.error_count(), "error"), counted(self.warning_count(), "warning")];
+        let counts = [
+            (self.error_count(), "error"),
+            (self.warning_count(), "warning"),
+            (self.note_count(), "note"),
+        ];
+        let counts = counts.map(|(count, word)| counted(count, word));
         let counts: Vec<String> = counts.into_iter().flatten().collect();
         let counts = if counts.is_empty() { "no errors".to_owned() } else { counts.join(", ") };
         format!("{}: {counts}", self.shared.path)
@@ -249,6 +274,7 @@ impl Diagnostics {
         let level = match problem.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
+            Severity::Note => Level::NOTE,
         };
         let title = level.primary_title(problem.what.as_str());
         let path = self.shared.path.as_str();

@@ -11,10 +11,12 @@
 //! Every table but the agent's own belongs to a part, which reads it as a [`Section`]. The file is
 //! understood as far as it can be: after an error, planning goes on with the rest.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use super::diagnostic::{Diagnostics, Problem, Span};
 use super::file;
+use super::flume::{self, around::Around};
 use super::section::{OptionDoc, Section};
 use super::suggest::{listed, nearest};
 use super::value::{self, Entry, Lookup, Spanned, Table, Value};
@@ -23,7 +25,7 @@ use super::value::{self, Entry, Lookup, Spanned, Table, Value};
 const NAME_BYTES_MAX: usize = 64;
 
 /// The tables of an agent that hold components.
-const ROOMS: [&str; 3] = ["sources", "channels", "sinks"];
+pub(super) const ROOMS: [&str; 3] = ["sources", "channels", "sinks"];
 /// Tables of parts that are not built yet.
 const LATER: [(&str, &str); 3] =
     [("groups", "sink groups"), ("sinkgroups", "sink groups"), ("interceptors", "interceptors")];
@@ -57,19 +59,83 @@ pub struct Component {
     pub section: Section,
 }
 
-struct Parsed {
+pub(super) struct Parsed {
     /// From the header `[agents.NAME]`; of a single agent its own section says it.
-    name: Option<Spanned<String>>,
-    agent: Table,
-    rooms: [Vec<(Spanned<String>, Table)>; ROOMS.len()],
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) agent: Table,
+    pub(super) rooms: [Vec<(Spanned<String>, Table)>; ROOMS.len()],
+    pub(super) dialect: Dialect,
+}
+
+/// In whose words tables are called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// `[sources.net]`.
+    Toml,
+    /// `a1.sources.net`, with the name of the agent.
+    Flume(String),
+}
+
+impl Parsed {
+    /// Of the agent itself.
+    fn title(&self) -> String {
+        match (&self.dialect, &self.name) {
+            (Dialect::Flume(agent), _) => agent.clone(),
+            (Dialect::Toml, Some(name)) => format!("[agents.{name}]"),
+            (Dialect::Toml, None) => "[agent]".to_owned(),
+        }
+    }
+
+    /// Of one of its components.
+    fn title_of(&self, room: &str, name: &str) -> String {
+        match (&self.dialect, &self.name) {
+            (Dialect::Flume(agent), _) => format!("{agent}.{room}.{name}"),
+            (Dialect::Toml, Some(agent)) => format!("[agents.{agent}.{room}.{name}]"),
+            (Dialect::Toml, None) => format!("[{room}.{name}]"),
+        }
+    }
 }
 
 impl Config {
     /// Reads a file. `Err` when there is nothing to plan: no file, no text, another format. `Ok`
     /// may still hold errors: see [`Config::diagnostics`] when planning is through.
-    pub fn load(path: &Path) -> Result<Self, Diagnostics> {
+    pub fn load(path: &Path, around: &Around) -> Result<Self, Diagnostics> {
         let diagnostics = file::read(path)?;
-        Ok(Self::read(diagnostics, &|name| std::env::var(name).ok()))
+        let named = path.extension() == Some(OsStr::new("properties"));
+        Ok(match named || flume::is_flume(diagnostics.text()) {
+            true => Self::read_flume(diagnostics, around),
+            false => Self::read(diagnostics, &|name| around.variable(name)),
+        })
+    }
+
+    /// A Flume configuration from its text, for tests.
+    pub fn parse_flume(text: &str, around: &Around) -> Self {
+        Self::read_flume(Diagnostics::new("flume.conf", text), around)
+    }
+
+    fn read_flume(diagnostics: Diagnostics, around: &Around) -> Self {
+        let agents = flume::read(&diagnostics, around);
+        for parsed in &agents {
+            let parts = ROOMS.iter().zip(&parsed.rooms);
+            let names = parts.flat_map(|(room, parts)| parts.iter().map(|it| (*room, &it.0)));
+            for (room, name) in names {
+                check_name(room.trim_end_matches('s'), name, name.span.clone(), &diagnostics);
+            }
+            if let Some(name) = &parsed.name {
+                check_name("agent", name, name.span.clone(), &diagnostics);
+            }
+        }
+        Self { diagnostics, agents }
+    }
+
+    /// Whether it was written for Apache Flume.
+    pub fn is_flume(&self) -> bool {
+        self.agents.iter().any(|parsed| parsed.dialect != Dialect::Toml)
+    }
+
+    /// The same as TOML.
+    pub fn to_toml(&self) -> String {
+        flume::print::toml(&self.agents)
     }
 
     /// A configuration from its text, for tests; no environment variable is set.
@@ -134,15 +200,7 @@ impl Config {
     }
 
     fn open(&self, parsed: &Parsed) -> AgentConfig {
-        let prefix = match &parsed.name {
-            Some(name) => format!("agents.{name}."),
-            None => String::new(),
-        };
-        let title = match &parsed.name {
-            Some(name) => format!("[agents.{name}]"),
-            None => "[agent]".to_owned(),
-        };
-        let agent = Section::new(title, parsed.agent.clone(), self.diagnostics.clone());
+        let agent = Section::new(parsed.title(), parsed.agent.clone(), self.diagnostics.clone());
         let name = parsed.name.clone().unwrap_or_else(|| {
             agent.describe(AGENT_NAME);
             let name = agent.text("name");
@@ -153,7 +211,7 @@ impl Config {
         });
         let components = |room: usize| {
             let components = parsed.rooms[room].iter().map(|(name, table)| {
-                let title = format!("[{prefix}{}.{name}]", ROOMS[room]);
+                let title = parsed.title_of(ROOMS[room], name);
                 let section = Section::new(title, table.clone(), self.diagnostics.clone());
                 Component { name: name.clone(), section }
             });
@@ -193,7 +251,12 @@ struct Reader {
 impl Reader {
     fn root(&mut self, root: Table) {
         let several = root.find("agents").map(|entry| entry.key.span.clone());
-        let mut single = Parsed { name: None, agent: Table::default(), rooms: Default::default() };
+        let mut single = Parsed {
+            name: None,
+            agent: Table::default(),
+            rooms: Default::default(),
+            dialect: Dialect::Toml,
+        };
         let mut used = false;
         for entry in root.entries {
             let key = entry.key.value.as_str();
@@ -258,7 +321,7 @@ impl Reader {
                 }
             }
             agent.entries = own;
-            self.agents.push(Parsed { name: Some(name), agent, rooms });
+            self.agents.push(Parsed { name: Some(name), agent, rooms, dialect: Dialect::Toml });
         }
     }
 

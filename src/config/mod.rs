@@ -1,4 +1,5 @@
-//! Configuration: TOML text becomes sections whose every value knows its place.
+//! Configuration: TOML text, or a properties file of Apache Flume's, becomes sections whose every
+//! value knows its place.
 //!
 //! The room knows no part: a source, channel or sink describes its keys in [`OptionDoc`] rows and
 //! reads them from its [`Section`]. Everything wrong is collected in [`Diagnostics`] and told at
@@ -7,6 +8,7 @@
 mod diagnostic;
 mod document;
 mod file;
+mod flume;
 mod getters;
 #[cfg(test)]
 mod mistakes;
@@ -18,6 +20,7 @@ mod value;
 
 pub use diagnostic::{Diagnostics, Problem, Severity, Span};
 pub use document::{AgentConfig, Component, Config};
+pub use flume::around::{Around, definition};
 pub use section::{OptionDoc, Section, Setting, TextOrTable, check_docs};
 pub use suggest::{listed, nearest};
 pub use units::{Amount, Rate};

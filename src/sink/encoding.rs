@@ -2,47 +2,54 @@
 
 use std::sync::Arc;
 
-use crate::codec::encoders::{Datagram, Encoder, Json, Line, Raw, Template};
-use crate::config::{OptionDoc, Section, TextOrTable, nearest};
+use crate::codec::encoders::{Body, Datagram, Encoder, Json, KeptField, Line, Raw, Template};
+use crate::config::{OptionDoc, Section, Spanned, TextOrTable, listed, nearest};
 
 pub const ENCODER: OptionDoc = OptionDoc {
     name: "encoder",
     default: Some("raw"),
-    doc: "raw, line, json or { template = \"%{host} %{message}\" }",
+    doc: "raw, line, json, body, { template = \"%{host} %{message}\" } or { keep_fields = [] }",
 };
 pub const CONTROL: OptionDoc = OptionDoc {
     name: "control",
     default: Some("escape"),
     doc: "control bytes of datagrams and counted frames: escape (#012) or keep",
 };
-const TEMPLATE: &[OptionDoc] =
-    &[OptionDoc { name: "template", default: None, doc: "text with %{name}" }];
+const TABLE: &[OptionDoc] = &[
+    OptionDoc { name: "template", default: Some(""), doc: "text with %{name}" },
+    OptionDoc {
+        name: "keep_fields",
+        default: Some(""),
+        doc: "what stands in front of the body: priority, version, timestamp, hostname",
+    },
+];
 
 /// Shared by a sink's threads.
 pub type SharedEncoder = Arc<dyn Encoder + Sync>;
 
 /// The same of a sink whose files say how they are encoded: records need no lines there.
 pub const ENCODER_OF_FILES: OptionDoc = OptionDoc {
-    doc: "raw, line, json, datagram or { template = \"%{host} %{message}\" }",
+    doc: "raw, line, json, body, datagram, { template = \"%{host}\" } or { keep_fields = [] }",
     ..ENCODER
 };
 
 pub fn plan(section: &Section) -> SharedEncoder {
-    read(section, &["raw", "line", "json"])
+    read(section, &["raw", "line", "json", "body"])
 }
 
 pub fn plan_for_files(section: &Section) -> SharedEncoder {
-    read(section, &["raw", "line", "json", "datagram"])
+    read(section, &["raw", "line", "json", "body", "datagram"])
 }
 
 fn read(section: &Section, names: &[&'static str]) -> SharedEncoder {
     let keep_control = section.choice("control", &[("escape", false), ("keep", true)]);
     let raw = || Arc::new(Raw { keep_control }) as SharedEncoder;
-    match section.text_or_table("encoder", TEMPLATE) {
+    match section.text_or_table("encoder", TABLE) {
         TextOrTable::Text(name) => match name.value.as_str() {
             "raw" => raw(),
             "line" => Arc::new(Line { keep_control }),
             "json" => Arc::new(Json),
+            "body" => Arc::new(Body { kept: Vec::new(), keep_control }),
             "datagram" if names.contains(&"datagram") => Arc::new(Datagram),
             "datagram" => {
                 let what = "the encoder `datagram` writes records and no lines";
@@ -61,17 +68,52 @@ fn read(section: &Section, names: &[&'static str]) -> SharedEncoder {
                 raw()
             }
         },
-        TextOrTable::Table(table) => {
-            let text = table.text("template");
-            match Template::parse(&text, keep_control) {
-                Ok(template) => Arc::new(template),
-                Err(error) => {
-                    table.fail("template", error.what, error.remedy);
-                    raw()
-                }
-            }
-        }
+        TextOrTable::Table(table) => table_of(&table, keep_control).unwrap_or_else(raw),
     }
+}
+
+/// `{ template = "…" }` or `{ keep_fields = ["timestamp", "hostname"] }`; none was told.
+fn table_of(table: &Section, keep_control: bool) -> Option<SharedEncoder> {
+    let text = table.optional_text("template");
+    let fields = table.texts("keep_fields");
+    match (text, table.explicit("keep_fields")) {
+        (Some(_), true) => {
+            let remedy = "a template writes fields by name, too: %{host}";
+            table.fail("keep_fields", "an encoder has a template or fields it keeps", remedy);
+            None
+        }
+        (None, true) => kept(table, &fields).map(|kept| Arc::new(Body { kept, keep_control }) as _),
+        (None, false) => {
+            if table.usable("template") {
+                let what = format!("`template` is missing in {}", table.title());
+                table.fail_here(what, "write `{ template = \"%{host} %{message}\" }`");
+            }
+            None
+        }
+        (Some(text), false) => match Template::parse(&text, keep_control) {
+            Ok(template) => Some(Arc::new(template)),
+            Err(error) => {
+                table.fail("template", error.what, error.remedy);
+                None
+            }
+        },
+    }
+}
+
+fn kept(table: &Section, fields: &[Spanned<String>]) -> Option<Vec<KeptField>> {
+    let found = fields.iter().map(|name| {
+        let found = KeptField::ALL.iter().find(|(known, _)| *known == name.value);
+        if found.is_none() {
+            let names = KeptField::ALL.iter().map(|(name, _)| *name);
+            let remedy = match nearest(name, names.clone()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("there is {}", listed(names)),
+            };
+            table.fail_at(&name.span, format!("no field `{}` to keep", name.value), remedy);
+        }
+        found.map(|(_, field)| *field)
+    });
+    found.collect()
 }
 
 #[cfg(test)]
@@ -90,6 +132,8 @@ mod tests {
             ("encoder = { template = '%{hots}' }", "did you mean `%{host}`?"),
             ("encoder = { templte = 'x' }", "`template` is missing"),
             ("encoder = 'datagram'", "`datagram` writes records and no lines"),
+            ("encoder = { keep_fields = ['host'] }", "no field `host` to keep"),
+            ("encoder = { template = 'x', keep_fields = [] }", "a template or fields it keeps"),
             ("encoder = 1", "expected a string or a table"),
         ] {
             let section = Section::parse(text, docs);

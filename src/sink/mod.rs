@@ -5,6 +5,7 @@
 //! together, so only the part knows how.
 
 pub mod encoding;
+pub mod logger;
 pub mod null;
 pub mod rolling_file;
 pub mod runner;
@@ -154,4 +155,4 @@ pub struct SinkKind {
 }
 
 /// Every sink type, sorted by name.
-pub const SINKS: &[SinkKind] = &[rolling_file::KIND, null::KIND, stdout::KIND, syslog::KIND];
+pub const SINKS: &[SinkKind] = &[rolling_file::KIND, logger::KIND, null::KIND, stdout::KIND, syslog::KIND];

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::plan::{Plan, PlannedSink, PlannedSource};
+use super::plan::{Admin, Plan, PlannedSink, PlannedSource};
 use crate::channel::sieve::{Sieve, copies_for};
 use crate::channel::{self, Channel, ChannelContext, Inlet, Valve};
 use crate::event::Event;
@@ -47,10 +47,10 @@ pub struct Endpoint {
 }
 
 /// Binds the admin endpoint at `agent.admin`. The room that serves it stands above this one.
-pub type OpenEndpoint = fn(&str, Handles) -> Result<Option<Endpoint>, StartError>;
+pub type OpenEndpoint = fn(&Admin, Handles) -> Result<Option<Endpoint>, StartError>;
 
 /// No endpoint, whatever the configuration says.
-pub fn no_endpoint(_address: &str, _handles: Handles) -> Result<Option<Endpoint>, StartError> {
+pub fn no_endpoint(_admin: &Admin, _handles: Handles) -> Result<Option<Endpoint>, StartError> {
     Ok(None)
 }
 

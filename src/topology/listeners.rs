@@ -33,8 +33,8 @@ pub(super) fn check(agent: &AgentDraft, sources: &[SourceDraft]) {
             }));
         }
     }
-    if let Some((_, host, port)) = parse(&format!("tcp://{}", agent.admin)) {
-        let (host, shown) = (host.to_owned(), agent.admin.clone());
+    if let Some((_, host, port)) = parse(&format!("tcp://{}", agent.admin.address)) {
+        let (host, shown) = (host.to_owned(), agent.admin.address.clone());
         let admin = Listener {
             part: "admin".to_owned(),
             transport: "tcp",

@@ -37,4 +37,4 @@ pub use build::{Assembly, Endpoint, Ground, OpenEndpoint, StartError};
 pub use control::Control;
 pub use cores::Machine;
 pub use parts::Parts;
-pub use plan::{Plan, plan};
+pub use plan::{Admin, Pages, Plan, plan};

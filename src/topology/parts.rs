@@ -68,7 +68,6 @@ impl Kind for SinkKind {
         "hive",
         "http",
         "kafka",
-        "logger",
         "loki",
         "relp",
         "s3",

@@ -32,13 +32,28 @@ use crate::time::duration_ns;
 pub struct Plan {
     pub name: String,
     pub drain: Duration,
-    /// `HOST:PORT`, or `off`.
-    pub admin: String,
+    pub admin: Admin,
     pub sources: Vec<PlannedSource>,
     pub channels: Vec<PlannedChannel>,
     pub sinks: Vec<PlannedSink>,
     pub budget: Budget,
     pub settings: Vec<Setting>,
+}
+
+/// The endpoint that serves metrics and health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// `HOST:PORT`, or `off`.
+    pub address: String,
+    pub pages: Pages,
+}
+
+/// Whose pages it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    Flumen,
+    /// Those of Flume's `monitoring.type=http`.
+    Flume,
 }
 
 pub struct PlannedSource {
@@ -427,7 +442,7 @@ fn demand(draft: &Draft) -> Demand {
             in_hands.push((format!("sinks.{}", sink.name), why, copies as u64));
         }
     }
-    if draft.agent.admin != "off" {
+    if draft.agent.admin.address != "off" {
         fixed.push(MemoryLine::new("admin", "connections and pages", ADMIN_BYTES));
     }
     fixed.push(MemoryLine::new("agent", "rings, counters, incidents", FRAME_BYTES));

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::acks;
 use super::cores::show;
-use super::plan::{self, Plan};
+use super::plan::{self, Pages, Plan};
 use crate::channel::WhenFull;
 use crate::config::Setting;
 use crate::config::units::show_size;
@@ -38,9 +38,10 @@ fn head(plan: &Plan, text: &mut String) {
     };
     let drain = plan::show_drain(plan);
     line!(text, "agent {}: {threads} worker threads {cores}, drain {drain}", plan.name);
-    match plan.admin.as_str() {
-        "off" => line!(text, "admin endpoint: off"),
-        address => line!(text, "admin endpoint: http://{address}"),
+    match (plan.admin.address.as_str(), plan.admin.pages) {
+        ("off", _) => line!(text, "admin endpoint: off"),
+        (address, Pages::Flumen) => line!(text, "admin endpoint: http://{address}"),
+        (address, Pages::Flume) => line!(text, "admin endpoint as Flume's: http://{address}"),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::cores::{Cores, Machine};
 use super::parts::{self, Parts};
+use super::plan::{Admin, Pages};
 use crate::channel::{ChannelPlan, WhenFull};
 use crate::config::{AgentConfig, Component, OptionDoc, Section, Spanned};
 use crate::interceptor::{FILTERS, Filters};
@@ -28,6 +29,11 @@ const AGENT: &[OptionDoc] = &[
         name: "admin",
         default: Some("127.0.0.1:41414"),
         doc: "where metrics and health are served; \"off\" for nowhere",
+    },
+    OptionDoc {
+        name: "pages",
+        default: Some("flumen"),
+        doc: "what is served there: flumen, or flume: its JSON at /metrics, and nothing else",
     },
     OptionDoc {
         name: "cores",
@@ -78,7 +84,7 @@ pub(super) struct AgentDraft {
     pub(super) section: Section,
     pub(super) memory_bytes: u64,
     pub(super) drain: Duration,
-    pub(super) admin: String,
+    pub(super) admin: Admin,
     pub(super) cores: Option<Cores>,
 }
 
@@ -140,6 +146,8 @@ pub(super) fn agent(config: &AgentConfig, machine: &Machine) -> AgentDraft {
         let what = format!("`admin`: \"{admin}\" is no address");
         section.fail("admin", what, "write \"127.0.0.1:41414\", or \"off\"");
     }
+    let pages = section.choice("pages", &[("flumen", Pages::Flumen), ("flume", Pages::Flume)]);
+    let admin = Admin { address: admin, pages };
     let cores = Cores::read(&section, machine);
     section.finish();
     AgentDraft { name: config.name.value.clone(), section, memory_bytes, drain, admin, cores }

@@ -21,6 +21,7 @@ use crate::storage::{
 };
 use crate::time::{Mono, Now};
 
+use super::at_open::Names;
 use super::block::Place;
 use super::on_seal::Finished;
 use super::path::Template;
@@ -163,6 +164,8 @@ pub(super) struct Clerk {
     pub(super) numbers: Numbers,
     /// Which names a power cut would leave.
     pub(super) names: DurableNames,
+    /// What their files are called when they are opened.
+    pub(super) at_open: Names,
     /// Files of the present rescue that could neither be finished, set aside nor cut, to be tried
     /// again: their blocks are found twice meanwhile.
     pub(super) leftovers: Vec<Segment>,
@@ -228,7 +231,8 @@ impl Clerk {
     }
 
     fn open(&mut self, place: &Place, now: Now) -> io::Result<Segment> {
-        let (path, file) = self.numbers.create_open(self.disk.as_ref(), &place.stem)?;
+        let named = self.at_open.name(&place.stem, now.wall);
+        let (path, file) = self.numbers.create_open(self.disk.as_ref(), &named)?;
         self.names.changed(&path);
         if self.access != Access::default()
             && let Err(error) = self.disk.set_access(&path, &self.access)

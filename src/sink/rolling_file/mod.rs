@@ -12,6 +12,7 @@
 mod address;
 mod arena;
 mod assembler;
+mod at_open;
 mod block;
 mod clerk;
 mod keyed;
@@ -124,6 +125,7 @@ impl Options {
             finished,
             numbers: Numbers::new(container_of(self.codec)),
             names: DurableNames::below(self.template.root()),
+            at_open: at_open::Names::new(context.now.wall, self.template.zone()),
             leftovers: Vec::new(),
             opened: 0,
             entries_expected: if self.keyed() { 8 } else { ENTRIES_EXPECTED },

@@ -2,7 +2,8 @@
 //!
 //! `%Y/%m/%d/%H` and their kin come from the receive time in the sink's zone, or with
 //! `time = "message"` from the one the message carries; `%{host}` and other fields from the event;
-//! `%[localhost]`, `%[IP]` and `%[FQDN]` are this machine's. Source: Flume's BucketPath.
+//! `%[localhost]`, `%[IP]` and `%[FQDN]` are this machine's. Source: Flume's BucketPath. `%[started]`,
+//! `%[opened]` and `%[number]` are known when a file is opened: see `at_open`.
 //!
 //! What an event contributes is its *key*: every field made `safe`, each with a NUL behind it.
 //! Nothing a sender controls can leave the directory, or make a name that no file system takes.
@@ -17,6 +18,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::at_open::AtOpen;
 use super::safe::{self, make_safe};
 use crate::codec::field::Field;
 use crate::config::{listed, nearest};
@@ -49,6 +51,8 @@ enum Part {
     Time(char),
     /// In at most so many bytes.
     Field(Field, usize),
+    /// What is put in when the file is opened.
+    AtOpen(AtOpen),
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +95,8 @@ const NAME_BYTES_MAX: usize = 255 - 25;
 const FIELD_BYTES_MAX: usize = 128;
 /// The longest that an escape letter becomes, but for `%c`.
 const TIME_BYTES_MAX: usize = 12;
+/// And what is put in at open: a date and time, or a number of 64 bits.
+const AT_OPEN_BYTES_MAX: usize = 20;
 
 /// Fields that may stand in a path: one of a few words, or the name of somebody.
 const IN_PATHS: &[&str] = &[
@@ -162,6 +168,7 @@ impl Template {
                 }
                 Part::Time('c') => *bytes += 2 * TIME_BYTES_MAX,
                 Part::Time(_) => *bytes += TIME_BYTES_MAX,
+                Part::AtOpen(_) => *bytes += AT_OPEN_BYTES_MAX,
                 Part::Field(..) => *fields += 1,
             }
         }
@@ -178,7 +185,7 @@ impl Template {
             match part {
                 Part::Literal(text) => name += text.matches('/').count(),
                 Part::Field(_, bytes_max) => *bytes_max = room(names[name]).min(FIELD_BYTES_MAX),
-                Part::Time(_) => {}
+                Part::Time(_) | Part::AtOpen(_) => {}
             }
         }
         Ok(())
@@ -187,8 +194,12 @@ impl Template {
     fn fields(&self) -> impl Iterator<Item = &Field> {
         self.parts.iter().filter_map(|part| match part {
             Part::Field(field, _) => Some(field),
-            Part::Literal(_) | Part::Time(_) => None,
+            Part::Literal(_) | Part::Time(_) | Part::AtOpen(_) => None,
         })
+    }
+
+    pub(super) fn zone(&self) -> TimeZone {
+        self.zone.clone()
     }
 
     fn by_message(&self) -> bool {
@@ -275,6 +286,7 @@ impl Template {
                     format_time(*letter, &time, &mut text);
                     path.extend_from_slice(text.as_bytes());
                 }
+                Part::AtOpen(which) => path.push(which.mark()),
                 Part::Field(..) => {
                     path.extend_from_slice(fields.next().expect("a key has every field"));
                 }
@@ -381,7 +393,10 @@ fn escape(text: &str) -> Result<(Part, usize), TemplateError> {
             let end = text.find(']').ok_or_else(|| {
                 unknown("`%[` without `]`".to_owned(), "write %[localhost], %[IP] or %[FQDN]")
             })?;
-            machine(&text[2..end]).map(|name| (Part::Literal(name), end + 1))
+            match AtOpen::named(&text[2..end]) {
+                Some(which) => Ok((Part::AtOpen(which), end + 1)),
+                None => machine(&text[2..end]).map(|name| (Part::Literal(name), end + 1)),
+            }
         }
         Some('t') => Err(unknown(
             "`%t`, a new file every millisecond".to_owned(),
@@ -410,7 +425,8 @@ fn machine(name: &str) -> Result<String, TemplateError> {
             .map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string())),
         other => Err(TemplateError {
             what: format!("`%[{other}]` is no path escape"),
-            remedy: "write %[localhost], %[IP] or %[FQDN]".to_owned(),
+            remedy: "write %[localhost], %[IP], %[FQDN], %[started], %[opened] or %[number]"
+                .to_owned(),
         }),
     }
 }

@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::at_open;
 use super::block::{Blank, Block, Place};
 use super::clerk::{Answer, Question, Sealing, Segment, Tending, Unsynced};
 use super::lane::{Lane, State};
@@ -440,7 +441,7 @@ impl Writer {
     fn fail(&mut self, id: usize, now: Now, error: &io::Error) {
         let lane = self.lane(id);
         lane.retry_at = now.mono.after(RETRY);
-        let what = format!("{}: {error}", lane.place.stem.display());
+        let what = format!("{}: {error}", at_open::shown(&lane.place.stem));
         if !std::mem::replace(&mut lane.failing, true) {
             self.failing_lanes += 1;
         }

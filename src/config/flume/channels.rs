@@ -1,0 +1,137 @@
+//! Flume's channels as ours. Theirs are bounded in events and ours in bytes: what that becomes is
+//! told in each case.
+
+use super::around::Around;
+use super::make::{Made, text};
+use super::refused::{self, NEVER_CHANNELS};
+use super::tree::Part;
+use crate::config::units::show_size;
+use crate::config::value::{Spanned, Table, Value};
+
+/// What an event is taken to weigh, as Flume's own spillable channel does.
+const EVENT_BYTES: u64 = 512;
+/// A ring that is smaller only costs speed. The largest is what a heap of that time would hold.
+const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 64 << 20..=8 << 30;
+
+const LATER: &[(&str, &str)] =
+    &[("kafkachannel", "kafka"), ("spillablememory", "spill"), ("spillablememorychannel", "spill")];
+const NAMES: [&str; 4] = ["memory", "file", "spillablememory", "kafkachannel"];
+
+/// The channel's table, and the memory that it asks for.
+pub(super) fn translate(part: &Part, around: &Around) -> Option<((Spanned<String>, Table), u64)> {
+    let kind = refused::kind(part, "channel", NEVER_CHANNELS)?;
+    let made = match refused::word(&kind).as_str() {
+        "memory" | "memorychannel" => memory(part),
+        "file" | "filechannel" => (file(part, around), 0),
+        _ => {
+            return refused::later(part, &kind, LATER, "channel", NAMES.into_iter())
+                .map(|it| (it, 0));
+        }
+    };
+    part.finish();
+    Some((made.0.table(), made.1))
+}
+
+const TRANSACTIONS: &str = "there are no transactions: a batch goes in whole, when there is room";
+const KEEP_ALIVE: &str = "a source waits for room as long as it takes";
+
+fn memory(part: &Part) -> (Made<'_>, u64) {
+    let mut made = Made::new(part, "memory");
+    let events = part.number("capacity");
+    let bytes = part.number("byteCapacity").filter(|bytes| bytes.value > 0);
+    let wanted = match (&events, &bytes) {
+        (_, Some(bytes)) => bytes.value.unsigned_abs(),
+        (Some(events), None) => events.value.unsigned_abs().saturating_mul(EVENT_BYTES),
+        (None, None) => 0,
+    };
+    let capacity = wanted.clamp(*MEMORY_BYTES.start(), *MEMORY_BYTES.end());
+    let shown = show_size(capacity);
+    let given = bytes.as_ref().or(events.as_ref());
+    let span = given.map_or_else(|| part.place(), |given| given.span.clone());
+    made.put("capacity", &span, text(&shown));
+    if let Some(events) = &events {
+        if events.value < 1 {
+            let what = format!("`capacity`: {} events are no channel", events.value);
+            part.fail(&events.span, what, "write 1 or more");
+        }
+        let what = format!("`capacity` is counted in bytes here: {shown}");
+        part.diagnostics.note(events.span.clone(), what);
+    }
+    part.without_effect(&[
+        ("transactionCapacity", TRANSACTIONS),
+        ("keep-alive", KEEP_ALIVE),
+        ("byteCapacityBufferPercentage", "what stands beside the bodies is counted exactly"),
+    ]);
+    (made, capacity)
+}
+
+fn file<'p>(part: &'p Part, around: &Around) -> Made<'p> {
+    let mut made = Made::new(part, "file");
+    paths(&mut made, around);
+    made.number("capacity", "capacity_events");
+    if part.find("capacity").is_none() {
+        made.imply("capacity_events", Value::Integer(1_000_000));
+    }
+    made.number("minimumRequiredSpace", "reserve");
+    sync(&mut made);
+    part.refuse(&[
+        ("encryption.activeKey", "leave `encryption.*` out, and encrypt the disk"),
+        ("encryption.keyProvider", "leave `encryption.*` out, and encrypt the disk"),
+    ]);
+    part.ignore_below("encryption.");
+    let checkpoints = "the log needs no checkpoint: starting reads one record of each segment";
+    part.without_effect(&[
+        ("checkpointDir", checkpoints),
+        ("checkpointInterval", checkpoints),
+        ("checkpointOnClose", checkpoints),
+        ("useDualCheckpoints", checkpoints),
+        ("backupCheckpointDir", checkpoints),
+        ("compressBackupCheckpoint", checkpoints),
+        ("use-log-replay-v1", checkpoints),
+        ("use-fast-replay", checkpoints),
+        ("maxFileSize", "segments have 64 MiB; `segment` in TOML"),
+        ("transactionCapacity", TRANSACTIONS),
+        ("keep-alive", KEEP_ALIVE),
+    ]);
+    made
+}
+
+/// Ours lies beside Flume's own log, which it leaves alone.
+fn paths(made: &mut Made<'_>, around: &Around) {
+    let part = made.part;
+    let Some(key) = part.find("dataDirs") else {
+        match around.variable("HOME") {
+            Some(home) => {
+                made.imply("path", text(&format!("{home}/.flume/file-channel/data/flumen")));
+            }
+            None => part.missing("dataDirs", "where the log lies; there is no $HOME to stand in"),
+        }
+        return;
+    };
+    let span = key.value.span.clone();
+    let paths = key.value.split(',').map(str::trim).filter(|path| !path.is_empty());
+    let paths = paths.map(|path| {
+        let path = format!("{}/flumen", path.trim_end_matches('/'));
+        Spanned::new(text(&path), span.clone())
+    });
+    made.put("path", &span, Value::List(paths.collect()));
+    let what = "Flume's own log is not read: ours lies beside it, in `flumen`. Let Flume deliver \
+                what waits before you change over";
+    part.diagnostics.note(span, what);
+}
+
+fn sync(made: &mut Made<'_>) {
+    let part = made.part;
+    let each = part.flag("fsyncPerTransaction");
+    let interval = part.number("fsyncInterval");
+    match each {
+        Some(each) if !each.value => {
+            let seconds = interval.map_or(5, |seconds| seconds.value.max(1));
+            made.put("sync", &each.span, text(&format!("{seconds}s")));
+        }
+        _ => {
+            let why = "each batch is synced, as `fsyncPerTransaction` says";
+            part.without_effect(&[("fsyncInterval", why)]);
+        }
+    }
+}

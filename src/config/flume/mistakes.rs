@@ -1,0 +1,1 @@
+//! Mistakes in a properties file, each with exactly what is said about it.

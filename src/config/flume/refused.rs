@@ -1,0 +1,130 @@
+//! Types and keys of Flume's that are still to come, or never will, each told by name.
+
+use super::tree::Part;
+use crate::config::suggest::nearest;
+use crate::config::value::{Entry, Spanned, Table, Value};
+
+/// Names of a type without case, and what to do instead.
+pub(super) type Never = &'static [(&'static str, &'static str)];
+
+pub(super) const NEVER_SOURCES: Never = &[
+    ("avrolegacy", "Flume 0.9 ended in 2012: send syslog, or Avro from Flume 1"),
+    ("thriftlegacy", "Flume 0.9 ended in 2012: send syslog, or Thrift from Flume 1"),
+    ("scribe", "Scribe is no more: send syslog over TCP"),
+    ("twitter", "its interface is closed: take `exec` with a client of your own"),
+];
+pub(super) const NEVER_CHANNELS: Never = &[
+    ("jdbc", "take `file`, which is durable and faster"),
+    ("pseudotxnmemory", "it was for tests: take `memory`"),
+];
+pub(super) const NEVER_SINKS: Never = &[
+    ("asynchbase", "write files, and load them with HBase's own tools"),
+    ("dataset", "write files as Avro or JSON, which every loader reads"),
+    ("hbase", "write files, and load them with HBase's own tools"),
+    ("hbase2", "write files, and load them with HBase's own tools"),
+    ("hive", "write files below the table's location, as an external table of JSON"),
+    ("irc", "write files, and let a bot follow them with `flumen tail`"),
+    ("kudu", "write files, and load them with Kudu's own tools"),
+    ("morphlinesolr", "write files, and index them with Solr's own tools"),
+];
+
+/// The last word of a class, or the alias, in small letters without underscores but for ours.
+pub(super) fn word(kind: &str) -> String {
+    let class = kind.rsplit('.').next().unwrap_or_default();
+    class.rsplit('$').next().unwrap_or_default().to_ascii_lowercase()
+}
+
+/// The component's `type`; none when it is missing or will never be, which has been told.
+pub(super) fn kind(part: &Part, room: &str, never: Never) -> Option<Spanned<String>> {
+    let Some(kind) = part.text("type") else {
+        part.missing("type", &format!("which {room} this is"));
+        return None;
+    };
+    let word = word(&kind);
+    let bare = word.trim_end_matches(room).replace('_', "");
+    let Some((name, remedy)) = never.iter().find(|(name, _)| *name == bare) else {
+        return Some(kind);
+    };
+    let what = format!("the {room} type `{name}` of Flume is not supported");
+    part.fail(&kind.span, what, *remedy);
+    None
+}
+
+/// A type of ours that is still to come goes on under our name, for the registry to refuse; of
+/// others it is said that nobody knows them.
+pub(super) fn later<'k>(
+    part: &Part,
+    kind: &Spanned<String>,
+    later: &[(&str, &'static str)],
+    room: &str,
+    known: impl Iterator<Item = &'k str>,
+) -> Option<(Spanned<String>, Table)> {
+    let wanted = word(kind);
+    if let Some((_, ours)) = later.iter().find(|(name, _)| *name == wanted) {
+        let place = kind.span.clone();
+        let entry = |key: &str, value: Value| Entry {
+            key: Spanned::new(key.to_owned(), place.clone()),
+            value: Spanned::new(value, place.clone()),
+        };
+        let text = |text: &str| Value::Text { text: text.to_owned(), filled: false };
+        let mut entries = vec![entry("type", text(ours))];
+        // The channel is used, whatever becomes of this component.
+        for (theirs, list) in [("channels", true), ("channel", false)] {
+            let Some(key) = part.find(theirs) else { continue };
+            let words = key.words().into_iter();
+            let names = words.map(|word| Spanned::new(text(&word), word.span.clone())).collect();
+            let value = if list { Value::List(names) } else { text(&key.value) };
+            entries.push(entry(theirs, value));
+        }
+        let table = Table { entries, header: part.place() };
+        return Some((part.name.clone(), table));
+    }
+    let what = format!("no {room} has the type `{}`", kind.value);
+    let remedy = match nearest(&wanted, known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "a class of your own cannot be loaded: there is no Java here".to_owned(),
+    };
+    part.fail(&kind.span, what, remedy);
+    None
+}
+
+/// Interceptors and selectors of a source.
+pub(super) fn interceptors(part: &Part) {
+    if let Some(key) = part.find("interceptors") {
+        let what = "`interceptors` are not built yet";
+        part.fail(&key.name.span, what, "leave them out for now");
+    }
+    part.ignore_below("interceptors.");
+    let Some(kind) = part.text("selector.type") else {
+        part.ignore_below("selector.");
+        return;
+    };
+    match word(&kind).as_str() {
+        "replicating" | "replicatingchannelselector" => part.refuse(&[(
+            "selector.optional",
+            "leave it out: every channel that is named must take an event",
+        )]),
+        _ => {
+            let what = format!("the selector `{}` is not built yet", kind.value);
+            part.fail(&kind.span, what, "leave it out: each channel gets every event");
+            part.ignore_below("selector.");
+        }
+    }
+}
+
+/// TLS of a source: Flume's keys are in Java's keystores, ours in PEM files.
+pub(super) fn tls(part: &Part) {
+    let Some(ssl) = part.flag("ssl") else {
+        part.ignore_below("keystore");
+        return;
+    };
+    part.ignore_below("keystore");
+    part.ignore_below("exclude-");
+    part.ignore_below("include-");
+    if ssl.value {
+        let remedy = "take the key out of the keystore (`keytool -importkeystore … -deststoretype \
+                      PKCS12`, `openssl pkcs12 -nodes`), then in TOML `listen = [\"tls://…\"]` \
+                      and `tls = { certificate = …, key = … }`";
+        part.fail(&ssl.span, "keystores of Java cannot be read", remedy);
+    }
+}

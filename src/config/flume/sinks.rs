@@ -1,0 +1,185 @@
+//! Flume's sinks as ours.
+
+use super::make::{Made, inline, text};
+use super::refused::{self, NEVER_SINKS};
+use super::sources::Kept;
+use super::tree::Part;
+use crate::config::diagnostic::Span;
+use crate::config::value::{Spanned, Table};
+
+const LATER: &[(&str, &str)] = &[
+    ("avro", "avro"),
+    ("avrosink", "avro"),
+    ("elasticsearch", "elasticsearch"),
+    ("elasticsearchsink", "elasticsearch"),
+    ("hdfs", "hdfs"),
+    ("hdfseventsink", "hdfs"),
+    ("http", "http"),
+    ("httpsink", "http"),
+    ("kafkasink", "kafka"),
+    ("thrift", "thrift"),
+    ("thriftsink", "thrift"),
+];
+const NAMES: [&str; 12] = [
+    "null",
+    "logger",
+    "file_roll",
+    "avro",
+    "elasticsearch",
+    "hdfs",
+    "http",
+    "kafkasink",
+    "thrift",
+    "nullsink",
+    "loggersink",
+    "rollingfilesink",
+];
+
+/// `kept`: what the sources of its channel keep of each message.
+pub(super) fn translate(part: &Part, kept: &[Kept]) -> Option<(Spanned<String>, Table)> {
+    let kind = refused::kind(part, "sink", NEVER_SINKS)?;
+    let mut made = match refused::word(&kind).as_str() {
+        "null" | "nullsink" => null(part),
+        "logger" | "loggersink" => logger(part, kept),
+        "file_roll" | "rollingfilesink" => file_roll(part, kept),
+        _ => return refused::later(part, &kind, LATER, "sink", NAMES.into_iter()),
+    };
+    made.text("channel", "channel");
+    if part.find("channel").is_none() {
+        match part.text("channels") {
+            Some(wrong) => part.fail(
+                &wrong.span,
+                format!("`{}.channels`: a sink has one `channel`", part.title),
+                format!("write `{}.channel = {}`", part.title, wrong.value),
+            ),
+            None => part.missing("channel", "where its events come from"),
+        }
+    }
+    part.finish();
+    Some(made.table())
+}
+
+const BATCHES: &str = "batches are as large as what waits";
+
+fn null(part: &Part) -> Made<'_> {
+    let made = Made::new(part, "null");
+    part.without_effect(&[
+        ("batchSize", BATCHES),
+        ("logEveryNEvents", "how much it took stands in `/metrics` and in the last log line"),
+    ]);
+    made
+}
+
+fn logger<'p>(part: &'p Part, kept: &[Kept]) -> Made<'p> {
+    let mut made = Made::new(part, "logger");
+    made.number("maxBytesToLog", "max_bytes");
+    let span = part.place();
+    encoder(&mut made, kept, &span);
+    made
+}
+
+/// What is written of an event: its text behind the header, or more, as its sources say.
+fn encoder(made: &mut Made<'_>, kept: &[Kept], span: &Span) {
+    let Some(first) = kept.first() else { return };
+    if kept.iter().any(|other| other != first) {
+        let what = "its sources differ in `keepFields`, and a sink writes all events in one way";
+        made.part.fail(span, what, "give each source a channel and a sink of its own");
+    }
+    made.put("encoder", span, first.encoder(span));
+}
+
+fn file_roll<'p>(part: &'p Part, kept: &[Kept]) -> Made<'p> {
+    let mut made = Made::new(part, "file");
+    path(&mut made);
+    made.imply("codec", text("none"));
+    serializer(&mut made, kept);
+    // An event's bytes are what they are.
+    made.imply("control", text("keep"));
+    roll(&mut made);
+    part.without_effect(&[("sink.batchSize", BATCHES), ("batchSize", BATCHES)]);
+    made
+}
+
+/// `<prefix><when it began>-<number>[.extension]`.
+fn path(made: &mut Made<'_>) {
+    let part = made.part;
+    let Some(directory) = part.text("sink.directory") else {
+        part.missing("sink.directory", "where the files are written");
+        return;
+    };
+    let by_time = part.choice(
+        "sink.pathManager",
+        &[
+            ("default", false),
+            ("rolltime", true),
+            ("org.apache.flume.formatter.output.DefaultPathManager$Builder", false),
+            ("org.apache.flume.formatter.output.RollTimePathManager$Builder", true),
+        ],
+    );
+    let of = |key: &str| {
+        let value = part.text(&format!("sink.pathManager.{key}"));
+        value.map(|value| escaped(&value)).unwrap_or_default()
+    };
+    let (prefix, extension) = (of("prefix"), of("extension"));
+    let dot = if extension.is_empty() { "" } else { "." };
+    let began = if by_time.unwrap_or(false) { "%[opened]" } else { "%[started]" };
+    let directory_text = escaped(directory.trim_end_matches('/'));
+    let path = format!("{directory_text}/{prefix}{began}-%[number]{dot}{extension}");
+    made.put("path", &directory.span, text(&path));
+}
+
+/// Escapes of paths are ours: file_roll has none.
+fn escaped(text: &str) -> String {
+    text.replace('%', "%%")
+}
+
+fn serializer(made: &mut Made<'_>, kept: &[Kept]) {
+    let part = made.part;
+    let kind = part.text("sink.serializer").or_else(|| part.text("serializer"));
+    let span = kind.as_ref().map_or_else(|| part.place(), |kind| kind.span.clone());
+    let word = kind.as_ref().map_or_else(|| "text".to_owned(), |kind| refused::word(kind));
+    match (word.as_str(), &kind) {
+        ("text" | "bodytexteventserializer" | "builder", _) => encoder(made, kept, &span),
+        ("header_and_text" | "headerandbodytexteventserializer", _) => part.fail(
+            &span,
+            "the serializer `header_and_text` is not built yet",
+            "take `text`, or in TOML `encoder = \"json\"`",
+        ),
+        ("avro_event" | "flumeeventavroeventserializer", _) => part.fail(
+            &span,
+            "the serializer `avro_event` is not built yet",
+            "take `text`, or in TOML `encoder = \"json\"`",
+        ),
+        (other, _) => {
+            part.fail(&span, format!("no serializer is called `{other}`"), "there is `text`")
+        }
+    }
+    for key in ["sink.serializer.appendNewline", "serializer.appendNewline"] {
+        if let Some(flag) = part.flag(key)
+            && !flag.value
+        {
+            let what = "events without a newline between them are not built";
+            part.fail(&flag.span, what, "leave it out: each event is a line");
+        }
+    }
+}
+
+/// No size bounds a file of Flume's, and 0 seconds are for ever.
+fn roll(made: &mut Made<'_>) {
+    let part = made.part;
+    let interval = part.number("sink.rollInterval");
+    let (seconds, span) = match &interval {
+        Some(interval) => (interval.value, interval.span.clone()),
+        None => (30, part.place()),
+    };
+    if seconds < 0 {
+        part.fail(&span, "a file cannot end before it begins", "write seconds, or 0 for never");
+    }
+    let age = if seconds > 0 { format!("{seconds}s") } else { NEVER.to_owned() };
+    let roll = [("bytes", text(ENDLESS)), ("age", text(&age)), ("idle", text(NEVER))];
+    made.put("roll", &span, inline(&span, roll));
+}
+
+/// The most that `roll` takes.
+const NEVER: &str = "366d";
+const ENDLESS: &str = "1024TiB";
