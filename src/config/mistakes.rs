@@ -78,7 +78,7 @@ fn plan(config: &Config, wanted: Option<&str>) {
 
 /// The cases of a text file: blocks between blank lines, each the lines a person wrote and,
 /// indented, what is said about them.
-fn check_cases(cases: &str, tell: impl Fn(&str) -> Vec<String>) {
+pub(super) fn check_cases(cases: &str, tell: impl Fn(&str) -> Vec<String>) {
     let mut wrong = String::new();
     let mut count = 0;
     for case in cases.split("\n\n").map(|case| case.trim_matches('\n')) {

@@ -155,4 +155,5 @@ pub struct SinkKind {
 }
 
 /// Every sink type, sorted by name.
-pub const SINKS: &[SinkKind] = &[rolling_file::KIND, logger::KIND, null::KIND, stdout::KIND, syslog::KIND];
+pub const SINKS: &[SinkKind] =
+    &[rolling_file::KIND, logger::KIND, null::KIND, stdout::KIND, syslog::KIND];

@@ -29,7 +29,7 @@ fn judge(text: &str) -> (String, Vec<String>) {
 }
 
 /// Compares, or writes when blessing; returns what is wrong.
-fn compare(file: &Path, found: &str) -> Option<String> {
+pub(crate) fn compare(file: &Path, found: &str) -> Option<String> {
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(file, found).expect("the expectation can be written");
         return None;

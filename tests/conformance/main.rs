@@ -3,5 +3,6 @@
 
 mod config;
 mod differential;
+mod flume;
 mod printed;
 mod syslog;

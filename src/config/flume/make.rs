@@ -56,6 +56,12 @@ impl<'p> Made<'p> {
         }
     }
 
+    pub(super) fn flag(&mut self, theirs: &str, ours: &str) {
+        if let Some(value) = self.part.flag(theirs) {
+            self.put(ours, &value.span, Value::Flag(value.value));
+        }
+    }
+
     pub(super) fn table(self) -> (Spanned<String>, Table) {
         let table = Table { entries: self.entries, header: self.part.place() };
         (self.part.name.clone(), table)
@@ -103,7 +109,8 @@ impl Part {
         let key = self.find(name)?;
         let found = choices.iter().find(|(word, _)| key.value.eq_ignore_ascii_case(word));
         if found.is_none() {
-            let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
+            let aliases = choices.iter().filter(|(word, _)| !word.contains('.'));
+            let words: Vec<String> = aliases.map(|(word, _)| format!("`{word}`")).collect();
             self.unreadable(key, &words.join(" or "));
         }
         found.map(|(_, choice)| *choice)

@@ -6,8 +6,8 @@
 //! what would have an effect that is not built is an error.
 //!
 //! Reading order: `lexer` the syntax · `fill` what is looked up, by [`around`] · `tree` agents and
-//! components · `sources`, `channels`, `sinks` one component each, made with `make`; what is not
-//! there is in `refused` · [`print`] the tables as TOML.
+//! components · `sources` (and `syslog`), `channels`, `sinks` one component each, made with `make`;
+//! what is not there is in `refused` · [`print`] the tables as TOML.
 
 pub(super) mod around;
 mod channels;
@@ -20,13 +20,14 @@ pub(super) mod print;
 mod refused;
 mod sinks;
 mod sources;
+mod syslog;
 mod tree;
 
 use self::around::Around;
 use self::lexer::Property;
-use self::sources::Kept;
+use self::syslog::Kept;
 use self::tree::{Agent, CHANNELS, Part, SINKS, SOURCES};
-use super::diagnostic::{Diagnostics, Span};
+use super::diagnostic::{Diagnostics, Problem, Span};
 use super::document::{Dialect, Parsed, ROOMS};
 use super::units::show_size;
 use super::value::{Entry, Spanned, Table, Value};
@@ -78,7 +79,7 @@ fn parsed(agent: &Agent, several: bool, monitoring: &Monitoring, around: &Around
         group.ignore_rest();
     }
     let kept: Vec<(&Part, Option<Kept>)> =
-        sources.iter().map(|source| (source, sources::kept(source))).collect();
+        sources.iter().map(|source| (source, syslog::kept(source))).collect();
     let channel_rows: Vec<_> =
         channels.iter().filter_map(|part| channels::translate(part, around)).collect();
     let memory: u64 = channel_rows.iter().map(|(_, bytes)| bytes).sum();
@@ -131,9 +132,17 @@ impl Monitoring {
                 lines.iter().find(|line| line.key.value == format!("flume.monitoring.{key}"));
             // A flag of the command wins over a line.
             let flag = around.property(&format!("flume.monitoring.{key}"));
-            let place = line.map_or(0..0, |line| line.value.span.clone());
-            let value = flag.or_else(|| line.map(|line| line.value.as_str()));
-            value.map(|value| Spanned::new(value.to_owned(), place))
+            match flag {
+                Some(flag) => Some((flag.to_owned(), None)),
+                None => line.map(|line| (line.value.value.clone(), Some(line.value.span.clone()))),
+            }
+        };
+        let fail = |place: Option<Span>, what: String, remedy: &str| {
+            let problem = Problem::error(what).remedy(remedy);
+            diagnostics.push(match place {
+                Some(place) => problem.at(place, ""),
+                None => problem,
+            });
         };
         for line in &lines {
             let key = line.key.trim_start_matches("flume.monitoring.");
@@ -142,22 +151,21 @@ impl Monitoring {
                 diagnostics.warning(line.key.span.clone(), what, "there is `type` and `port`");
             }
         }
-        let port = find("port").unwrap_or_else(|| Spanned::new("41414".to_owned(), 0..0));
+        let (port, place) = find("port").unwrap_or_else(|| ("41414".to_owned(), None));
         if port.parse::<u16>().is_err() {
             let what = format!("`flume.monitoring.port`: `{port}` is no port");
-            diagnostics.error(port.span.clone(), what, "a port is a number from 0 to 65535");
+            fail(place, what, "a port is a number from 0 to 65535");
         }
         let address = || format!("0.0.0.0:{port}");
-        let kind = find("type");
-        let settings = match kind.as_ref().map(|kind| kind.to_ascii_lowercase()).as_deref() {
+        let (kind, place) = find("type").unzip();
+        let settings = match kind.map(|kind| kind.to_ascii_lowercase()).as_deref() {
             None => vec![("admin", "off".to_owned())],
             Some("http") => vec![("admin", address()), ("pages", "flume".to_owned())],
             Some("prometheus") => vec![("admin", address())],
             Some(other) => {
                 let what = format!("the reporter `{other}` is not supported");
                 let remedy = "write `http` for Flume's JSON, or `prometheus`, both at /metrics";
-                let place = kind.map_or(0..0, |kind| kind.span);
-                diagnostics.error(place, what, remedy);
+                fail(place.flatten(), what, remedy);
                 Vec::new()
             }
         };

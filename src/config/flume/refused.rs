@@ -42,6 +42,11 @@ pub(super) fn kind(part: &Part, room: &str, never: Never) -> Option<Spanned<Stri
     };
     let word = word(&kind);
     let bare = word.trim_end_matches(room).replace('_', "");
+    if kind.is_empty() {
+        // What should have filled it in has been told.
+        part.ignore_rest();
+        return None;
+    }
     let Some((name, remedy)) = never.iter().find(|(name, _)| *name == bare) else {
         return Some(kind);
     };
@@ -80,9 +85,10 @@ pub(super) fn later<'k>(
         return Some((part.name.clone(), table));
     }
     let what = format!("no {room} has the type `{}`", kind.value);
+    let foreign = kind.contains('.') && !kind.starts_with("org.apache.flume.");
     let remedy = match nearest(&wanted, known) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "a class of your own cannot be loaded: there is no Java here".to_owned(),
+        Some(near) if !foreign => format!("did you mean `{near}`?"),
+        _ => "a class of your own cannot be loaded: there is no Java here".to_owned(),
     };
     part.fail(&kind.span, what, remedy);
     None
@@ -124,7 +130,7 @@ pub(super) fn tls(part: &Part) {
     if ssl.value {
         let remedy = "take the key out of the keystore (`keytool -importkeystore … -deststoretype \
                       PKCS12`, `openssl pkcs12 -nodes`), then in TOML `listen = [\"tls://…\"]` \
-                      and `tls = { certificate = …, key = … }`";
+                      and `tls = { cert = …, key = … }`";
         part.fail(&ssl.span, "keystores of Java cannot be read", remedy);
     }
 }

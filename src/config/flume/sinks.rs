@@ -2,7 +2,7 @@
 
 use super::make::{Made, inline, text};
 use super::refused::{self, NEVER_SINKS};
-use super::sources::Kept;
+use super::syslog::Kept;
 use super::tree::Part;
 use crate::config::diagnostic::Span;
 use crate::config::value::{Spanned, Table};
@@ -45,15 +45,12 @@ pub(super) fn translate(part: &Part, kept: &[Kept]) -> Option<(Spanned<String>, 
         _ => return refused::later(part, &kind, LATER, "sink", NAMES.into_iter()),
     };
     made.text("channel", "channel");
-    if part.find("channel").is_none() {
-        match part.text("channels") {
-            Some(wrong) => part.fail(
-                &wrong.span,
-                format!("`{}.channels`: a sink has one `channel`", part.title),
-                format!("write `{}.channel = {}`", part.title, wrong.value),
-            ),
-            None => part.missing("channel", "where its events come from"),
-        }
+    let wrong = part.text("channels");
+    if let Some(wrong) = &wrong {
+        let what = format!("`{}.channels`: a sink has one `channel`", part.title);
+        part.fail(&wrong.span, what, format!("write `{}.channel = {wrong}`", part.title));
+    } else if part.find("channel").is_none() {
+        part.missing("channel", "where its events come from");
     }
     part.finish();
     Some(made.table())

@@ -1,9 +1,9 @@
 //! Flume's sources as ours.
 
-use super::make::{Made, inline, text};
+use super::make::{Made, text};
 use super::refused::{self, NEVER_SOURCES};
+use super::syslog::{multiport, syslogtcp, syslogudp};
 use super::tree::{Key, Part};
-use crate::config::diagnostic::Span;
 use crate::config::value::{Spanned, Table, Value};
 use crate::limits;
 
@@ -11,6 +11,14 @@ use crate::limits;
 const KINDS: &[(&str, fn(&Part) -> Made<'_>)] = &[
     ("multiport_syslogtcp", multiport),
     ("multiportsyslogtcpsource", multiport),
+    ("netcat", netcat),
+    ("netcatsource", netcat),
+    ("netcatudp", netcatudp),
+    ("netcatudpsource", netcatudp),
+    ("seq", seq),
+    ("sequencegeneratorsource", seq),
+    ("stress", stress),
+    ("stresssource", stress),
     ("syslogtcp", syslogtcp),
     ("syslogtcpsource", syslogtcp),
     ("syslogudp", syslogudp),
@@ -28,16 +36,8 @@ const LATER: &[(&str, &str)] = &[
     ("jms", "jms"),
     ("jmssource", "jms"),
     ("kafkasource", "kafka"),
-    ("netcat", "netcat"),
-    ("netcatsource", "netcat"),
-    ("netcatudp", "netcatudp"),
-    ("netcatudpsource", "netcatudp"),
-    ("seq", "seq"),
-    ("sequencegeneratorsource", "seq"),
     ("spooldir", "spooldir"),
     ("spooldirectorysource", "spooldir"),
-    ("stress", "stress"),
-    ("stresssource", "stress"),
     ("taildir", "taildir"),
     ("taildirsource", "taildir"),
     ("thrift", "thrift"),
@@ -53,86 +53,59 @@ pub(super) fn translate(part: &Part) -> Option<(Spanned<String>, Table)> {
     };
     let mut made = make(part);
     made.words("channels", "channels");
-    if part.find("channels").is_none() {
-        match part.text("channel") {
-            Some(wrong) => part.fail(
-                &wrong.span,
-                format!("`{}.channel`: a source has `channels`", part.title),
-                format!("write `{}.channels = {}`", part.title, wrong.value),
-            ),
-            None => part.missing("channels", "where its events go, several divided by blanks"),
-        }
+    let wrong = part.text("channel");
+    if let Some(wrong) = &wrong {
+        let what = format!("`{}.channel`: a source has `channels`", part.title);
+        part.fail(&wrong.span, what, format!("write `{}.channels = {wrong}`", part.title));
+    } else if part.find("channels").is_none() {
+        part.missing("channels", "where its events go, several divided by blanks");
     }
     refused::interceptors(part);
     part.finish();
     Some(made.table())
 }
 
-fn syslogtcp(part: &Part) -> Made<'_> {
-    let mut made = Made::new(part, "syslog");
-    let host = host(part, "host");
-    let key = part.find("port");
-    if key.is_none() {
-        part.missing("port", "the port to listen on");
-    }
-    let ports: Vec<Spanned<String>> = key.map(Key::words).unwrap_or_default();
-    listen(&mut made, "tcp", &host, &ports);
-    syslog(&mut made);
-    made
-}
-
-fn syslogudp(part: &Part) -> Made<'_> {
-    let mut made = Made::new(part, "syslog");
-    let host = host(part, "host");
-    let key = part.find("port");
-    if key.is_none() {
-        part.missing("port", "the port to listen on");
-    }
-    let ports: Vec<Spanned<String>> = key.map(Key::words).unwrap_or_default();
-    listen(&mut made, "udp", &host, &ports);
-    syslog(&mut made);
-    made
-}
-
-fn multiport(part: &Part) -> Made<'_> {
-    let mut made = Made::new(part, "syslog");
-    let host = host(part, "host");
-    let key = part.find("ports");
-    if key.is_none() {
-        part.missing("ports", "the ports to listen on, divided by blanks");
-    }
-    let ports: Vec<Spanned<String>> = key.map(Key::words).unwrap_or_default();
-    listen(&mut made, "tcp", &host, &ports);
-    syslog(&mut made);
-    part.without_effect(&[
-        ("batchSize", "batches are as large as what has come"),
-        ("readBufferBytes", "reads are as large as what has come"),
-        ("readBufferSize", "reads are as large as what has come, and Flume reads readBufferBytes"),
-        ("numProcessors", "one thread reads all ports; `threads` in TOML gives it more"),
-        ("charset.default", "bytes are kept as they come, whatever they mean"),
-    ]);
-    part.ignore_below("charset.port.");
-    made
-}
-
-/// What the three have in common behind their listeners.
-fn syslog(made: &mut Made<'_>) {
-    let part = made.part;
-    event_size(made, "eventSize");
-    part.without_effect(&[("batchSize", "batches are as large as what has come")]);
-    part.refuse(&[
-        ("portHeader", "leave it out: events have no headers of their own yet"),
-        ("clientIPHeader", "leave it out, and write `%{peer}` for the sender's address in TOML"),
-        ("clientHostnameHeader", "leave it out: nobody asks the DNS for each connection"),
-    ]);
+fn netcat(part: &Part) -> Made<'_> {
+    let mut made = Made::new(part, "netcat");
+    listen(&mut made, "tcp", "bind");
+    made.number("max-line-length", "max_line_length");
+    made.flag("ack-every-event", "ack_every_event");
+    part.without_effect(&[("encoding", "bytes are kept as they come, whatever they mean")]);
     refused::tls(part);
-    // Regular expressions of the old parser's, which no guide knows.
-    part.refuse(&[
-        ("format.regex", "leave it out: RFC 3164 and 5424 are told apart by themselves"),
-        ("format.search", "leave it out"),
-        ("format.replace", "leave it out"),
-        ("format.dateFormat", "leave it out"),
-    ]);
+    made
+}
+
+fn netcatudp(part: &Part) -> Made<'_> {
+    let mut made = Made::new(part, "netcatudp");
+    listen(&mut made, "udp", "bind");
+    let remedy = "leave it out, and write `%{peer}` for the sender's address in TOML";
+    part.refuse(&[("remoteAddressHeader", remedy)]);
+    made
+}
+
+const BATCHES: &str = "events are made as fast as they are taken";
+
+fn seq(part: &Part) -> Made<'_> {
+    let mut made = Made::new(part, "seq");
+    made.number("totalEvents", "total_events");
+    part.without_effect(&[("batchSize", BATCHES)]);
+    made
+}
+
+fn stress(part: &Part) -> Made<'_> {
+    let mut made = Made::new(part, "stress");
+    made.number("size", "size");
+    // -1 stands for no bound.
+    for (theirs, ours) in
+        [("maxTotalEvents", "max_total_events"), ("maxSuccessfulEvents", "max_successful_events")]
+    {
+        if let Some(most) = part.number(theirs).filter(|most| most.value >= 0) {
+            made.put(ours, &most.span, Value::Integer(most.value));
+        }
+    }
+    made.number("maxEventsPerSecond", "max_events_per_second");
+    part.without_effect(&[("batchSize", BATCHES)]);
+    made
 }
 
 /// Where it listens; `0.0.0.0` when nothing is said, as Flume's do.
@@ -144,12 +117,30 @@ fn host(part: &Part, key: &str) -> String {
     }
 }
 
-fn listen(made: &mut Made<'_>, transport: &str, host: &str, ports: &[Spanned<String>]) {
+pub(super) fn listen(made: &mut Made<'_>, transport: &str, host_key: &str) {
+    listen_on(made, transport, host_key, "port");
+}
+
+/// On each of the ports that one key lists.
+pub(super) fn listen_on(made: &mut Made<'_>, transport: &str, host_key: &str, ports_key: &str) {
+    let host = host(made.part, host_key);
+    let key = made.part.find(ports_key);
+    if key.is_none() {
+        made.part.missing(ports_key, "where to listen");
+    }
+    let ports: Vec<Spanned<String>> = key.map(Key::words).unwrap_or_default();
     let mut items = Vec::new();
-    for port in ports {
+    for port in &ports {
         if port.parse::<u16>().is_err() {
             let what = format!("`{}` is no port", port.value);
-            made.part.fail(&port.span, what, "a port is a number from 0 to 65535");
+            let remedy = match port.starts_with('#') {
+                true => "a comment needs a line of its own: here it is part of the value",
+                false => "a port is a number from 0 to 65535",
+            };
+            made.part.fail(&port.span, what, remedy);
+            if port.starts_with('#') {
+                break;
+            }
             continue;
         }
         let address = text(&format!("{transport}://{host}:{}", port.value));
@@ -165,7 +156,7 @@ fn listen(made: &mut Made<'_>, transport: &str, host: &str, ports: &[Spanned<Str
 }
 
 /// The longest event: ours is not shorter than it is by itself.
-fn event_size(made: &mut Made<'_>, key: &str) {
+pub(super) fn event_size(made: &mut Made<'_>, key: &str) {
     let Some(size) = made.part.number(key) else { return };
     if size.value > limits::EVENT_BYTES_DEFAULT as i64 {
         made.put("event_max", &size.span, Value::Integer(size.value));
@@ -173,68 +164,4 @@ fn event_size(made: &mut Made<'_>, key: &str) {
     }
     let kept = "events of up to 64 KiB are kept whole, and longer ones are split, none is cut";
     made.part.without_effect(&[(key, kept)]);
-}
-
-/// What a source of syslog keeps in front of the text, which is for a sink to write; none of
-/// other sources, whose events any sink writes whole.
-pub(super) fn kept(part: &Part) -> Option<Kept> {
-    let kind = part.keys.iter().find(|key| key.name.value == "type")?;
-    if !refused::word(&kind.value).contains("syslog") {
-        return None;
-    }
-    let Some(key) = part.find("keepFields") else { return Some(Kept::NONE) };
-    let value = key.value.to_ascii_lowercase();
-    match value.as_str() {
-        "none" => return Some(Kept::NONE),
-        "all" => return Some(Kept::Whole),
-        "true" | "false" => {
-            let new = if value == "true" { "all" } else { "none" };
-            let what = format!("`keepFields = {value}` is deprecated");
-            part.diagnostics.warning(key.value.span.clone(), what, format!("write `{new}`"));
-            return Some(if value == "true" { Kept::Whole } else { Kept::NONE });
-        }
-        _ => {}
-    }
-    let mut kept = [false; 4];
-    let mut good = true;
-    for word in key.words() {
-        match FIELDS.iter().position(|name| word.eq_ignore_ascii_case(name)) {
-            Some(field) => kept[field] = true,
-            None => {
-                good = false;
-                let what = format!("`keepFields` has no `{}`", word.value);
-                let remedy =
-                    "write `none`, `all`, or some of `priority version timestamp hostname`";
-                part.fail(&word.span, what, remedy);
-            }
-        }
-    }
-    good.then_some(Kept::Some(kept))
-}
-
-/// What may stand in front of the body.
-const FIELDS: [&str; 4] = ["priority", "version", "timestamp", "hostname"];
-
-/// What is left of a message: a text that sinks write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
-    /// All of it, as it came.
-    Whole,
-    Some([bool; 4]),
-}
-
-impl Kept {
-    pub(super) const NONE: Self = Self::Some([false; 4]);
-
-    /// The encoder that writes it.
-    pub(super) fn encoder(self, span: &Span) -> Value {
-        let Self::Some(kept) = self else { return text("raw") };
-        let fields = FIELDS.iter().zip(kept).filter(|(_, kept)| *kept);
-        let fields = fields.map(|(field, _)| Spanned::new(text(field), span.clone()));
-        let fields: Vec<Spanned<Value>> = fields.collect();
-        match fields.is_empty() {
-            true => text("body"),
-            false => inline(span, [("keep_fields", Value::List(fields))]),
-        }
-    }
 }

@@ -129,7 +129,7 @@ fn is_plain(property: &Property) -> bool {
 fn stray(property: &Property, agent: &str, room: &str, diagnostics: &Diagnostics) {
     let key = property.key.as_str();
     let (what, remedy) = match (room, nearest(room, ROOMS)) {
-        ("", _) => (
+        _ if room.is_empty() || ROOMS.contains(&agent) => (
             format!("`{key}` belongs to no agent and has no effect"),
             "keys begin with the agent's name: `a1.sources.r1.type = syslogtcp`".to_owned(),
         ),
@@ -283,9 +283,8 @@ fn filter(part: &Part) -> Filter {
 
 impl Part {
     pub(super) fn find(&self, name: &str) -> Option<&Key> {
-        let key = self.keys.iter().find(|key| key.name.value == name)?;
         self.asked.borrow_mut().push(name.to_owned());
-        Some(key)
+        self.keys.iter().find(|key| key.name.value == name)
     }
 
     /// The value of a key.
