@@ -1,9 +1,15 @@
 //! What `run` and `check` have in common: which file, which agent, and `-Dkey=value`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::output;
 use crate::config::{Around, Config, definition};
+use crate::runtime::clock::{Clock, SystemClock};
+use crate::runtime::command;
+
+/// So long may the command of a config filter take.
+const COMMAND_MAX: Duration = Duration::from_secs(30);
 
 /// The arguments that say which configuration is meant.
 #[derive(Debug, clap::Args)]
@@ -18,9 +24,25 @@ pub(super) struct ConfigArgs {
     definitions: Vec<(String, String)>,
 }
 
+/// This process's surroundings.
+pub(super) fn around(definitions: Vec<(String, String)>) -> Around {
+    Around::here(definitions, ask, SystemClock::default().now().wall)
+}
+
+/// No shell: words are divided at blanks, as Flume does it.
+fn ask(line: &str, key: &str) -> Result<String, String> {
+    let words: Vec<&str> = line.split_whitespace().chain([key]).collect();
+    match words.split_first() {
+        Some((program, arguments)) if !arguments.is_empty() => {
+            command::ask(program, arguments, COMMAND_MAX)
+        }
+        _ => Err("its command is empty".to_owned()),
+    }
+}
+
 /// The configuration, when there is something to plan; what is wrong with it otherwise was told.
 pub(super) fn load(command: &str, args: &ConfigArgs) -> Option<Config> {
-    let around = Around::here(args.definitions.clone());
+    let around = around(args.definitions.clone());
     let config = match Config::load(&args.config, &around) {
         Ok(config) => config,
         Err(diagnostics) => {

@@ -16,7 +16,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::blast::parse_rate;
 use super::{Failure, output};
 use crate::admin;
-use crate::config::{Around, Config};
+use crate::cli::configuration::around;
+use crate::config::Config;
 use crate::load::{self, Extent, Framing, Manifest, Rate, Target, Transport, Verdict};
 use crate::runtime::thread;
 use crate::source::Bound;
@@ -128,7 +129,7 @@ fn configure(dir: &Path, log: &Path) -> Result<PathBuf, String> {
 fn start(config: &Path, control: &Control) -> Result<Agent, String> {
     let told = |diagnostics: &crate::config::Diagnostics| diagnostics.render(false);
     let config =
-        Config::load(config, &Around::default()).map_err(|diagnostics| told(&diagnostics))?;
+        Config::load(config, &around(Vec::new())).map_err(|diagnostics| told(&diagnostics))?;
     let agent = config.agent(None);
     let plan = agent.and_then(|agent| plan(&agent, &Parts::default(), &Machine::here()));
     let plan = plan.ok_or_else(|| told(config.diagnostics()))?;

@@ -1,10 +1,11 @@
 //! Somebody else's program, run for us: its arguments, its time, and how it ended.
 //!
-//! For helper workers only: it blocks until the program ends or its time is over. Standard input is
-//! empty, standard output goes nowhere, what it complains of goes where our log goes.
+//! For helper workers and before the start only: it blocks until the program ends or its time is
+//! over. Standard input is empty, standard output goes nowhere or is the answer, what it complains
+//! of goes where our log goes.
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -21,7 +22,12 @@ pub fn run(
     let mut command = Command::new(program);
     command.args(arguments).arg(last).stdin(Stdio::null()).stdout(Stdio::null());
     let mut child = command.spawn().map_err(|error| format!("{program}: {error}"))?;
-    match ended(&mut child, at_most) {
+    well_ended(program, &mut child, at_most)
+}
+
+/// Waits until it has ended, well, or its time is over.
+fn well_ended(program: &str, child: &mut Child, at_most: Duration) -> Result<(), String> {
+    match ended(child, at_most) {
         Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => Err(format!("{program}: {status}")),
         Ok(None) => {
@@ -31,6 +37,23 @@ pub fn run(
             Err(format!("{program}: killed, it took more than {} s", at_most.as_secs()))
         }
         Err(error) => Err(format!("{program}: {error}")),
+    }
+}
+
+/// Runs `program`, and gives the first line that it writes: what it writes fits a pipe.
+pub fn ask(program: &str, arguments: &[&str], at_most: Duration) -> Result<String, String> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("{program}: {error}"))?;
+    well_ended(program, &mut child, at_most)?;
+    let mut text = String::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        let read = stdout.read_to_string(&mut text);
+        read.map_err(|error| format!("{program}: {error}"))?;
+    }
+    match text.lines().next().map(str::trim) {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err(format!("{program} wrote nothing")),
     }
 }
 
@@ -62,6 +85,9 @@ mod tests {
         assert!(failed.contains("/bin/sh") && failed.contains('3'), "{failed}");
         let killed = shell("sleep 600", "x", Duration::from_millis(30)).unwrap_err();
         assert!(killed.contains("killed"), "{killed}");
+        assert_eq!(ask("echo", &["a b", "key"], SOON), Ok("a b key".to_owned()));
+        assert!(ask("false", &[], SOON).unwrap_err().contains("false: "));
+        assert!(ask("true", &[], SOON).unwrap_err().contains("wrote nothing"));
         let missing = run("/no/such/program", &[], OsStr::new("x"), SOON).unwrap_err();
         assert!(missing.contains("/no/such/program"), "{missing}");
     }

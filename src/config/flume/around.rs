@@ -1,37 +1,58 @@
 //! What a Flume configuration may ask of the world: variables, `-Dkey=value`, files, the date.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-use std::{env, fs, io, thread};
+use std::{env, fs, io};
+
+use crate::time::Wall;
 
 /// A looked-up file is a password or a list, no archive.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// So long may the command of a config filter take.
-const COMMAND_MAX: Duration = Duration::from_secs(30);
-const LOOK: Duration = Duration::from_millis(5);
+
+/// Runs a command with the key as its last argument, and gives the first line that it writes.
+pub type Ask = fn(command: &str, key: &str) -> Result<String, String>;
 
 /// The process's surroundings, or a test's.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Around {
     /// `-Dkey=value`, in order.
     properties: Vec<(String, String)>,
     /// Instead of the environment of the process.
     variables: Option<Vec<(String, String)>>,
+    ask: Ask,
+    at: Wall,
 }
 
 impl Around {
-    /// The environment of this process and what stood behind `-D`.
-    pub fn here(properties: Vec<(String, String)>) -> Self {
-        Self { properties, variables: None }
+    /// The environment of this process, what stood behind `-D`, who runs commands, and when it is.
+    pub fn here(properties: Vec<(String, String)>, ask: Ask, at: Wall) -> Self {
+        Self { properties, variables: None, ask, at }
     }
 
-    /// For tests: these variables and no others.
+    /// For tests: these variables and no others; a command answers with itself; 1970 in UTC.
     pub fn fixed(properties: &[(&str, &str)], variables: &[(&str, &str)]) -> Self {
         let owned = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
         };
-        Self { properties: owned(properties), variables: Some(owned(variables)) }
+        Self {
+            properties: owned(properties),
+            variables: Some(owned(variables)),
+            ask: |command, key| Ok(format!("{command} {key}")),
+            at: Wall(0),
+        }
+    }
+
+    pub(super) fn ask(&self, command: &str, key: &str) -> Result<String, String> {
+        (self.ask)(command, key)
+    }
+
+    /// When the file is read, in the words of Java's SimpleDateFormat.
+    pub(super) fn date(&self, format: &str) -> Result<String, String> {
+        let at = jiff::Timestamp::from_nanosecond(i128::from(self.at.0));
+        let zone = match self.variables {
+            Some(_) => jiff::tz::TimeZone::UTC,
+            None => jiff::tz::TimeZone::system(),
+        };
+        date(format, &at.unwrap_or_default().to_zoned(zone))
     }
 
     /// The last value that was given for `-Dkey=`.
@@ -91,10 +112,8 @@ pub(super) fn file(path: &str) -> io::Result<String> {
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-/// Now, in the words of Java's SimpleDateFormat.
-pub(super) fn date(format: &str) -> Result<String, String> {
+fn date(format: &str, at: &jiff::Zoned) -> Result<String, String> {
     let mut written = String::new();
-    let now = jiff::Zoned::now();
     let mut rest = format;
     while let Some(letter) = rest.chars().next() {
         if letter == '\'' {
@@ -129,7 +148,6 @@ pub(super) fn date(format: &str) -> Result<String, String> {
             "E" | "EE" | "EEE" => "%a",
             "a" => "%p",
             "Z" => "%z",
-            "XXX" => "%:z",
             "z" | "zzz" => "%Z",
             _ if letter.is_ascii_alphabetic() => return Err(format!("`{run}` is not known")),
             plain => {
@@ -137,48 +155,9 @@ pub(super) fn date(format: &str) -> Result<String, String> {
                 continue;
             }
         };
-        written.push_str(&now.strftime(format).to_string());
+        written.push_str(&at.strftime(format).to_string());
     }
     Ok(written)
-}
-
-/// The first line that `command KEY` writes: no shell, words divided at blanks, as Flume does it.
-pub(super) fn command(command: &str, key: &str) -> Result<String, String> {
-    let mut words = command.split_whitespace();
-    let program = words.next().ok_or("the command is empty")?;
-    let mut command = Command::new(program);
-    command.args(words).arg(key).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| format!("{program}: {error}"))?;
-    let status = wait(&mut child).map_err(|error| format!("{program}: {error}"))?;
-    if !status.success() {
-        return Err(format!("{program} ended with {status}"));
-    }
-    let mut text = Vec::new();
-    if let Some(mut stdout) = child.stdout.take() {
-        io::Read::read_to_end(&mut stdout, &mut text).map_err(|error| error.to_string())?;
-    }
-    let text = String::from_utf8(text).map_err(|_| format!("{program} wrote no UTF-8"))?;
-    match text.lines().next() {
-        Some(line) if !line.trim().is_empty() => Ok(line.trim().to_owned()),
-        _ => Err(format!("{program} wrote nothing")),
-    }
-}
-
-/// What it writes is one line and fits a pipe: it can end without a reader.
-fn wait(child: &mut Child) -> io::Result<std::process::ExitStatus> {
-    let began = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if began.elapsed() > COMMAND_MAX {
-            child.kill()?;
-            child.wait()?;
-            let seconds = COMMAND_MAX.as_secs();
-            return Err(io::Error::other(format!("not done after {seconds} s")));
-        }
-        thread::sleep(LOOK);
-    }
 }
 
 #[cfg(test)]
@@ -198,18 +177,11 @@ mod tests {
 
     #[test]
     fn dates_are_written_in_javas_words() {
-        let year = jiff::Zoned::now().strftime("%Y").to_string();
-        let written = date("yyyy'-year'").expect("known letters");
-        assert_eq!(written, format!("{year}-year"));
-        assert_eq!(date("yyyyMMdd-HHmmss.SSS").expect("known").len(), 19);
+        let around = Around::fixed(&[], &[]);
+        let date = |format| around.date(format);
+        assert_eq!(date("yyyy'-year'"), Ok("1970-year".to_owned()));
+        assert_eq!(date("yyyyMMdd-HHmmss.SSS"), Ok("19700101-000000.000".to_owned()));
+        assert_eq!(date("EEE, d MMM yy ''"), Ok("Thu, 1 Jan 70 '".to_owned()));
         assert!(date("GGG").is_err() && date("'x").is_err());
-    }
-
-    #[test]
-    fn a_command_answers_with_its_first_line_or_not_at_all() {
-        assert_eq!(command("echo a b", "key"), Ok("a b key".to_owned()));
-        assert!(command("false", "x").expect_err("it fails").contains("ended with"));
-        assert!(command("true", "x").expect_err("silent").contains("wrote nothing"));
-        assert!(command("/no/such/program", "x").is_err());
     }
 }

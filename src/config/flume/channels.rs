@@ -44,7 +44,8 @@ fn memory(part: &Part) -> (Made<'_>, u64) {
         (Some(events), None) => events.value.unsigned_abs().saturating_mul(EVENT_BYTES),
         (None, None) => 0,
     };
-    let capacity = wanted.clamp(*MEMORY_BYTES.start(), *MEMORY_BYTES.end());
+    let capacity =
+        wanted.clamp(*MEMORY_BYTES.start(), *MEMORY_BYTES.end()).next_multiple_of(1 << 20);
     let shown = show_size(capacity);
     let given = bytes.as_ref().or(events.as_ref());
     let span = given.map_or_else(|| part.place(), |given| given.span.clone());

@@ -125,7 +125,7 @@ impl Filler<'_> {
                     unset(what, "name a text file that this user may read".to_owned())
                 })
             }
-            Some(("date", format)) => around::date(format).unwrap_or_else(|error| {
+            Some(("date", format)) => self.around.date(format).unwrap_or_else(|error| {
                 let remedy = "write for example `${date:yyyy-MM-dd}`";
                 unset(format!("`${{date:{format}}}`: {error}"), remedy.to_owned())
             }),
@@ -181,7 +181,7 @@ impl Filler<'_> {
                 let unset = || format!("the environment variable `{key}` is not set");
                 self.around.variable(key).ok_or_else(unset)
             }
-            FilterKind::Command(command) => around::command(command, key),
+            FilterKind::Command(command) => self.around.ask(command, key),
             FilterKind::None => return String::new(),
         };
         found.unwrap_or_else(|error| {
@@ -217,7 +217,7 @@ mod tests {
         let diagnostics = Diagnostics::new("f.conf", text);
         let properties = lexer::read(&diagnostics);
         let env = Filter { name: "e".to_owned(), kind: FilterKind::Env };
-        let echo = FilterKind::Command("echo secret of".to_owned());
+        let echo = FilterKind::Command("secret of".to_owned());
         let filters = vec![env, Filter { name: "x".to_owned(), kind: echo }];
         let filler =
             Filler { around: &around, properties: &properties, filters, diagnostics: &diagnostics };

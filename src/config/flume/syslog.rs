@@ -84,7 +84,8 @@ pub(super) fn kept(part: &Part) -> Option<Kept> {
             None => {
                 good = false;
                 let what = format!("`keepFields` has no `{}`", word.value);
-                let remedy = "write `none`, `all`, or some of `priority version timestamp hostname`, divided by blanks";
+                let remedy = "write `none`, `all`, or some of `priority version timestamp \
+                              hostname`, divided by blanks";
                 part.fail(&word.span, what, remedy);
             }
         }

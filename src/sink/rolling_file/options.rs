@@ -347,6 +347,8 @@ mod tests {
             ("path = '/l/x'\ncurrent = '/l/%{host}'", "other fields than in `path`"),
             ("path = '/l/%{host}'\ncurrent = '/l/x'", "other fields than in `path`"),
             ("path = '/l/%Y/x'\ncurrent = '/l/%Y'", "a time in the name of the link"),
+            ("path = '/l/x'\ncurrent = '/l/%[opened]'", "a time in the name of the link"),
+            ("path = '/l/%[open]'", "`%[open]` is no path escape"),
             ("path = '/l/x'\non_seal = 'ship'", "`on_seal` begins with no absolute path"),
             ("path = '/l/x'\nblock = { memory = '1MiB' }", "1MiB is below 2MiB"),
             ("path = '/l/x'\nencoder = 'datagram'\ncodec = 'none'", "`datagram` writes none"),

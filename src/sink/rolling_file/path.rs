@@ -300,7 +300,8 @@ impl Template {
         let error =
             |what: String, remedy: &str| Err(TemplateError { what, remedy: remedy.to_owned() });
         let link = Self::parse(text, self.zone.clone(), self.by)?;
-        if link.slice().is_some() {
+        let at_open = |part: &Part| matches!(part, Part::AtOpen(_));
+        if link.slice().is_some() || link.parts.iter().any(at_open) {
             let remedy = "leave the time out: the link moves on to each new file";
             return error("a time in the name of the link".to_owned(), remedy);
         }
@@ -324,7 +325,7 @@ impl Template {
         for part in self.link.as_ref()? {
             match part {
                 Part::Literal(text) => path.extend_from_slice(text.as_bytes()),
-                Part::Time(_) => {}
+                Part::Time(_) | Part::AtOpen(_) => {}
                 Part::Field(field, bytes_max) => {
                     let place = self.fields().position(|it| it == field);
                     let value = key.split(|byte| *byte == 0).nth(place.unwrap_or_default());

@@ -151,3 +151,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn files_that_are_named_when_they_are_opened_are_owned() {
+    let template = template("/l/a%[started]-%[number].log");
+    assert_eq!(template.render(Wall(0), b""), Path::new("/l/a\u{1}-\u{3}.log"));
+    assert!(template.slice().is_none() && !template.keyed());
+    for (file, owned) in [
+        ("/l/a1065910455003-12.log", true),
+        ("/l/a1065910455003-12.log.open", true),
+        ("/l/a1065910455003-12.txt", false),
+        ("/l/a1/2-3.log", false),
+        ("/l/b1-2.log", false),
+    ] {
+        assert_eq!(template.owns(Path::new(file), Container::Plain), owned, "{file}");
+    }
+}
