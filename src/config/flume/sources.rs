@@ -9,6 +9,8 @@ use crate::limits;
 
 /// Flume's names, aliases without case and the last words of classes, and what becomes of them.
 const KINDS: &[(&str, fn(&Part) -> Made<'_>)] = &[
+    ("exec", exec),
+    ("execsource", exec),
     ("multiport_syslogtcp", multiport),
     ("multiportsyslogtcpsource", multiport),
     ("netcat", netcat),
@@ -29,8 +31,6 @@ const KINDS: &[(&str, fn(&Part) -> Made<'_>)] = &[
 const LATER: &[(&str, &str)] = &[
     ("avro", "avro"),
     ("avrosource", "avro"),
-    ("exec", "exec"),
-    ("execsource", "exec"),
     ("http", "http"),
     ("httpsource", "http"),
     ("jms", "jms"),
@@ -72,6 +72,29 @@ fn netcat(part: &Part) -> Made<'_> {
     made.flag("ack-every-event", "ack_every_event");
     part.without_effect(&[("encoding", "bytes are kept as they come, whatever they mean")]);
     refused::tls(part);
+    made
+}
+
+fn exec(part: &Part) -> Made<'_> {
+    let mut made = Made::new(part, "exec");
+    if part.find("command").is_none() {
+        part.missing("command", "the program whose lines are events");
+    }
+    made.text("command", "command");
+    made.text("shell", "shell");
+    made.flag("restart", "restart");
+    made.flag("logStdErr", "log_std_err");
+    for (theirs, ours) in
+        [("restartThrottle", "restart_throttle"), ("batchTimeout", "batch_timeout")]
+    {
+        if let Some(millis) = part.number(theirs) {
+            made.put(ours, &millis.span, text(&format!("{}ms", millis.value)));
+        }
+    }
+    part.without_effect(&[
+        ("batchSize", "lines travel in batches of bytes, and wait for `batchTimeout` at most"),
+        ("charset", "bytes are kept as they come, whatever they mean"),
+    ]);
     made
 }
 
