@@ -1,5 +1,5 @@
-//! `body`: a syslog message without its header, or with some fields of it, as Flume's syslog sources
-//! leave it.
+//! `body`: a syslog message without its header, or with some fields of it, as Flume's syslog
+//! sources leave it.
 //!
 //! ```text
 //! <34>1 2003-10-11T22:14:15.003Z mymachine su - ID47 - 'su root' failed

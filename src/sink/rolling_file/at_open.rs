@@ -1,8 +1,8 @@
 //! Names that are known only when a file is opened, as Flume's `file_roll` gives them.
 //!
-//! `%[started]` is when the agent started, in milliseconds since 1970; `%[opened]` when the file was
-//! opened, `20261121094500` in the sink's zone; `%[number]` counts the files whose names are the same
-//! otherwise, from 1. A path is rendered with a mark for each, and the clerk puts in what it is.
+//! `%[started]` is when the agent started, in milliseconds since 1970; `%[opened]` when the file
+//! was opened, `20261121094500` in the sink's zone; `%[number]` counts the files whose names are
+//! the same otherwise, from 1. A path is rendered with a mark for each, and the clerk puts in what it is.
 
 use std::borrow::Cow;
 use std::ffi::OsString;

@@ -2,8 +2,8 @@
 //!
 //! `%Y/%m/%d/%H` and their kin come from the receive time in the sink's zone, or with
 //! `time = "message"` from the one the message carries; `%{host}` and other fields from the event;
-//! `%[localhost]`, `%[IP]` and `%[FQDN]` are this machine's. Source: Flume's BucketPath. `%[started]`,
-//! `%[opened]` and `%[number]` are known when a file is opened: see `at_open`.
+//! `%[localhost]`, `%[IP]` and `%[FQDN]` are this machine's. Source: Flume's BucketPath.
+//! `%[started]`, `%[opened]` and `%[number]` are known when a file is opened: see `at_open`.
 //!
 //! What an event contributes is its *key*: every field made `safe`, each with a NUL behind it.
 //! Nothing a sender controls can leave the directory, or make a name that no file system takes.
