@@ -9,7 +9,7 @@ use crate::time::Wall;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Runs a command with the key as its last argument, and gives the first line that it writes.
-pub type Ask = fn(command: &str, key: &str) -> Result<String, String>;
+pub(super) type Ask = fn(command: &str, key: &str) -> Result<String, String>;
 
 /// The process's surroundings, or a test's.
 #[derive(Clone, Debug)]

@@ -114,7 +114,7 @@ fn kept_before(sink: &Part, sources: &[(&Part, Option<Kept>)]) -> Vec<Kept> {
     };
     let writes = |source: &Part| {
         let channels = source.keys.iter().find(|key| key.name.value == "channels");
-        channels.is_some_and(|key| key.words().iter().any(|name| *name == channel.value))
+        channels.is_some_and(|key| key.words().contains(&channel.value))
     };
     sources.iter().filter(|(source, _)| writes(source)).filter_map(|(_, kept)| *kept).collect()
 }

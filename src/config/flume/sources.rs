@@ -7,8 +7,10 @@ use super::tree::{Key, Part};
 use crate::config::value::{Spanned, Table, Value};
 use crate::limits;
 
+type Make = fn(&Part) -> Made<'_>;
+
 /// Flume's names, aliases without case and the last words of classes, and what becomes of them.
-const KINDS: &[(&str, fn(&Part) -> Made<'_>)] = &[
+const KINDS: &[(&str, Make)] = &[
     ("exec", exec),
     ("execsource", exec),
     ("multiport_syslogtcp", multiport),

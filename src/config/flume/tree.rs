@@ -108,7 +108,7 @@ pub(super) fn agents(
         kept.push(property);
     }
     let agent = |name: Spanned<String>| {
-        let mut reader = Reader { name, kept: &kept, properties, around, diagnostics };
+        let reader = Reader { name, kept: &kept, properties, around, diagnostics };
         reader.agent()
     };
     names.into_iter().map(agent).collect()
@@ -154,7 +154,7 @@ struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    fn agent(&mut self) -> Agent {
+    fn agent(&self) -> Agent {
         let filters = self.filters();
         let filler = self.filler(filters);
         let rooms = [SOURCES, CHANNELS, SINKS, GROUPS].map(|room| self.room(room, &filler));
