@@ -2,7 +2,8 @@
 //!
 //! `%[started]` is when the agent started, in milliseconds since 1970; `%[opened]` when the file
 //! was opened, `20261121094500` in the sink's zone; `%[number]` counts the files whose names are
-//! the same otherwise, from 1. A path is rendered with a mark for each, and the clerk puts in what it is.
+//! the same otherwise, from 1. A path is rendered with a mark for each, and the clerk puts in
+//! what it is.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
