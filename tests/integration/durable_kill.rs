@@ -219,9 +219,9 @@ fn killed_again_and_again_it_keeps_what_it_promised() {
         let (count, twice) = check_lines(&dir, last, &sent);
         (lines, doubled) = (lines + count, doubled + twice);
         (killed, folder) = (killed + last, folder + 1);
+        println!(
+            "{killed} kills: {acknowledged} acknowledged events and {lines} lines over TCP, none \
+             missing; {doubled} came more than once"
+        );
     }
-    println!(
-        "{killed} kills: {acknowledged} acknowledged events and {lines} lines over TCP, none \
-         missing; {doubled} came more than once"
-    );
 }
