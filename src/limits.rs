@@ -18,6 +18,9 @@ pub const EVENT_BYTES_MIN: usize = 64;
 /// A whole event, its carry and a read must fit into one page.
 pub const EVENT_BYTES_MAX: usize = 256 << 10;
 
+/// Headers of one event, its origin's labels among them: what HTTP servers take, and no more.
+pub const HEADERS_BYTES_MAX: usize = 16 << 10;
+
 /// Sleepers on one bell are bits of a u64.
 pub const SLEEPERS_MAX: usize = 64;
 

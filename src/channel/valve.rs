@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::{Channel, CreditHold, Parcel};
+use crate::limits;
 use crate::memory::receipt::Reached;
 use crate::memory::{Lease, Pool, ReceiptSlip};
 use crate::ring::{Bell, Seat, Wake};
@@ -114,6 +115,17 @@ impl Valve {
             });
             received.into_iter().for_each(ReceiptSlip::confirm);
         }
+    }
+
+    /// A slip for a batch of its own, to all channels, of what another slip is for.
+    pub fn part_of(&self, slip: &ReceiptSlip) -> ReceiptSlip {
+        slip.batch(limits::u32_of(self.inlets.len()))
+    }
+
+    /// Of what nothing is left for any channel.
+    pub fn confirm(&self, slip: ReceiptSlip) {
+        (1..self.inlets.len()).for_each(|_| slip.for_channel().confirm());
+        slip.confirm();
     }
 
     /// Gives back the page and the credit of a filling that found nothing.

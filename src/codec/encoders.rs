@@ -18,7 +18,7 @@ mod template;
 mod text;
 
 use super::Encoding;
-use crate::event::{Event, Page};
+use crate::event::{Event, HeaderNames, Page};
 use crate::limits::usize_of;
 use crate::syslog::parse::Fields;
 
@@ -39,23 +39,27 @@ pub trait Encoder: Send {
         Fields::NONE
     }
 
+    /// Which headers it writes.
+    fn headers(&self) -> HeaderNames {
+        HeaderNames::default()
+    }
+
     /// Whether it was told to write fields that only a parsed message has.
     fn names_fields(&self) -> bool {
         false
     }
 
-    /// The most bytes one event of `event_bytes` can become.
+    /// The most bytes one event of `event_bytes`, its headers among them, can become.
     fn bound(&self, event_bytes: usize) -> usize;
 
     /// The most bytes this event can become: tighter than `bound`.
     fn bound_event(&self, event: &Event<'_>) -> usize {
-        self.bound(event.bytes.len())
+        self.bound(event.bytes_with_headers())
     }
 
     /// The most bytes the page's events can become; cheap and not tight.
     fn bound_page(&self, page: &Page) -> usize {
-        let bytes = usize::try_from(page.event_bytes()).unwrap_or(usize::MAX);
-        self.bound(bytes) + usize_of(page.event_count()) * self.bound(0)
+        self.bound(page.bytes_with_headers()) + usize_of(page.event_count()) * self.bound(0)
     }
 
     /// Appends one event.
@@ -85,7 +89,9 @@ pub trait Encoder: Send {
 mod tests {
     use super::*;
     use crate::event::parsed::start_of;
-    use crate::event::{EventHead, Form, Found, Marks, Name, Origin, Parsed, Reading, Shape, Span};
+    use crate::event::{
+        EventHead, Form, Found, Headers, Marks, Name, Origin, Parsed, Reading, Shape, Span,
+    };
     use crate::syslog::parse::{Arrival, Expect, Format, Zone, parse};
     use crate::time::Wall;
 
@@ -99,7 +105,8 @@ mod tests {
     /// An event that nobody has parsed.
     pub(super) fn event(bytes: &[u8], marks: Marks) -> Event<'_> {
         let (origin, name, parsed) = (origin(), Name::NONE, Parsed::NONE);
-        Event { bytes, at: AT, origin, name, pri: None, marks, parsed }
+        let headers = Headers::NONE;
+        Event { bytes, at: AT, origin, name, pri: None, marks, parsed, headers }
     }
 
     /// An event as a source leaves it that was asked for everything.

@@ -12,11 +12,16 @@
 //! | `message` `raw` | the text behind the header, else all of it; the whole event |
 //! | `structured_data` | as sent |
 //! | `time` `received` | the message's, else when it was received; when it was received |
+//! | any other | the header of that name: see [`crate::event::headers`] |
+//!
+//! A header called `host`, `app`, `proc_id`, `msg_id`, `facility` or `severity` goes before what
+//! the message says, and `timestamp` before its time.
 
 use std::io::Write;
 use std::net::IpAddr;
 
-use crate::event::{Event, Form};
+use crate::event::headers::TIMESTAMP;
+use crate::event::{Event, Form, HeaderNames};
 use crate::syslog::names;
 use crate::syslog::parse::{Data, Fields};
 
@@ -44,6 +49,8 @@ pub enum Field {
     StructuredData,
     Time,
     Received,
+    /// An event's header, or what a message says under Flume's name for it.
+    Header(String),
 }
 
 /// Those without a text of their own behind the name.
@@ -78,6 +85,34 @@ impl Field {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, field)| field.clone())
     }
 
+    /// The same, and for any other name the header that is called so. None: nothing is.
+    pub fn read(name: &str) -> Option<Self> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        let header = || !name.is_empty() && name.bytes().all(plain);
+        Self::named(name).or_else(|| header().then(|| Self::Header(name.to_owned())))
+    }
+
+    /// The header that goes before what the message says.
+    #[inline]
+    fn header(&self) -> Option<&str> {
+        match self {
+            Self::Host => Some("host"),
+            Self::App => Some("app"),
+            Self::ProcId => Some("proc_id"),
+            Self::MsgId => Some("msg_id"),
+            Self::Facility => Some("facility"),
+            Self::Severity => Some("severity"),
+            Self::Header(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The headers that it looks for.
+    pub fn headers(&self) -> HeaderNames {
+        let time = (*self == Self::Time).then_some(TIMESTAMP);
+        HeaderNames::of(self.header().or(time))
+    }
+
     /// Every name, for remedies.
     pub fn names() -> impl Iterator<Item = &'static str> {
         NAMES.iter().map(|(name, _)| *name).chain(["sd:ID:KEY"])
@@ -98,17 +133,29 @@ impl Field {
             Self::Time => Fields::TIME,
             Self::Peer | Self::TlsName | Self::Uid | Self::Gid | Self::Pid => Fields::NONE,
             Self::Raw | Self::Received => Fields::NONE,
+            Self::Header(name) => match name.as_str() {
+                // What the version is shows in the header's form, whatever of it is read.
+                TIMESTAMP | "version" | "Version" => Fields::TIME,
+                "Facility" | "Severity" | "priority" | "Priority" => Fields::PRI,
+                _ => Fields::NONE,
+            },
         }
     }
 
     /// Whether only a parsed message has it.
     pub fn is_parsed(&self) -> bool {
-        !matches!(self.wanted(), Fields::NONE | Fields::PRI)
+        !matches!(self, Self::Header(_)) && !matches!(self.wanted(), Fields::NONE | Fields::PRI)
     }
 
     /// Appends what the event has of it, byte by byte as it came; false when it has nothing.
     #[inline]
     pub fn append(&self, event: &Event<'_>, out: &mut Vec<u8>) -> bool {
+        if event.headers.any()
+            && let Some(value) = self.header().and_then(|name| event.headers.get(name))
+        {
+            out.extend_from_slice(value);
+            return true;
+        }
         let parsed = &event.parsed;
         let bytes = match self {
             Self::Host => match parsed.host() {
@@ -147,8 +194,9 @@ impl Field {
                 let Some(pri) = event.pri else { return false };
                 return write!(out, "{pri}").is_ok();
             }
+            Self::Header(name) => return event.append_header(name, out),
             Self::Time => {
-                super::encoders::time(parsed.time().unwrap_or(event.at).0, out);
+                super::encoders::time(event.time().0, out);
                 return true;
             }
             Self::Received => {
@@ -160,12 +208,13 @@ impl Field {
         bytes.is_some()
     }
 
-    /// The most bytes it can have of an event of so many.
+    /// The most bytes it can have of an event of so many, its headers among them.
     pub fn bound(&self, event_bytes: usize) -> usize {
         match self {
             // An IPv6 address and its zone, a time.
-            Self::Host => event_bytes.max(64),
-            Self::Peer | Self::Pri | Self::Facility | Self::Severity => 64,
+            Self::Host | Self::Facility | Self::Severity => event_bytes.max(64),
+            Self::Header(_) => event_bytes.max(64),
+            Self::Peer | Self::Pri => 64,
             Self::Time | Self::Received | Self::Uid | Self::Gid | Self::Pid => 64,
             Self::TlsName => 255,
             _ => event_bytes,
@@ -202,7 +251,9 @@ fn append_address(address: IpAddr, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Credentials, EventHead, Found, Marks, Origin, Page, Reading, Shape, Span};
+    use crate::event::{
+        Credentials, EventHead, Found, HeaderMap, Marks, Origin, Page, Reading, Shape, Span,
+    };
     use crate::time::Wall;
     use proptest::prelude::*;
 
@@ -282,7 +333,51 @@ mod tests {
     fn what_is_no_name() {
         for name in ["hostname", "sd:", "sd:a", "sd::k", "sd:a:", "", "Host"] {
             assert_eq!(Field::named(name), None, "{name}");
+            let legal = ["hostname", "Host"].contains(&name);
+            assert_eq!(Field::read(name).is_some(), legal, "{name}");
         }
+    }
+
+    /// Headers go before what the message says, and its parts have Flume's names as well.
+    #[test]
+    fn headers_have_names_too() {
+        let mut page = Page::new(crate::limits::BATCH_BYTES_MIN);
+        page.keep_fields(Shape::Whole);
+        let mut headers = HeaderMap::default();
+        for (name, value) in [("app", "a"), ("site", "b"), ("timestamp", "1001"), ("peer", "p")] {
+            headers.set(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        let origin = page.push_origin(Origin::LOCAL).unwrap();
+        let head = EventHead { at: Wall(0), origin, pri: None, marks: Marks::NONE };
+        page.append_headed(b"web su", &headers, head).unwrap();
+        page.append_event(b"web su", head).unwrap();
+        page.read_fresh(|_| Reading {
+            pri: Some(165),
+            found: Found {
+                time: Some(Wall(5_999_999)),
+                host: Span { start: 0, length: 3 },
+                app: Span { start: 4, length: 2 },
+                ..Found::only(Form::Rfc5424)
+            },
+            unparsed: false,
+        });
+        let names =
+            "app site host peer timestamp Facility Severity priority version Version time x";
+        let said: Vec<String> = page
+            .events()
+            .map(|event| {
+                let values = names.split(' ').map(|name| {
+                    let mut out = Vec::new();
+                    let field = Field::read(name).unwrap();
+                    let had = field.append(&event, &mut out);
+                    assert!(out.len() <= field.bound(event.bytes_with_headers()), "{name}");
+                    if had { String::from_utf8(out).unwrap() } else { "-".to_owned() }
+                });
+                values.collect::<Vec<_>>().join(" ")
+            })
+            .collect();
+        assert_eq!(said[0], "a b web - 1001 20 5 165 1 1 1970-01-01T00:00:01.001000000Z -");
+        assert_eq!(said[1], "su - web - 5 20 5 165 1 1 1970-01-01T00:00:00.005999999Z -");
     }
 
     proptest! {

@@ -3,6 +3,8 @@
 //! Promises: a page never moves its bytes; an event is an (offset, length) in it; after `seal`
 //! (see `memory`) nothing changes any more.
 
+mod copying;
+pub mod headers;
 pub mod mark;
 pub mod page;
 pub mod parsed;
@@ -10,6 +12,8 @@ mod records;
 mod slot;
 
 pub use crate::sys::credentials::Credentials;
+pub use copying::Copying;
+pub use headers::{HeaderMap, HeaderNames, Headers};
 pub use mark::{Mark, Marks};
 pub use page::{
     Event, EventHead, Fresh, Full, Misfit, Name, ORIGIN_BYTES_MAX, OriginPlace, Outline, Page,

@@ -8,6 +8,8 @@
 //! newline stays where it is. While `contiguous` holds, bytes = events + LF in order, and the
 //! `raw` encoder copies nothing. One owner fills a page; after `seal` it is read only.
 
+mod fresh;
+mod headers;
 mod image;
 mod origins;
 mod select;
@@ -17,10 +19,11 @@ pub use origins::{Name, ORIGIN_BYTES_MAX, OriginPlace};
 pub use select::{Removed, Since};
 
 use self::origins::Origins;
+use super::headers::Headers;
 use super::mark::{Mark, Marks};
 use super::parsed::{Found, Parsed, Shape};
 use super::records::{Records, Sums};
-use super::slot::{KIND_EVENT, KIND_ORIGIN, Origin, OriginIndex, PRI_NONE, Slot};
+use super::slot::{HEADED, KIND_EVENT, KIND_ORIGIN, Origin, OriginIndex, PRI_NONE, Slot};
 use crate::limits::{self, usize_of};
 use crate::sys::mapping::Mapping;
 use crate::time::Wall;
@@ -47,6 +50,11 @@ pub struct Page {
     event_bytes: u64,
     marks: [u32; Mark::COUNT],
     contiguous: bool,
+    /// The most bytes of headers that an event has of its own, and of its origin's labels.
+    own_max: u32,
+    labels_max: u32,
+    /// Bytes of labels end here.
+    labels_end: usize,
 }
 
 /// The page has no room, or its times would no longer fit: offer it and begin another.
@@ -75,6 +83,7 @@ pub struct Event<'page> {
     pub pri: Option<u8>,
     pub marks: Marks,
     pub parsed: Parsed<'page>,
+    pub headers: Headers<'page>,
 }
 
 /// What reading an event brought.
@@ -118,6 +127,9 @@ impl Page {
             event_bytes: 0,
             marks: [0; Mark::COUNT],
             contiguous: true,
+            own_max: 0,
+            labels_max: 0,
+            labels_end: 0,
         }
     }
 
@@ -135,6 +147,7 @@ impl Page {
         self.event_bytes = 0;
         self.marks = [0; Mark::COUNT];
         self.contiguous = true;
+        (self.own_max, self.labels_max, self.labels_end) = (0, 0, 0);
     }
 
     // ── filling ──
@@ -288,45 +301,6 @@ impl Page {
         self.contiguous = false;
     }
 
-    /// Reads every event that has not been read: what it says stands beside it from now on.
-    pub fn read_fresh(&mut self, mut read: impl FnMut(Fresh<'_>) -> Reading) {
-        let (stride, base, tail, count) = (self.stride, self.base, self.tail, self.slots);
-        debug_assert!(stride > 1, "there is no room for what is read");
-        let mut left = count - std::mem::replace(&mut self.read, count);
-        let mut unparsed = 0;
-        let body = self.body_mut();
-        let (bytes, slots) = body.split_at_mut(body.len() - count * SLOT_BYTES);
-        let (bytes, slots) = (&bytes[..tail], bytemuck::cast_slice_mut::<u8, Slot>(slots));
-        let mut origins = Origins::default();
-        while left > 0 {
-            let slot = slots[left - 1];
-            if slot.kind() == KIND_ORIGIN {
-                left -= 1;
-                continue;
-            }
-            let start = usize_of(slot.offset);
-            let reading = read(Fresh {
-                bytes: &bytes[start..start + usize_of(slot.length)],
-                at: Wall(base.0 + i64::from(slot.delta)),
-                origin: origins.find(slots, slot.origin),
-                pri: (slot.pri != PRI_NONE).then_some(slot.pri),
-                marks: Marks::from_bits(slot.tag),
-            });
-            let own = &mut slots[left - 1];
-            own.pri = reading.pri.unwrap_or(PRI_NONE);
-            if reading.unparsed {
-                own.tag |= Marks::UNPARSED.bits();
-                unparsed += 1;
-            }
-            slots[left - 2] = reading.found.front();
-            if stride > 2 {
-                slots[left - 3] = reading.found.back();
-            }
-            left -= stride;
-        }
-        self.marks[Mark::Unparsed as usize] += unparsed;
-    }
-
     // ── reading ──
 
     /// All bytes, when they are exactly the events in order, each with its LF.
@@ -337,6 +311,7 @@ impl Page {
     pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
         let slots = self.slot_slice();
         let (mut end, stride) = (slots.len(), self.stride);
+        let store = self.header_store();
         let mut origins = Origins::default();
         std::iter::from_fn(move || {
             while end > 0 && slots[end - 1].kind() == KIND_ORIGIN {
@@ -348,14 +323,17 @@ impl Page {
             let bytes = &self.body()[start..start + usize_of(slot.length)];
             let parsed = Parsed::new(bytes, &slots[fields..end - 1]);
             end = fields;
+            let name = Name::of(slots, slot.origin);
+            let block = slot.offset.wrapping_add(slot.length).wrapping_add(1);
             Some(Event {
                 bytes,
                 at: Wall(self.base.0 + i64::from(slot.delta)),
                 origin: origins.find(slots, slot.origin),
-                name: Name::of(slots, slot.origin),
+                name,
                 pri: (slot.pri != PRI_NONE).then_some(slot.pri),
                 marks: Marks::from_bits(slot.tag),
                 parsed,
+                headers: Headers::new(store, block, slot.tag & HEADED != 0, name),
             })
         })
     }

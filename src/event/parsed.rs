@@ -211,6 +211,10 @@ impl<'page> Parsed<'page> {
         (length > 0).then(|| &self.bytes[start..start + length])
     }
 
+    pub(super) fn slots(&self) -> &'page [Slot] {
+        self.slots
+    }
+
     pub fn form(&self) -> Form {
         match self.front().map_or(0, |raw| raw[14] & !NAMELESS) {
             1 => Form::Unparsed,

@@ -7,7 +7,7 @@
 //!          │ 15 of up to 255 bytes of its name     │ tag │     so many as its name needs
 //!  FIELDS  │ see `parsed`                          │ tag │     none, one or two behind an EVENT
 //! ```
-//! `tag`: bits 0-4 marks, bits 6-7 kind. Another kind (header maps) has room here.
+//! `tag`: bits 0-4 marks, bit 5 headers behind the text, bits 6-7 kind.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -21,6 +21,8 @@ pub(super) const PRI_NONE: u8 = 255;
 const KIND_MASK: u8 = 0b1100_0000;
 /// A Unix socket's peer, among the families of addresses.
 const FAMILY_PROCESS: u8 = 1;
+/// A block of headers stands behind the event's LF.
+pub(super) const HEADED: u8 = 0b0010_0000;
 pub(super) const KIND_EVENT: u8 = 0;
 pub(super) const KIND_ORIGIN: u8 = 0b0100_0000;
 pub(super) const KIND_FIELDS: u8 = 0b1000_0000;
@@ -30,6 +32,9 @@ pub(super) const PART_BYTES: usize = 15;
 /// Among the bytes of an origin: how long its name is, and whether its own address is told.
 pub(super) const NAME_BYTES_AT: usize = 25;
 pub(super) const LOCAL_AT: usize = 26;
+/// Where its labels begin in the page, and one more, in 24 bits; 0: it has none.
+pub(super) const LABELS_AT: usize = 27;
+const _: () = assert!(crate::limits::BATCH_BYTES_MAX < 1 << 24);
 
 #[repr(C, align(16))]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -86,8 +91,9 @@ impl Origin {
 
     /// Bytes: 0-15 address, 16-17 port, 18-19 listener, 20 family (0 none, 4, 6, or 1: a process,
     /// whose ids are 0-3 pid, 4-7 uid, 8-11 gid), 21-24 scope id, 25 bytes of the name behind it,
-    /// 26 whether behind that stand two more slots with the address that it was sent to.
-    pub(super) fn to_slots(self, name_bytes: u8, local: bool) -> [Slot; 2] {
+    /// 26 whether behind that stand two more slots with the address that it was sent to, 27-29
+    /// where its labels begin, and one more.
+    pub(super) fn to_slots(self, name_bytes: u8, local: bool, labels: Option<u32>) -> [Slot; 2] {
         let mut bytes = [0u8; 30];
         if let Some(peer) = self.peer {
             match peer {
@@ -108,6 +114,8 @@ impl Origin {
         bytes[18..20].copy_from_slice(&self.listener.to_le_bytes());
         bytes[NAME_BYTES_AT] = name_bytes;
         bytes[LOCAL_AT] = u8::from(local);
+        let labels = labels.map_or(0, |at| at + 1).to_le_bytes();
+        bytes[LABELS_AT..].copy_from_slice(&labels[..3]);
         [Slot::of_origin(&bytes[..15]), Slot::of_origin(&bytes[15..])]
     }
 
@@ -151,12 +159,12 @@ mod tests {
     fn an_origin_comes_back_as_it_was() {
         for peer in ["127.0.0.1:514", "[fe80::1%7]:65535", "[::1]:1"] {
             let origin = Origin::new(Some(peer.parse().expect("address")), 513);
-            let [front, back] = origin.to_slots(0, false);
+            let [front, back] = origin.to_slots(0, false, None);
             assert_eq!(Origin::from_slots(front, back), origin);
         }
         let credentials = Some(Credentials { pid: 4_000_000, uid: u32::MAX, gid: 7 });
         for origin in [Origin::LOCAL, Origin { credentials, ..Origin::new(None, 9) }] {
-            let [front, back] = origin.to_slots(0, false);
+            let [front, back] = origin.to_slots(0, false, None);
             assert_eq!(Origin::from_slots(front, back), origin);
         }
     }

@@ -18,7 +18,7 @@ use memchr::memmem::Finder;
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::config::{OptionDoc, Section, listed, nearest};
-use crate::event::Event;
+use crate::event::{Event, HeaderNames};
 use crate::syslog::names;
 use crate::syslog::parse::{Expect, Fields, PRI_MAX, parse, pri_of};
 
@@ -48,6 +48,7 @@ const MATCH: &[OptionDoc] = &[
     row("app", "names of programs; * stands for anything"),
     row("text", "texts that stand in the message as it came"),
     row("regex", "regular expressions that match in the message as it came"),
+    row("header", "headers and what stands in them: { site = \"b*\" }; * stands for anything"),
 ];
 
 /// A compiled expression may take so much memory; what is larger is refused by name.
@@ -75,6 +76,8 @@ struct Condition {
     apps: Vec<String>,
     texts: Vec<Finder<'static>>,
     regexes: Vec<Regex>,
+    /// All of them must match.
+    headers: Vec<(String, String)>,
 }
 
 /// A set of PRIs, and whether messages without one are in it: theirs is the number behind the last.
@@ -137,6 +140,12 @@ impl Filters {
         self.pris.is_none() && self.rules.is_empty()
     }
 
+    /// The headers that they look for.
+    pub fn headers(&self) -> HeaderNames {
+        let names = self.rules.iter().flat_map(|rule| &rule.condition.headers);
+        HeaderNames::of(names.map(|(name, _)| name))
+    }
+
     /// Whether the event goes through all of them.
     #[inline]
     pub fn pass(&self, event: &Event<'_>) -> bool {
@@ -164,6 +173,7 @@ impl Condition {
             })
         });
         let strings = |key| section.texts(key).into_iter().map(|text| text.value);
+        let headers = section.table_of_texts("header").into_iter();
         let mut texts = Vec::new();
         for text in section.texts("text") {
             if text.is_empty() {
@@ -177,12 +187,13 @@ impl Condition {
             apps: strings("app").collect(),
             texts,
             regexes: regexes(section, "regex"),
+            headers: headers.map(|(name, text)| (name.value, text.value)).collect(),
         }
     }
 
     fn looks_at_text(&self) -> bool {
         let lists = [self.hosts.len(), self.apps.len(), self.texts.len(), self.regexes.len()];
-        lists.iter().any(|count| *count > 0)
+        lists.iter().any(|count| *count > 0) || !self.headers.is_empty()
     }
 
     fn matches(&self, event: &Event<'_>) -> bool {
@@ -204,6 +215,9 @@ impl Condition {
             && (self.apps.is_empty() || any(&self.apps, app()))
             && texts()
             && regexes()
+            && self.headers.iter().all(|(name, pattern)| {
+                event.headers.get(name).is_some_and(|value| like(pattern.as_bytes(), value))
+            })
     }
 }
 
@@ -288,7 +302,7 @@ pub fn regexes(section: &Section, key: &'static str) -> Vec<Regex> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Marks, Name, Origin, Parsed};
+    use crate::event::{EventHead, HeaderMap, Headers, Marks, Name, Origin, Page, Parsed};
     use crate::time::Wall;
 
     const DOCS: &[OptionDoc] = &[FILTERS];
@@ -304,7 +318,8 @@ mod tests {
     fn passes(filters: &Filters, bytes: &[u8]) -> bool {
         let (marks, parsed) = (Marks::NONE, Parsed::NONE);
         let (origin, name) = (Origin::LOCAL, Name::NONE);
-        filters.pass(&Event { bytes, at: Wall(0), origin, name, pri: None, marks, parsed })
+        let headers = Headers::NONE;
+        filters.pass(&Event { bytes, at: Wall(0), origin, name, pri: None, marks, parsed, headers })
     }
 
     #[test]
@@ -342,6 +357,29 @@ mod tests {
             let rules = plan(filters).unwrap_or_else(|told| panic!("{filters}: {told}"));
             let found = [old, new, odd].map(|text| passes(&rules, text.as_bytes()));
             assert_eq!(found, expected, "{filters}");
+        }
+    }
+
+    #[test]
+    fn headers_match_too() {
+        let mut page = Page::new(crate::limits::BATCH_BYTES_MIN);
+        let mut labels = HeaderMap::default();
+        labels.set(b"site", b"Berlin").unwrap();
+        labels.set(b"rack", b"7").unwrap();
+        let head = |origin| EventHead { at: Wall(0), origin, pri: None, marks: Marks::NONE };
+        let with = page.push_labelled_origin(Origin::LOCAL, "", &labels).unwrap();
+        page.append_event(b"one", head(with)).unwrap();
+        let without = page.push_origin(Origin::LOCAL).unwrap();
+        page.append_event(b"two", head(without)).unwrap();
+        for (filters, expected) in [
+            ("[{ keep = { header = { site = 'b*' } } }]", [true, false]),
+            ("[{ drop = { header = { site = '*' } } }]", [false, true]),
+            ("[{ keep = { header = { site = 'berlin', rack = '8' } } }]", [false, false]),
+        ] {
+            let filters = plan(filters).unwrap();
+            assert_eq!(filters.headers().names[0], "site");
+            let found: Vec<_> = page.events().map(|event| filters.pass(&event)).collect();
+            assert_eq!(found, expected);
         }
     }
 

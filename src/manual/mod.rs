@@ -6,6 +6,7 @@
 //! - [`transports`]: how messages come in and are sent on, with the senders' configuration
 //! - [`sources`]: answered lines, programs, files, and events made here, beside Flume's
 //! - [`channels`]: where events wait, in memory or in a log on disk
+//! - [`interceptors`]: headers, what changes events on their way, which channel they take
 //! - [`archive`]: what is written is found again
 //! - [`decisions`]: what was decided when, and why; every dependency has its line
 //! - [`changelog`]: what changed for whoever runs it
@@ -33,6 +34,10 @@ pub mod sources {}
 /// Where events wait.
 #[doc = include_str!("channels.md")]
 pub mod channels {}
+
+/// Headers, interceptors and selectors.
+#[doc = include_str!("interceptors.md")]
+pub mod interceptors {}
 
 /// Reading back.
 #[doc = include_str!("archive.md")]

@@ -143,6 +143,15 @@ impl ReceiptSlip {
         self.for_channel()
     }
 
+    /// A slip for a batch of its own, which so many channels get: one for each of them, as with
+    /// `ReceiptPool::take`.
+    pub fn batch(&self, channels: u32) -> Self {
+        // Relaxed: as in `part`.
+        let state = &self.pool.states[limits::usize_of(self.receipt.0)];
+        state.waiting.fetch_add(channels, Ordering::Relaxed);
+        self.for_channel()
+    }
+
     pub fn wanted(&self) -> Reached {
         self.pool.wanted
     }
@@ -208,6 +217,19 @@ mod tests {
             let outcome = if lost { Outcome::Failed } else { Outcome::Confirmed };
             assert_eq!(pool.poll(), Some((receipt, outcome)));
         }
+    }
+
+    #[test]
+    fn every_batch_must_be_confirmed_by_every_channel() {
+        let pool = ReceiptPool::new(1, Reached::Synced);
+        let (receipt, slip) = pool.take(2).expect("one free");
+        let first = slip.batch(2);
+        first.for_channel().confirm();
+        slip.for_channel().confirm();
+        slip.confirm();
+        assert_eq!(pool.poll(), None);
+        first.confirm();
+        assert_eq!(pool.poll(), Some((receipt, Outcome::Confirmed)));
     }
 
     #[test]

@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(section.diagnostics().lines(), Vec::<String>::new());
         for (text, told) in [
             ("encoder = 'xml'", "no encoder `xml`"),
-            ("encoder = { template = '%{hots}' }", "did you mean `%{host}`?"),
+            ("encoder = { template = '%{ho/st}' }", "`%{ho/st}` is no field"),
             ("encoder = { templte = 'x' }", "`template` is missing"),
             ("encoder = 'datagram'", "`datagram` writes records and no lines"),
             ("encoder = { keep_fields = ['host'] }", "no field `host` to keep"),

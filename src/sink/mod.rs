@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use crate::channel::Channel;
 use crate::config::{OptionDoc, Section};
+use crate::event::HeaderNames;
 use crate::memory::MemoryLine;
 use crate::memory::receipt::Reached;
 use crate::runtime::Worker;
@@ -119,6 +120,11 @@ pub trait SinkPlan: Send {
     /// What its path and its encoder want to know of each message.
     fn wanted(&self) -> Fields {
         Fields::NONE
+    }
+
+    /// Headers that its options name or take, each with the key that does.
+    fn headers(&self) -> Vec<(&'static str, HeaderNames)> {
+        Vec::new()
     }
 
     /// Whether its options name fields that only a parsed message has.

@@ -9,7 +9,7 @@ use super::encoding::{self, SharedEncoder};
 use super::runner::{BatchSink, SinkRunner};
 use super::{BuildError, Built, SinkContext, SinkKind, SinkPlan};
 use crate::config::{OptionDoc, Section};
-use crate::event::Page;
+use crate::event::{HeaderNames, Page};
 use crate::memory::MemoryLine;
 use crate::memory::receipt::Reached;
 use crate::syslog::parse::Fields;
@@ -69,6 +69,10 @@ impl SinkPlan for Plan {
 
     fn wanted(&self) -> Fields {
         self.encoder.wanted()
+    }
+
+    fn headers(&self) -> Vec<(&'static str, HeaderNames)> {
+        vec![("encoder", self.encoder.headers())]
     }
 
     fn names_fields(&self) -> bool {

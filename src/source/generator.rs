@@ -235,6 +235,7 @@ mod tests {
             name: "gen".to_owned(),
             want_pri: true,
             exact: false,
+            want_headers: false,
             page_bytes: 64 << 10,
             channels: 1,
             counters: vec![Arc::default()],

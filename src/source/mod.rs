@@ -18,6 +18,7 @@ mod generator;
 pub mod handshakes;
 pub mod inflate;
 pub mod input;
+pub mod intercepting;
 pub mod interface;
 mod journal;
 pub mod keys;
@@ -62,7 +63,7 @@ use std::sync::Arc;
 use self::place::Place;
 use self::zones::Zones;
 use crate::config::{OptionDoc, Section};
-use crate::event::Page;
+use crate::event::{HeaderNames, Page};
 use crate::memory::receipt::Reached;
 use crate::memory::{MemoryLine, ReceiptSlip};
 use crate::ring::Wake;
@@ -119,6 +120,8 @@ pub struct SourceContext {
     pub exact: bool,
     /// Size of a page's body in bytes.
     pub page_bytes: usize,
+    /// Whether anybody asks for headers: without it none need be stored.
+    pub want_headers: bool,
     /// Channels that each of its events goes to.
     pub channels: usize,
     /// One set of counters a thread.
@@ -180,6 +183,11 @@ pub trait SourcePlan: Send {
     fn is_exact(&self) -> Result<(), (&'static str, String, String)> {
         let what = "it does not receive datagrams".to_owned();
         Err(("type", what, "take `type = \"udp\"`".to_owned()))
+    }
+
+    /// The headers that it may set.
+    fn headers(&self) -> HeaderNames {
+        HeaderNames::default()
     }
 
     /// The mark that events must reach before their senders are told; none: they are never told.

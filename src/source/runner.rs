@@ -7,17 +7,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Source;
+use super::intercepting::{Intercepting, Passage};
 use super::parsing::Parser;
 use super::restraint::{Backlog, Restraint};
+use super::{Received, Source};
 use crate::channel::Valve;
 use crate::event::{Mark, Page};
-use crate::interceptor::Filters;
+use crate::interceptor::{Bench, Chain, Filters};
 use crate::limits;
 use crate::memory::{Lease, ReceiptSlip};
 use crate::ring::Wake;
 use crate::runtime::{Progress, Worker};
-use crate::telemetry::{SourceCounters, Unparsed};
+use crate::telemetry::{LostReason, SourceCounters, Unparsed};
 use crate::time::{Mono, Now, Wall};
 
 pub struct SourceRunner {
@@ -29,6 +30,12 @@ pub struct SourceRunner {
     /// Reads what messages say, if anybody wants to know.
     parser: Option<Parser>,
     filters: Filters,
+    /// Interceptors that refuse events and change none: they look at them where they lie.
+    refusing: Option<(Chain, Bench)>,
+    /// Interceptors that change events.
+    intercepting: Option<Intercepting>,
+    /// For the rest of what was read, of which a part was offered: it is answered with the last.
+    slip: Option<ReceiptSlip>,
     page: Option<Lease>,
     /// When the page's first event came.
     first_at: Mono,
@@ -70,6 +77,9 @@ impl SourceRunner {
             pace,
             parser: None,
             filters: Filters::default(),
+            refusing: None,
+            intercepting: None,
+            slip: None,
             page: None,
             first_at,
             restraint: Restraint::new(pace.backlog),
@@ -85,6 +95,14 @@ impl SourceRunner {
 
     pub fn with_filters(self, filters: Filters) -> Self {
         Self { filters, ..self }
+    }
+
+    pub fn with_refusing(self, chain: Option<Chain>) -> Self {
+        Self { refusing: chain.map(|chain| (chain, Bench::default())), ..self }
+    }
+
+    pub fn with_intercepting(self, intercepting: Option<Intercepting>) -> Self {
+        Self { intercepting, ..self }
     }
 
     /// A page to fill, or until when to wait for one if nobody rings.
@@ -107,10 +125,10 @@ impl SourceRunner {
 
     fn offer(&mut self, now: Now) {
         let Some(page) = self.page.take() else { return };
-        let slip = self.source.slip();
+        let slip = self.take_slip();
         if page.is_empty() {
             // What was not worth an event is dealt with.
-            slip.into_iter().for_each(ReceiptSlip::confirm);
+            slip.into_iter().for_each(|slip| self.valve.confirm(slip));
             self.valve.give_back(page);
             return;
         }
@@ -124,6 +142,58 @@ impl SourceRunner {
         }
         self.valve.offer(page, slip, self.first_at, now);
         self.first_at = Mono::MAX;
+    }
+
+    /// What is hung on the page that is offered; a part of it when not all that was read is in it.
+    fn take_slip(&mut self) -> Option<ReceiptSlip> {
+        let slip = self.slip.take().or_else(|| self.source.slip());
+        if self.waiting() == 0 {
+            return slip;
+        }
+        let part = slip.as_ref().map(|slip| self.valve.part_of(slip));
+        self.slip = slip;
+        part
+    }
+
+    /// Events that were read and wait for room behind the interceptors.
+    fn waiting(&self) -> u32 {
+        self.intercepting.as_ref().map_or(0, Intercepting::waiting)
+    }
+
+    /// Reads into the page, through the interceptors; counts what they refuse.
+    fn receive(&mut self, now: Now) -> Received {
+        let page = self.page.as_mut().expect("it was opened");
+        if let Some(intercepting) = &mut self.intercepting {
+            let passage = intercepting.receive(&mut *self.source, &self.filters, page, now);
+            let Passage { received, filtered, refused, .. } = passage;
+            if let Some(parser) = &mut self.parser {
+                parser.read(page);
+            }
+            self.counters.received_events.add(filtered.events + refused.events);
+            self.counters.received_bytes.add(filtered.bytes + refused.bytes);
+            self.counters.filtered_events.add(filtered.events);
+            self.counters.lost.add(LostReason::Refused, refused.events);
+            return received;
+        }
+        let (before, events_before) = (page.since(), page.event_count());
+        let received = self.source.receive(page, now);
+        if page.event_count() == events_before {
+            return received;
+        }
+        if let Some(parser) = &mut self.parser {
+            parser.read(page);
+        }
+        if !self.filters.is_empty() || self.refusing.is_some() {
+            let (filters, mut refusing) = (&self.filters, self.refusing.as_mut());
+            let removed = page.retain(&before, |event| {
+                filters.pass(event)
+                    && refusing.as_mut().is_none_or(|(chain, bench)| chain.keeps(event, bench))
+            });
+            self.counters.received_events.add(removed.events);
+            self.counters.received_bytes.add(removed.bytes);
+            self.counters.filtered_events.add(removed.events);
+        }
+        received
     }
 
     /// Whether a partial page goes now.
@@ -173,30 +243,23 @@ impl Worker for SourceRunner {
             self.shut = true;
             return Progress::Idle { until };
         }
-        let page = self.page.as_mut().expect("just opened");
         self.shut = false;
-        let before = page.since();
-        let events_before = page.event_count();
-        let received = self.source.receive(page, now);
-        let mut fresh = page.event_count() > events_before;
-        if fresh && let Some(parser) = &mut self.parser {
-            parser.read(page);
-        }
-        if fresh && !self.filters.is_empty() {
-            let removed = page.retain(&before, |event| self.filters.pass(event));
-            self.counters.received_events.add(removed.events);
-            self.counters.received_bytes.add(removed.bytes);
-            self.counters.filtered_events.add(removed.events);
-            fresh = page.event_count() > events_before;
-        }
-        self.counters.held_events.set(u64::from(page.event_count()));
+        let events = |page: &Option<Lease>| page.as_ref().map_or(0, |page| page.event_count());
+        let before = events(&self.page);
+        let received = self.receive(now);
+        let held = events(&self.page);
+        let fresh = held > before;
+        self.counters.held_events.set(u64::from(held + self.waiting()));
+        // With a slip of its own the rest of a reading is not mixed with what is read next.
+        let rest = self.slip.is_some() && self.waiting() == 0;
         let wanted = self.source.is_wanted();
         if (fresh || wanted) && self.first_at == Mono::MAX {
             self.first_at = now.mono;
         }
-        let partial = !page.is_empty() || wanted;
+        let partial = held > 0 || wanted;
         self.finished = received.finished;
-        if received.full || received.finished || partial && !received.more && self.due(now) {
+        if received.full || received.finished || rest || partial && !received.more && self.due(now)
+        {
             self.offer(now);
         }
         match received {

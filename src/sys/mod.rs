@@ -2,6 +2,7 @@
 //! each with a safe face.
 
 pub mod accounts;
+pub mod address;
 pub mod credentials;
 pub mod mapping;
 pub mod notify;

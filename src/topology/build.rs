@@ -11,10 +11,12 @@ use super::plan::{Admin, Plan, PlannedSink, PlannedSource};
 use crate::channel::sieve::{Sieve, copies_for};
 use crate::channel::{self, Channel, ChannelContext, Inlet, Valve};
 use crate::event::Event;
+use crate::interceptor::Tools;
 use crate::memory::{Credit, Pool};
 use crate::runtime::Worker;
 use crate::runtime::clock::Clock;
 use crate::sink::{self, Orders, SinkContext};
+use crate::source::intercepting::{Intercepting, Staging};
 use crate::source::parsing::Parser;
 use crate::source::runner::SourceRunner;
 use crate::source::{self, Bound, SourceContext};
@@ -203,6 +205,16 @@ fn sieve(
     Arc::new(Sieve::new(channel, keep, copies, Arc::clone(counters)))
 }
 
+/// What interceptors want to know of this machine.
+fn tools() -> Tools {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let address = crate::sys::address::of_this_machine();
+    Tools {
+        host_address: address.map_or_else(|| "127.0.0.1".to_owned(), |it| it.to_string()),
+        host_name: if name.is_empty() { "localhost".to_owned() } else { name },
+    }
+}
+
 /// A number that nobody outside can guess.
 fn random() -> u64 {
     let mut bytes = [0; 8];
@@ -291,8 +303,9 @@ impl Assembly {
         for (index, planned) in plan.sources.iter().enumerate() {
             let context = SourceContext {
                 name: planned.name.clone(),
-                want_pri: planned.wanted != Fields::NONE,
                 exact: planned.exact,
+                want_pri: planned.wanted.union(planned.chain.wanted()) != Fields::NONE,
+                want_headers: planned.want_headers,
                 page_bytes: plan.budget.page_bytes,
                 channels: planned.channels.len(),
                 counters: counters.sources[index].clone(),
@@ -332,10 +345,25 @@ impl Assembly {
         let valve = Valve::new(Arc::clone(&self.pool), inlets.collect(), &source.waker());
         let name = format!("source.{}.{thread}", planned.name);
         let runner = SourceRunner::new(name, source, valve, Arc::clone(counters), planned.pace);
-        let zones = planned.plan.zones();
-        let parser = zones.and_then(|zones| Parser::new(planned.wanted, zones));
+        let parser = |wanted| planned.plan.zones().and_then(|zones| Parser::new(wanted, zones));
+        let in_chain = planned.chain.wanted();
+        let refuses = planned.chain.only_refuses();
+        let wanted = if refuses { planned.wanted.union(in_chain) } else { planned.wanted };
+        let runner = runner.with_parser(parser(wanted)).with_filters(planned.filters.clone());
+        let chain = || planned.chain.build(&tools());
+        let runner = match (planned.chain.is_empty(), refuses) {
+            (true, _) => runner,
+            (false, true) => runner.with_refusing(Some(chain())),
+            (false, false) => {
+                let page = self.pool.take().expect("the sum has a page for each of these threads");
+                let longest = planned.plan.event_bytes_max();
+                let staging = Staging::new(page, chain(), longest).with_parser(parser(in_chain));
+                let own = Intercepting::new(staging, planned.keeps_headers);
+                runner.with_intercepting(Some(own))
+            }
+        };
         SourceWorker {
-            worker: Box::new(runner.with_parser(parser).with_filters(planned.filters.clone())),
+            worker: Box::new(runner),
             core: planned.cores[thread],
             counters: Arc::clone(counters),
         }

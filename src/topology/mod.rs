@@ -23,6 +23,7 @@ mod control;
 mod cores;
 mod drain;
 mod exact;
+mod headers;
 mod links;
 mod listeners;
 mod parts;

@@ -9,6 +9,7 @@ use super::acks;
 use super::budget::{self, Budget, ChannelDemand, Demand, Refusal};
 use super::cores::{Dealer, Machine};
 use super::exact;
+use super::headers;
 use super::links::{self, Links};
 use super::listeners;
 use super::parts::Parts;
@@ -17,7 +18,7 @@ use crate::channel::sieve::copies_for;
 use crate::channel::{ChannelPlan, WhenFull};
 use crate::config::units::{show_duration, show_size};
 use crate::config::{AgentConfig, Problem, Setting};
-use crate::interceptor::Filters;
+use crate::interceptor::{ChainPlan, Filters};
 use crate::limits;
 use crate::memory::MemoryLine;
 use crate::memory::receipt::Reached;
@@ -68,8 +69,13 @@ pub struct PlannedSource {
     pub wanted: Fields,
     /// A sink that it reaches keeps datagrams as they came.
     pub exact: bool,
+    /// Whether any of them asks for headers.
+    pub keeps_headers: bool,
+    /// Whether they or its own interceptors do.
+    pub want_headers: bool,
     pub pace: Pace,
     pub filters: Filters,
+    pub chain: ChainPlan,
     pub settings: Vec<Setting>,
 }
 
@@ -101,12 +107,12 @@ pub struct PlannedSink {
 }
 
 /// Everything read, names resolved, nothing decided.
-struct Draft {
+pub(super) struct Draft {
     agent: AgentDraft,
-    sources: Vec<SourceDraft>,
-    channels: Vec<ChannelDraft>,
-    sinks: Vec<SinkDraft>,
-    links: Links,
+    pub(super) sources: Vec<SourceDraft>,
+    pub(super) channels: Vec<ChannelDraft>,
+    pub(super) sinks: Vec<SinkDraft>,
+    pub(super) links: Links,
 }
 
 /// Connections, requests and pages of the admin endpoint.
@@ -145,6 +151,7 @@ pub fn plan(config: &AgentConfig, parts: &Parts, machine: &Machine) -> Option<Pl
     let draft = Draft { agent, sources, channels, sinks, links };
     check_threads(&draft, machine);
     check_fields(&draft);
+    headers::check(&draft);
     // A sum over parts that are not understood would only mislead.
     let budget = if draft.is_whole() { spend(&draft) } else { None };
     if diagnostics.has_errors() {
@@ -165,18 +172,22 @@ impl Draft {
             && self.links.sinks.iter().all(Option::is_some)
     }
 
-    fn sources_of(&self, channel: usize) -> impl Iterator<Item = &SourceDraft> {
+    pub(super) fn sources_of(&self, channel: usize) -> impl Iterator<Item = &SourceDraft> {
         let pairs = self.sources.iter().zip(&self.links.sources);
         pairs.filter(move |(_, channels)| channels.contains(&channel)).map(|(source, _)| source)
     }
 
-    fn sinks_of(&self, channel: usize) -> impl Iterator<Item = &SinkDraft> {
+    pub(super) fn sinks_of(&self, channel: usize) -> impl Iterator<Item = &SinkDraft> {
         let pairs = self.sinks.iter().zip(&self.links.sinks);
         pairs.filter(move |(_, of)| **of == Some(channel)).map(|(sink, _)| sink)
     }
 
-    /// The longest event that can come out of a channel.
+    /// The longest event that can come out of a channel, its headers among them.
     fn event_bytes_max(&self, channel: usize) -> usize {
+        self.text_bytes_max(channel) + headers::bytes_max(self, channel)
+    }
+
+    fn text_bytes_max(&self, channel: usize) -> usize {
         if self.channels[channel].recovers() {
             // What waits there may be from another configuration.
             return limits::EVENT_BYTES_MAX;
@@ -213,30 +224,31 @@ impl Draft {
             (0..self.sinks.len()).map(|sink| self.event_bytes_max(channel_of(sink))).collect();
         let behind: Vec<(Reached, usize)> =
             (0..self.channels.len()).map(|channel| self.behind(channel)).collect();
-        let reach = self.links.sources.iter().map(|channels| self.reach(channels));
-        let reach: Vec<(Fields, Pace)> = reach.collect();
+        let pairs = self.sources.iter().zip(&self.links.sources);
+        let asked: Vec<Asked> =
+            pairs.map(|(source, channels)| self.asked(source, channels)).collect();
         let backlog = self.backlog(budget.page_bytes);
-        let exact = self.links.sources.iter();
-        let exact = exact.map(|channels| exact::wanted(channels, &self.sinks, &self.links));
-        let exact: Vec<bool> = exact.collect();
         let mut sources = Vec::new();
         let pairs = self.sources.into_iter().zip(self.links.sources);
-        for (((draft, channels), (wanted, mut pace)), exact) in pairs.zip(reach).zip(exact) {
+        for ((draft, channels), asked) in pairs.zip(asked) {
+            let Asked { wanted, mut pace, keeps_headers, chain, exact } = asked;
             let plan = draft.plan.expect("a whole draft has every plan");
             pace.backlog = plan.is_patient().then_some(backlog);
             let cores = dealer.deal(draft.cores.as_ref(), plan.threads(), machine);
             let settings = draft.section.settings();
-            let (name, kind) = (draft.name.value, draft.kind);
             sources.push(PlannedSource {
-                name,
-                kind,
+                name: draft.name.value,
+                kind: draft.kind,
                 plan,
                 channels,
                 cores,
                 wanted,
                 exact,
+                keeps_headers,
+                want_headers: keeps_headers || !chain.reads().is_empty(),
                 pace,
                 filters: draft.filters,
+                chain,
                 settings,
             });
         }
@@ -274,6 +286,17 @@ impl Draft {
         }
     }
 
+    fn asked(&self, source: &SourceDraft, channels: &[usize]) -> Asked {
+        let (wanted, pace) = self.reach(channels);
+        Asked {
+            wanted,
+            pace,
+            keeps_headers: headers::wanted(self, channels),
+            chain: headers::chain(self, source, channels),
+            exact: exact::wanted(channels, &self.sinks, &self.links),
+        }
+    }
+
     /// What the sinks that these channels reach ask of a source.
     fn reach(&self, channels: &[usize]) -> (Fields, Pace) {
         let plans = || {
@@ -289,6 +312,15 @@ impl Draft {
         let wanted = plans().fold(Fields::NONE, |all, plan| all.union(plan.wanted()));
         (wanted, Pace { age, eager, backlog: None, slice_ns })
     }
+}
+
+/// What is asked of a source by those behind it.
+struct Asked {
+    wanted: Fields,
+    pace: Pace,
+    keeps_headers: bool,
+    chain: ChainPlan,
+    exact: bool,
 }
 
 fn planned_channel(
@@ -425,6 +457,13 @@ fn demand(draft: &Draft) -> Demand {
         let Some(plan) = &source.plan else { continue };
         fixed.extend(plan.memory(&source.name));
         page_bytes_min = plan.page_bytes_min().max(page_bytes_min);
+        let chain = headers::chain(draft, source, channels);
+        if !chain.only_refuses() {
+            let why = "before their interceptors".to_owned();
+            in_hands.push((format!("sources.{}", source.name), why, plan.threads() as u64));
+            let least = plan.event_bytes_max() + 2 * limits::HEADERS_BYTES_MAX;
+            page_bytes_min = page_bytes_min.max(least + limits::PAGE_HEADER_BYTES);
+        }
         let drops = |channel: &usize| draft.channels[*channel].when_full() == WhenFull::DropNewest;
         if channels.iter().all(drops) {
             let why = "in the hands of threads that drop".to_owned();

@@ -10,7 +10,7 @@ use super::parts::{self, Parts};
 use super::plan::{Admin, Pages};
 use crate::channel::{ChannelPlan, WhenFull};
 use crate::config::{AgentConfig, Component, OptionDoc, Section, Spanned};
-use crate::interceptor::{FILTERS, Filters};
+use crate::interceptor::{CHAIN, ChainPlan, FILTERS, Filters};
 use crate::sink::SinkPlan;
 use crate::source::SourcePlan;
 
@@ -64,6 +64,7 @@ const SOURCE: &[OptionDoc] = &[
     },
     CORES,
     FILTERS,
+    CHAIN,
 ];
 
 const CHANNEL: &[OptionDoc] = &[TYPE];
@@ -98,6 +99,7 @@ pub(super) struct SourceDraft {
     /// Where each of the plan's listeners stands in the file, when that is known.
     pub(super) listens: Vec<Spanned<String>>,
     pub(super) filters: Filters,
+    pub(super) chain: ChainPlan,
 }
 
 pub(super) struct ChannelDraft {
@@ -163,7 +165,6 @@ pub(super) fn source(component: &Component, parts: &Parts, machine: &Machine) ->
     let section = component.section.clone();
     section.describe(SOURCE);
     section.later("selector", "chooses channels event by event");
-    section.later("interceptors", "changes events on their way");
     let found = parts::find(&section, parts.sources);
     let wanted = source_channels(&section);
     let cores = Cores::read(&section, machine);
@@ -176,6 +177,7 @@ pub(super) fn source(component: &Component, parts: &Parts, machine: &Machine) ->
         cores,
         listens: Vec::new(),
         filters: Filters::plan(&section),
+        chain: ChainPlan::plan(&section),
     };
     if let Some(kind) = found {
         section.describe(kind.options);

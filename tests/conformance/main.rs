@@ -4,5 +4,6 @@
 mod config;
 mod differential;
 mod flume;
+mod interceptors;
 mod printed;
 mod syslog;

@@ -7,22 +7,23 @@
 //!  "log.syslog.priority":165,"log.syslog.facility.code":20,"log.syslog.facility.name":"local4",
 //!  "log.syslog.severity.code":5,"log.syslog.severity.name":"notice",
 //!  "log.syslog.appname":"su","log.syslog.procid":"7","log.syslog.msgid":"ID47",
-//!  "log.syslog.structured_data":{"a@1":{"b":"c"}},"tags":["split"],"message":"text"}
+//!  "log.syslog.structured_data":{"a@1":{"b":"c"}},"labels":{"site":"b"},"tags":["split"],
+//!  "message":"text"}
 //! ```
-//! `@timestamp` is the message's own time, else the time it was received, which is always
-//! `event.created`. Absent fields are left out. What could not be parsed, or was not, is whole in
-//! `message`. A value that is not UTF-8 stands under its name with `_base64` behind it, so every
-//! byte survives; of structured data that is all of it, as sent. As in `flumen parse`, a repeated
-//! parameter is an array and elements of one id are one object. Very much structured data stands,
-//! as sent, in `log.syslog.structured_data_text`. `client.domain` is whom the certificate of a TLS
-//! sender names.
+//! `@timestamp` is the header `timestamp`, else the message's own time, else the time it was
+//! received, which is always `event.created`. `labels` are the headers that were set. Absent fields
+//! are left out. What could not be parsed, or was not, is whole in `message`. A value that is not
+//! UTF-8 stands under its name with `_base64` behind it, so every byte survives; of structured data
+//! that is all of it, as sent. As in `flumen parse`, a repeated parameter is an array and elements
+//! of one id are one object. Very much structured data stands, as sent, in
+//! `log.syslog.structured_data_text`. `client.domain` is whom a TLS sender's certificate names.
 
 use std::io::Write;
 
 use super::Encoder;
 use super::text::{base64, escape, time};
 use crate::codec::Encoding;
-use crate::event::{Event, Form};
+use crate::event::{Event, Form, HeaderNames};
 use crate::syslog::names;
 use crate::syslog::parse::{Data, Element, Fields, Value};
 
@@ -44,6 +45,10 @@ impl Encoder for Json {
         Fields::ALL
     }
 
+    fn headers(&self) -> HeaderNames {
+        HeaderNames::ALL
+    }
+
     fn bound(&self, event_bytes: usize) -> usize {
         FRAME_BYTES_MAX + 6 * event_bytes
     }
@@ -54,14 +59,14 @@ impl Encoder for Json {
         let quotes = bytes.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count();
         let base64 = bytes.len() / 3;
         // `[x]` becomes `"x":{},`, and ` a=""` becomes `"a":"",`.
-        let data = 3 * event.parsed.data().len();
+        let data = 3 * event.parsed.data().len() + 6 * event.headers.bytes();
         FRAME_BYTES_MAX + bytes.len() + 5 * controls + quotes + base64 + data
     }
 
     fn encode_event(&self, event: &Event<'_>, out: &mut Vec<u8>) {
         let parsed = &event.parsed;
         out.extend_from_slice(b"{\"@timestamp\":\"");
-        time(parsed.time().unwrap_or(event.at).0, out);
+        time(event.time().0, out);
         out.extend_from_slice(b"\",\"ecs.version\":\"8.11.0\",\"event.created\":\"");
         time(event.at.0, out);
         out.push(b'"');
@@ -85,6 +90,7 @@ impl Encoder for Json {
         string("log.syslog.procid", parsed.proc_id(), out);
         string("log.syslog.msgid", parsed.msg_id(), out);
         structured_data(Data::checked(parsed.data(), parsed.data_name()), out);
+        labels(event, out);
         tags(event, out);
         match parsed.form() {
             Form::Rfc3164 | Form::Rfc5424 => {
@@ -127,6 +133,31 @@ fn string(name: &str, value: Option<&[u8]>, out: &mut Vec<u8>) {
         base64(value, out);
     }
     out.push(b'"');
+}
+
+/// Headers that were set, in the object that the schema has for what has no other place.
+fn labels(event: &Event<'_>, out: &mut Vec<u8>) {
+    if !event.headers.any() {
+        return;
+    }
+    let from = out.len();
+    for (name, value) in event.headers.iter() {
+        let first = out.len() == from;
+        out.extend_from_slice(if first { b",\"labels\":{\"" } else { b",\"" });
+        // A name is text in all but the oddest cases, and then it is shown as far as it is.
+        name.utf8_chunks().for_each(|chunk| escape(chunk.valid().as_bytes(), out));
+        if std::str::from_utf8(value).is_ok() {
+            out.extend_from_slice(b"\":\"");
+            escape(value, out);
+        } else {
+            out.extend_from_slice(b"_base64\":\"");
+            base64(value, out);
+        }
+        out.push(b'"');
+    }
+    if out.len() > from {
+        out.push(b'}');
+    }
 }
 
 fn tags(event: &Event<'_>, out: &mut Vec<u8>) {
@@ -213,7 +244,7 @@ fn value(value: Value<'_>, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::codec::encoders::tests::{event, with_event};
-    use crate::event::Marks;
+    use crate::event::{EventHead, HeaderMap, Marks, Origin};
     use crate::time::Wall;
     use proptest::prelude::*;
 
@@ -225,6 +256,34 @@ mod tests {
         assert_eq!(out.pop(), Some(b'\n'));
         assert!(!out.contains(&b'\n'));
         serde_json::from_slice(&out).expect("JSON")
+    }
+
+    #[test]
+    fn headers_that_were_set_are_labels() {
+        let mut page = crate::event::Page::new(crate::limits::BATCH_BYTES_MIN);
+        let mut headers = HeaderMap::default();
+        let values: [(&[u8], &[u8]); 4] =
+            [(b"si\"te", b"b\n"), (b"n", b""), (b"odd", b"\xff"), (b"timestamp", b"2")];
+        for (name, value) in values {
+            headers.set(name, value).unwrap();
+        }
+        let origin = page.push_labelled_origin(Origin::LOCAL, "", &headers).unwrap();
+        let head = EventHead { at: Wall(1), origin, pri: None, marks: Marks::NONE };
+        page.append_event(b"x", head).unwrap();
+        headers.retain(|name, _| name == b"n");
+        page.append_headed(b"y", &headers, head).unwrap();
+        for event in page.events() {
+            let bound = Json.bound_page(&page);
+            let mut out = Vec::new();
+            Json.encode_event(&event, &mut out);
+            assert!(out.len() <= Json.bound_event(&event) && 2 * out.len() <= bound);
+            let found: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!(found["@timestamp"], "1970-01-01T00:00:00.002000000Z");
+            let labels = serde_json::json!(
+                { "si\"te": "b\n", "n": "", "odd_base64": "/w==", "timestamp": "2" }
+            );
+            assert_eq!(found["labels"], labels);
+        }
     }
 
     #[test]

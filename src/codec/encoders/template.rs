@@ -7,8 +7,8 @@ use super::Encoder;
 use super::raw::escape_control;
 use crate::codec::Encoding;
 use crate::codec::field::Field;
-use crate::config::{listed, nearest};
-use crate::event::{Event, Marks};
+use crate::config::listed;
+use crate::event::{Event, HeaderNames, Marks};
 use crate::syslog::parse::Fields;
 
 #[derive(Clone, Debug)]
@@ -54,11 +54,8 @@ impl Template {
                 let remedy = "write %{message} for a field, %% for a percent sign".to_owned();
                 return error("`%` without `{name}`".to_owned(), remedy);
             };
-            let Some(field) = Field::named(name) else {
-                let remedy = match nearest(name, Field::names()) {
-                    Some(word) => format!("did you mean `%{{{word}}}`?"),
-                    None => format!("there is {}", listed(Field::names())),
-                };
+            let Some(field) = Field::read(name) else {
+                let remedy = format!("there is {}", listed(Field::names()));
                 return error(format!("`%{{{name}}}` is no field"), remedy);
             };
             if !literal.is_empty() {
@@ -91,6 +88,12 @@ impl Encoder for Template {
         self.fields().fold(Fields::NONE, |all, field| all.union(field.wanted()))
     }
 
+    fn headers(&self) -> HeaderNames {
+        let mut names = HeaderNames::default();
+        self.fields().for_each(|field| names.add(field.headers()));
+        names
+    }
+
     fn names_fields(&self) -> bool {
         self.fields().any(|field| field.is_parsed() && *field != Field::Message)
     }
@@ -106,11 +109,10 @@ impl Encoder for Template {
 
     fn bound_event(&self, event: &Event<'_>) -> usize {
         let escapes = event.marks.contains(Marks::CONTROL) && !self.keep_control;
+        let bytes = event.bytes_with_headers();
         let part = |part: &Part| match part {
             Part::Literal(text) => text.len(),
-            Part::Field(field) => {
-                field.bound(event.bytes.len()).max(1) * if escapes { 4 } else { 1 }
-            }
+            Part::Field(field) => field.bound(bytes).max(1) * if escapes { 4 } else { 1 },
         };
         self.parts.iter().map(part).sum::<usize>() + 1
     }
@@ -173,7 +175,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (text, what) in [
-            ("%{hots}", "`%{hots}` is no field: did you mean `%{host}`?"),
+            ("%{h ost}", "`%{h ost}` is no field: there is"),
             ("%{}", "`%{}` is no field: there is"),
             ("%d", "`%` without `{name}`"),
             ("%{host", "`%` without `{name}`"),

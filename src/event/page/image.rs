@@ -5,10 +5,11 @@
 //! Whoever brings the bytes back vouches for them by a checksum; `adopt` still refuses slots that
 //! would lead outside them, so that a forged image cannot make a reader fail.
 
-use super::{Mark, Page, SLOT_BYTES, Slot};
+use super::{HEADED, Mark, Name, Page, SLOT_BYTES, Slot};
+use crate::event::headers::block;
 use crate::event::slot::{KIND_EVENT, KIND_FIELDS, KIND_ORIGIN, NAME_BYTES_AT, PART_BYTES};
-use crate::event::{Marks, Parsed};
-use crate::limits::{self, PAGE_HEADER_BYTES, usize_of};
+use crate::event::{Form, Found, Marks, Parsed};
+use crate::limits::{self, HEADERS_BYTES_MAX, PAGE_HEADER_BYTES, usize_of};
 use crate::time::Wall;
 
 /// Slots are kept as they stand in memory, and every format of ours is little-endian.
@@ -130,26 +131,28 @@ impl Page {
         self.time_max = outline.time_max;
         self.marks = outline.marks;
         self.contiguous = outline.contiguous;
-        if self.fits() {
-            return Ok(());
-        }
-        self.clear(serial);
-        Err(Misfit)
+        let Some((own_max, labels_max)) = self.fits() else {
+            self.clear(serial);
+            return Err(Misfit);
+        };
+        (self.own_max, self.labels_max, self.labels_end) = (own_max, labels_max, self.tail);
+        Ok(())
     }
 
     /// Every slot is of a kind we know, leads to bytes and an origin that are there, and the sums
-    /// are right.
-    fn fits(&self) -> bool {
+    /// are right: then the most bytes of headers that events and origins have.
+    fn fits(&self) -> Option<(u32, u32)> {
         let slots = self.slot_slice();
         let (mut end, mut events, mut bytes) = (slots.len(), 0u32, 0u64);
         let mut marks = [0u32; Mark::COUNT];
         let mut front = 0usize;
+        let mut headers = HeaderSizes { page: self.used(), own: 0, labels: 0, labels_of: None };
         while end > 0 {
             let slot = &slots[end - 1];
             match slot.kind() {
                 KIND_ORIGIN => end -= 1,
                 KIND_EVENT => {
-                    let Some(fields) = end.checked_sub(self.stride) else { return false };
+                    let fields = end.checked_sub(self.stride)?;
                     let reach = u64::from(slot.offset) + u64::from(slot.length);
                     let own = &slots[fields..end - 1];
                     if reach > self.tail as u64
@@ -157,26 +160,77 @@ impl Page {
                         || own.iter().any(|field| field.kind() != KIND_FIELDS)
                         || !Parsed::fits(own, usize_of(slot.length))
                     {
-                        return false;
+                        return None;
                     }
                     // As `raw` takes them when contiguous: one behind the other, with their LFs.
                     let in_order = usize_of(slot.offset) == front;
                     front = reach as usize + 1;
                     let ended = self.body().get(reach as usize) == Some(&b'\n');
                     if self.contiguous && !(in_order && ended && front <= self.tail) {
-                        return false;
+                        return None;
                     }
                     events += 1;
                     bytes += u64::from(slot.length);
+                    headers.meet(slot, reach, slots)?;
                     let own = Marks::from_bits(slot.tag);
                     own.counted().for_each(|mark| marks[mark as usize] += 1);
                     end = fields;
                 }
-                _ => return false,
+                _ => return None,
             }
         }
         let whole = !self.contiguous || front == self.tail;
-        whole && (events, bytes, marks) == (self.events, self.event_bytes, self.marks)
+        let right = (events, bytes, marks) == (self.events, self.event_bytes, self.marks);
+        (whole && right).then_some((headers.own, headers.labels))
+    }
+
+    /// Number of the next slot.
+    pub(in crate::event) fn slots_in_use(&self) -> usize {
+        self.slots
+    }
+
+    /// The event whose first slot has this number is as another of the same text was read.
+    pub(in crate::event) fn take_fields(&mut self, slot: usize, parsed: &Parsed<'_>) {
+        let nothing = Found::only(Form::Unknown);
+        let fields = match (self.stride == parsed.slots().len() + 1, parsed.slots()) {
+            (true, [back, front]) => [*front, *back],
+            (true, [front]) => [*front, nothing.back()],
+            _ => [nothing.front(), nothing.back()],
+        };
+        for (number, field) in fields.into_iter().take(self.stride - 1).enumerate() {
+            *self.slot_mut(slot + 1 + number) = field;
+        }
+        if self.read == slot {
+            self.read = self.slots;
+        }
+    }
+}
+
+/// Looks at the headers of one event after the other.
+struct HeaderSizes<'page> {
+    page: &'page [u8],
+    own: u32,
+    labels: u32,
+    labels_of: Option<u16>,
+}
+
+impl HeaderSizes<'_> {
+    /// None when they lead outside the page, or are larger than any may be.
+    fn meet(&mut self, slot: &Slot, reach: u64, slots: &[Slot]) -> Option<()> {
+        let bytes = |at: u32| {
+            let bytes = block(self.page, at)?.len();
+            (bytes <= HEADERS_BYTES_MAX).then(|| limits::u32_of(bytes))
+        };
+        if slot.tag & HEADED != 0 {
+            self.own = self.own.max(bytes(u32::try_from(reach + 1).ok()?)?);
+        }
+        if self.labels_of != Some(slot.origin) {
+            if let Some(at) = Name::of(slots, slot.origin).labels_at() {
+                self.labels = self.labels.max(bytes(at)?);
+            }
+            self.labels_of = Some(slot.origin);
+        }
+        Some(())
     }
 }
 
@@ -191,18 +245,34 @@ fn is_origin(slots: &[Slot], index: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Event, EventHead, Form, Found, Origin, Reading, Shape, Span};
+    use crate::event::{Copying, Event, EventHead, HeaderMap, Origin, Reading, Shape, Span};
     use proptest::prelude::*;
 
     /// Some origins, marks and fields; contiguous or not.
     fn page(bytes: usize, events: &[(Vec<u8>, u16, bool)], shape: Shape) -> Page {
+        with_headers(bytes, events, shape, false)
+    }
+
+    fn with_headers(
+        bytes: usize,
+        events: &[(Vec<u8>, u16, bool)],
+        shape: Shape,
+        headed: bool,
+    ) -> Page {
         let mut page = Page::new(bytes);
         page.keep_fields(shape);
         for (index, (text, listener, split)) in events.iter().enumerate() {
-            let origin = page.push_origin(Origin::new(None, *listener)).expect("room");
+            let (mut labels, mut own) = (HeaderMap::default(), HeaderMap::default());
+            if headed {
+                labels.set(b"file", listener.to_string().as_bytes()).expect("short");
+                own.set(b"length", text.len().to_string().as_bytes()).expect("short");
+                own.retain(|_, _| *split);
+            }
+            let origin = Origin::new(None, *listener);
+            let origin = page.push_labelled_origin(origin, "", &labels).expect("room");
             let marks = if *split { Marks::SPLIT } else { Marks::NONE };
             let head = EventHead { at: Wall(1000 + index as i64), origin, pri: Some(3), marks };
-            page.append_event(text, head).expect("room");
+            page.append_headed(text, &own, head).expect("room");
         }
         if shape != Shape::Bare {
             page.read_fresh(|event| {
@@ -232,14 +302,17 @@ mod tests {
             events in prop::collection::vec(
                 (prop::collection::vec(any::<u8>(), 0..300), 0u16..4, any::<bool>()), 0..60),
             shape in prop::sample::select(vec![Shape::Bare, Shape::Front, Shape::Whole]),
+            headed: bool,
         ) {
-            let first = page(limits::BATCH_BYTES_MIN, &events, shape);
+            let first = with_headers(limits::BATCH_BYTES_MIN, &events, shape, headed);
             for size in [limits::BATCH_BYTES_MIN, limits::BATCH_BYTES_MAX] {
                 let mut second = page(size, &[(vec![7; 99], 9, true)], Shape::Bare);
                 prop_assert_eq!(put(&first, &mut second), Ok(()));
                 prop_assert_eq!(seen(&second), seen(&first));
                 prop_assert_eq!(second.contiguous(), first.contiguous());
                 prop_assert_eq!(second.outline(), first.outline());
+                prop_assert_eq!(second.header_bytes_max(), first.header_bytes_max());
+                prop_assert_eq!(headed && !events.is_empty(), first.header_bytes_max() > 0);
             }
         }
 
@@ -248,9 +321,10 @@ mod tests {
         fn a_forged_image_is_refused_or_can_be_read(
             strikes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
             shape in prop::sample::select(vec![Shape::Bare, Shape::Whole]),
+            headed: bool,
         ) {
             let events = [(b"one".to_vec(), 1, false), (b"two".to_vec(), 2, true)];
-            let honest = page(limits::BATCH_BYTES_MIN, &events, shape);
+            let honest = with_headers(limits::BATCH_BYTES_MIN, &events, shape, headed);
             let mut forged = Page::new(limits::BATCH_BYTES_MIN);
             let outline = honest.outline();
             let (bytes, slots) = forged.image_mut(&outline).expect("room");
@@ -262,7 +336,8 @@ mod tests {
             if forged.adopt(&outline).is_ok() {
                 let read = |event: Event<'_>| {
                     let parsed = event.parsed;
-                    (parsed.host(), parsed.app(), parsed.data().len(), parsed.message()).0.is_some()
+                    let headers = event.headers.iter().count();
+                    (headers, parsed.app(), parsed.data().len(), parsed.message()).1.is_some()
                 };
                 prop_assert_eq!(forged.events().map(read).count(), 2);
             }
@@ -290,6 +365,28 @@ mod tests {
             let gap = &back[..back.len().saturating_sub(own)];
             let wiped = front[old.used().len()..].iter().chain(gap).all(|byte| *byte == 0);
             assert!(wiped, "{count}");
+        }
+    }
+
+    #[test]
+    fn events_are_copied_with_all_that_stands_beside_them() {
+        let events: Vec<_> =
+            (0..900).map(|n: u16| (vec![n as u8; 100], n % 3, n.is_multiple_of(2))).collect();
+        for (shape, headed) in [(Shape::Bare, false), (Shape::Whole, true)] {
+            let large = with_headers(limits::BATCH_BYTES_MAX, &events, shape, headed);
+            let (mut small, mut copying) = (Page::new(limits::BATCH_BYTES_MIN), Copying::default());
+            let mut all = Vec::new();
+            small.keep_fields(shape);
+            for event in large.events() {
+                if copying.copy(&event, &mut small).is_err() {
+                    all.extend(seen(&small));
+                    small.clear(1 + all.len() as u64);
+                    small.keep_fields(shape);
+                    copying.copy(&event, &mut small).expect("an empty page has room");
+                }
+            }
+            all.extend(seen(&small));
+            assert_eq!(all, seen(&large));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{Full, Page, SLOT_BYTES};
 use crate::event::slot::{
-    KIND_ORIGIN, LOCAL_AT, NAME_BYTES_AT, Origin, OriginIndex, PART_BYTES, Slot,
+    KIND_ORIGIN, LABELS_AT, LOCAL_AT, NAME_BYTES_AT, Origin, OriginIndex, PART_BYTES, Slot,
 };
 
 /// Of a name, what an origin's slots hold.
@@ -32,14 +32,24 @@ impl Page {
         name: &str,
         local: Option<SocketAddr>,
     ) -> Result<OriginIndex, Full> {
+        self.push_origin_slots(origin, name, local, None)
+    }
+
+    pub(super) fn push_origin_slots(
+        &mut self,
+        origin: Origin,
+        name: &str,
+        local: Option<SocketAddr>,
+        labels: Option<u32>,
+    ) -> Result<OriginIndex, Full> {
         let name = &name.as_bytes()[..name.floor_char_boundary(NAME_BYTES_MAX)];
         let parts = name.chunks(PART_BYTES);
-        let local_slots = local.map(|local| Origin::new(Some(local), 0).to_slots(0, false));
+        let local_slots = local.map(|local| Origin::new(Some(local), 0).to_slots(0, false, None));
         if self.free_bytes() < (2 + parts.len() + 2 * local_slots.iter().len()) * SLOT_BYTES {
             return Err(Full);
         }
         let index = u16::try_from(self.slots).map_err(|_| Full)?;
-        let slots = origin.to_slots(name.len() as u8, local.is_some());
+        let slots = origin.to_slots(name.len() as u8, local.is_some(), labels);
         let slots = slots.into_iter().chain(parts.map(Slot::of_origin));
         for slot in slots.chain(local_slots.into_iter().flatten()) {
             *self.slot_mut(self.slots) = slot;
@@ -89,6 +99,20 @@ impl<'page> Name<'page> {
     #[inline]
     pub(super) fn of(slots: &'page [Slot], origin: u16) -> Self {
         Self { slots, origin }
+    }
+
+    /// Where the labels of the origin begin.
+    #[inline]
+    pub(in crate::event) fn labels_at(&self) -> Option<u32> {
+        let below = self.slots.len().checked_sub(usize::from(self.origin) + 2)?;
+        let raw = &self.slots[below].origin_bytes()[LABELS_AT - PART_BYTES..];
+        let at = [raw[0], raw[1], raw[2], 0];
+        u32::from_le_bytes(at).checked_sub(1)
+    }
+
+    /// A number that tells origins of one page apart.
+    pub(in crate::event) fn origin_number(&self) -> u16 {
+        self.origin
     }
 
     /// Where it was sent to; none when nobody noted that.

@@ -4,7 +4,9 @@
 //! are, for events and connections know them by their number; what is left empty before one becomes
 //! the slot of an origin that nobody names.
 
-use super::{Event, Mark, Marks, Name, Origins, PRI_NONE, Page, Parsed, SLOT_BYTES, Slot};
+use super::{
+    Event, HEADED, Headers, Mark, Marks, Name, Origins, PRI_NONE, Page, Parsed, SLOT_BYTES, Slot,
+};
 use crate::event::slot::KIND_ORIGIN;
 use crate::limits::usize_of;
 use crate::time::Wall;
@@ -56,7 +58,9 @@ impl Page {
     /// free again.
     pub fn retain(&mut self, since: &Since, mut keep: impl FnMut(&Event<'_>) -> bool) -> Removed {
         let (stride, count) = (self.stride, self.slots);
-        let (mut marks, view) = (self.marks, View { base: self.base, stride, tail: self.tail });
+        let headed = self.header_bytes_max() > 0;
+        let view = View { base: self.base, stride, tail: self.tail, headed };
+        let mut marks = self.marks;
         let body = self.body_mut();
         let (bytes, slots) = body.split_at_mut(body.len() - count * SLOT_BYTES);
         let slots = bytemuck::cast_slice_mut::<u8, Slot>(slots);
@@ -102,7 +106,9 @@ impl Page {
         self.event_bytes -= removed.bytes;
         self.contiguous = false;
         if self.events == since.events {
-            (self.tail, self.contiguous) = (since.tail, since.contiguous);
+            // Labels stay, for so does their origin.
+            self.tail = since.tail.max(self.labels_end);
+            self.contiguous = since.contiguous && self.tail == since.tail;
         }
     }
 
@@ -118,6 +124,8 @@ impl Page {
         (self.time_min, self.time_max) = (other.time_min, other.time_max);
         (self.event_bytes, self.marks) = (other.event_bytes, other.marks);
         self.contiguous = other.contiguous;
+        (self.own_max, self.labels_max) = (other.own_max, other.labels_max);
+        self.labels_end = other.labels_end;
     }
 }
 
@@ -127,6 +135,8 @@ struct View {
     base: Wall,
     stride: usize,
     tail: usize,
+    /// Some event of the page has headers.
+    headed: bool,
 }
 
 impl View {
@@ -140,15 +150,20 @@ impl View {
     ) -> Event<'page> {
         let slot = slots[top];
         let start = usize_of(slot.offset);
-        let bytes = &bytes[..self.tail][start..start + usize_of(slot.length)];
+        let used = &bytes[..self.tail];
+        let bytes = &used[start..start + usize_of(slot.length)];
+        let name = Name::of(slots, slot.origin);
+        let block = slot.offset.wrapping_add(slot.length).wrapping_add(1);
+        let store = if self.headed { used } else { &[] };
         Event {
             bytes,
             at: self.at(slot),
             origin: origins.find(slots, slot.origin),
-            name: Name::of(slots, slot.origin),
+            name,
             pri: (slot.pri != PRI_NONE).then_some(slot.pri),
             marks: Marks::from_bits(slot.tag),
             parsed: Parsed::new(bytes, &slots[top + 1 - self.stride..top]),
+            headers: Headers::new(store, block, slot.tag & HEADED != 0, name),
         }
     }
 

@@ -9,7 +9,6 @@
 //! ```
 //! With a path that depends on the event (`%{host}`) each thread owns its files instead (`keyed`).
 
-mod address;
 mod arena;
 mod assembler;
 mod at_open;
@@ -35,6 +34,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::codec::Encoding;
+use crate::event::HeaderNames;
 use crate::limits;
 use crate::memory::MemoryLine;
 use crate::memory::receipt::Reached;
@@ -383,6 +383,10 @@ impl SinkPlan for Options {
 
     fn keeps_datagrams(&self) -> bool {
         self.encoder().encoding() == Encoding::Datagram
+    }
+
+    fn headers(&self) -> Vec<(&'static str, HeaderNames)> {
+        vec![("path", self.template.headers()), ("encoder", self.encoder().headers())]
     }
 
     fn names_fields(&self) -> bool {

@@ -407,7 +407,7 @@ mod tests {
     use super::super::path::Clock;
     use super::*;
     use crate::codec::encoders::Raw;
-    use crate::event::{Marks, Name, Origin, Parsed};
+    use crate::event::{Headers, Marks, Name, Origin, Parsed};
 
     const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -432,6 +432,7 @@ mod tests {
             pri: None,
             marks: Marks::NONE,
             parsed: Parsed::NONE,
+            headers: Headers::NONE,
         };
         open.turn_to(&event);
         let deal = Deal { number: 1, since: Mono(first_at), slip: None };

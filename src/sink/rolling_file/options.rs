@@ -332,11 +332,11 @@ mod tests {
     fn what_is_wrong_is_told_where_it_stands() {
         for (text, line) in [
             ("path = '/l/'", "a directory, not a file"),
-            ("path = '/l/%{hots}'", "`%{hots}` is no field of a path (did you mean `%{host}`?)"),
+            ("path = '/l/%{raw}'", "`%{raw}` is no field of a path (there is `host`"),
             ("path = '/l/x'\ntime = 'sent'", "\"sent\" is not known"),
             ("path = '/l/x'\ncodec = 'bzip2'", "no codec `bzip2`"),
             ("path = '/l/x'\nencoder = 'xml'", "no encoder `xml`"),
-            ("path = '/l/x'\nencoder = { template = '%{x}' }", "`%{x}` is no field"),
+            ("path = '/l/x'\nencoder = { template = '%{x y}' }", "`%{x y}` is no field"),
             ("path = '/l/x'\nzone = 'Mars/Base'", "no time zone `Mars/Base`"),
             ("path = '/l/x'\nmode = '0999'", "`0999` are no permission bits"),
             ("path = '/l/x'\nmode = '0444'", "with `0444` the owner could not write"),

@@ -22,7 +22,8 @@ use super::at_open::AtOpen;
 use super::safe::{self, make_safe};
 use crate::codec::field::Field;
 use crate::config::{listed, nearest};
-use crate::event::Event;
+use crate::event::headers::TIMESTAMP;
+use crate::event::{Event, HeaderNames};
 use crate::storage::Container;
 use crate::storage::catalog::SegmentName;
 use crate::syslog::parse::Fields;
@@ -111,6 +112,7 @@ const IN_PATHS: &[&str] = &[
     "uid",
     "gid",
     "sd:ID:KEY",
+    "HEADER",
 ];
 
 impl Template {
@@ -217,6 +219,13 @@ impl Template {
         self.fields().fold(time, |all, field| all.union(field.wanted()))
     }
 
+    /// The headers that it looks for.
+    pub(super) fn headers(&self) -> HeaderNames {
+        let mut names = HeaderNames::of(self.by_message().then_some(TIMESTAMP));
+        self.fields().for_each(|field| names.add(field.headers()));
+        names
+    }
+
     /// Whether it says nothing without a parser.
     pub(super) fn names_fields(&self) -> bool {
         self.by_message() || self.fields().any(Field::is_parsed)
@@ -232,7 +241,7 @@ impl Template {
     pub(super) fn time_of(&self, event: &Event<'_>) -> Wall {
         match self.by {
             Clock::Received => event.at,
-            Clock::Message => event.parsed.time().unwrap_or(event.at),
+            Clock::Message => event.time(),
         }
     }
 
@@ -378,7 +387,7 @@ fn escape(text: &str) -> Result<(Part, usize), TemplateError> {
             })?;
             match &text[2..end] {
                 name if in_paths(name) => {
-                    let field = Field::named(name).expect("a name for paths is a name");
+                    let field = Field::read(name).expect("a name for paths is a name");
                     Ok((Part::Field(field, FIELD_BYTES_MAX), end + 1))
                 }
                 name => Err(TemplateError {
@@ -412,7 +421,8 @@ fn escape(text: &str) -> Result<(Part, usize), TemplateError> {
 }
 
 fn in_paths(name: &str) -> bool {
-    IN_PATHS.contains(&name) || matches!(Field::named(name), Some(Field::Param { .. }))
+    let free = |field| matches!(field, Field::Param { .. } | Field::Header(_));
+    name != "HEADER" && IN_PATHS.contains(&name) || Field::read(name).is_some_and(free)
 }
 
 /// What this machine is called.
@@ -422,7 +432,7 @@ fn machine(name: &str) -> Result<String, TemplateError> {
         "localhost" | "FQDN" | "IP" if node.is_empty() => Ok("unknown".to_owned()),
         // Resolving a name may block and changes with the network; the kernel's own name does not.
         "localhost" | "FQDN" => Ok(node),
-        "IP" => Ok(crate::sink::rolling_file::address::of_this_machine()
+        "IP" => Ok(crate::sys::address::of_this_machine()
             .map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string())),
         other => Err(TemplateError {
             what: format!("`%[{other}]` is no path escape"),

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::{EventHead, Form, Found, Marks, Origin, Page, Reading, Shape, Span};
+use crate::event::{
+    EventHead, Form, Found, HeaderMap, HeaderNames, Marks, Origin, Page, Reading, Shape, Span,
+};
 
 fn template(text: &str) -> Template {
     Template::parse(text, TimeZone::UTC, Clock::Received).expect(text)
@@ -88,7 +90,7 @@ fn what_is_wrong_is_said() {
     for (text, what) in [
         ("", "an empty path"),
         ("/var/log/", "a directory, not a file"),
-        ("/l/%{hots}", "`%{hots}` is no field of a path"),
+        ("/l/%{h/s}", "`%{h/s}` is no field of a path"),
         ("/l/%{message}", "`%{message}` is no field of a path"),
         ("/l/%{sd:x}", "`%{sd:x}` is no field of a path"),
         ("/l/%q", "`%q` is no path escape"),
@@ -102,8 +104,10 @@ fn what_is_wrong_is_said() {
         let error = Template::parse(text, TimeZone::UTC, Clock::Received).expect_err(text);
         assert_eq!(error.what, what);
     }
-    let error = Template::parse("%{hots}", TimeZone::UTC, Clock::Received).expect_err("a typo");
-    assert_eq!(error.remedy, "did you mean `%{host}`?");
+    let error = Template::parse("%{message}", TimeZone::UTC, Clock::Received).expect_err("a typo");
+    assert!(error.remedy.starts_with("there is `host`"), "{}", error.remedy);
+    let free = template("/l/%{datacenter}/%{host}");
+    assert_eq!(free.headers(), HeaderNames::of(["datacenter", "host"]));
 }
 
 #[test]
@@ -166,4 +170,29 @@ fn files_that_are_named_when_they_are_opened_are_owned() {
     ] {
         assert_eq!(template.owns(Path::new(file), Container::Plain), owned, "{file}");
     }
+}
+
+#[test]
+fn headers_stand_in_paths_and_their_time_counts() {
+    let mut page = Page::new(crate::limits::BATCH_BYTES_MIN);
+    let origin = page.push_origin(Origin::LOCAL).expect("room");
+    let head = EventHead { at: Wall(0), origin, pri: None, marks: Marks::NONE };
+    let mut headers = HeaderMap::default();
+    for (name, value) in [("site", "b/../c"), ("host", "web"), ("timestamp", "86400000")] {
+        headers.set(name.as_bytes(), value.as_bytes()).expect("short");
+    }
+    page.append_headed(b"one", &headers, head).expect("room");
+    page.append_event(b"two", head).expect("room");
+    let text = "/l/%{site}/%{host}-%d.log";
+    let paths = |by| {
+        let template = Template::parse(text, TimeZone::UTC, by).expect("a path");
+        let path = |event: Event<'_>| {
+            let mut key = Vec::new();
+            template.key_of(&event, &mut key);
+            template.render(template.time_of(&event), &key).display().to_string()
+        };
+        page.events().map(path).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(Clock::Message), ["/l/b_.._c/web-02.log", "/l/unknown/unknown-01.log"]);
+    assert_eq!(paths(Clock::Received)[0], "/l/b_.._c/web-01.log");
 }

@@ -246,7 +246,7 @@ impl std::fmt::Write for Pen<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Marks, Name, Origin, Parsed};
+    use crate::event::{Headers, Marks, Name, Origin, Parsed};
     use proptest::prelude::*;
 
     /// 2026-11-21T10:00:00.5Z.
@@ -264,7 +264,8 @@ mod tests {
         let peer = peer.map(|peer| peer.parse().expect("an address"));
         let origin = Origin::new(peer, 0);
         let (marks, parsed) = (Marks::NONE, Parsed::default());
-        let event = Event { bytes, at: AT, origin, name: Name::NONE, pri: None, marks, parsed };
+        let (name, headers) = (Name::NONE, Headers::NONE);
+        let event = Event { bytes, at: AT, origin, name, pri: None, marks, parsed, headers };
         let mut out = b"before".to_vec();
         rewriter(form).write(&event, &mut out);
         assert!(out.len() - 6 <= bound(bytes.len()), "{}", String::from_utf8_lossy(&out));

@@ -32,6 +32,7 @@ fn build(body: &str) -> Result<Rig, BuildError> {
         name: "run".to_owned(),
         want_pri: false,
         exact: false,
+        want_headers: false,
         page_bytes: 1 << 20,
         channels: 1,
         counters: vec![Arc::clone(&counters)],

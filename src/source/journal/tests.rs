@@ -16,6 +16,7 @@ fn build(body: &str) -> Result<Box<dyn Source>, BuildError> {
         name: "journal".to_owned(),
         want_pri: true,
         exact: false,
+        want_headers: false,
         page_bytes: 1 << 20,
         channels: 1,
         counters: vec![Arc::default()],

@@ -40,6 +40,7 @@ fn context(counters: Vec<Arc<SourceCounters>>, incidents: Arc<Incidents>) -> Sou
         name: "net".to_owned(),
         want_pri: false,
         exact: false,
+        want_headers: false,
         page_bytes: 1 << 20,
         channels: 1,
         counters,

@@ -41,6 +41,7 @@ impl Rig {
             name: "net".to_owned(),
             want_pri: false,
             exact: false,
+            want_headers: false,
             page_bytes: 1 << 20,
             channels: 1,
             counters: vec![Arc::default()],
