@@ -140,8 +140,8 @@ fn conclude(args: &ReplayArgs, outcome: &Outcome) -> io::Result<ExitCode> {
     if outcome.findings.untimed > 0 {
         let what = "events of files that keep no times are left out: flumen cat writes them";
         tell("replay", format_args!("{} {what}", outcome.findings.untimed));
-    } else if outcome.events == 0 && !failed && !outcome.stopped {
-        tell("replay", "nothing was sent: no event is wanted");
+    } else if outcome.events == 0 && outcome.failure.is_none() && !outcome.stopped {
+        tell("replay", "nothing was sent: there is no event that is wanted");
     }
     let mut out = io::stdout().lock();
     let text = if args.json { json(outcome) } else { summary(outcome) };

@@ -2,8 +2,9 @@
 //!
 //! `v1/` was written by format version 1 as it was first released: three raw blocks of the lines
 //! below, segment id 0x0102030405060708, receive times 1000 s to 1002 s after 1970, sealed. Files
-//! here are never written anew; a new format version adds a folder.
+//! here are never written anew; a new format version adds a folder. `datagrams` tells of its own.
 
+mod datagrams;
 mod log;
 
 use flumen::archive::{Ending, visit};

@@ -144,6 +144,7 @@ fn what_cannot_be_played_is_told_with_a_remedy() {
     let dir = tempfile::tempdir().expect("a folder");
     let lines = dir.path().join("a.log");
     std::fs::write(&lines, "one\ntwo\n").expect("written");
+    std::fs::create_dir(dir.path().join("empty")).expect("a folder");
     let to = ["--to", "udp://127.0.0.1:9"];
     for (args, code, told) in [
         (&["a.log"][..], 2, "--to"),
@@ -152,6 +153,7 @@ fn what_cannot_be_played_is_told_with_a_remedy() {
         (&["missing", to[0], to[1]], 2, "missing"),
         (&["-", to[0], to[1]], 2, "can be read only once"),
         (&["a.log", to[0], to[1], "--since", "soon"], 2, "is no moment"),
+        (&["empty", to[0], to[1]], 1, "nothing was sent"),
         (&["a.log", to[0], to[1]], 1, "2 events of files that keep no times are left out"),
         (&["a.log", "--to", "relp://127.0.0.1:1"], 1, "a replay goes to udp"),
     ] {
