@@ -248,7 +248,7 @@ fn agent(place: &Place<'_>, party: &Party) -> String {
     };
     let channel = if party.durable {
         let dir = place.dir.display();
-        format!("[channels.main]\ntype = \"file\"\npath = \"{dir}/log\"\nsync = \"10ms\"\n")
+        format!("[channels.main]\ntype = \"file\"\npath = \"{dir}/channel\"\nsync = \"10ms\"\n")
     } else {
         String::new()
     };
@@ -265,7 +265,7 @@ fn agent(place: &Place<'_>, party: &Party) -> String {
 /// transaction.
 const FLUME_MEMORY: &str = "type = memory\nperf.channels.main.capacity = 200000";
 const FLUME_DURABLE: &str = "type = file\nperf.channels.main.checkpointDir = {dir}/checkpoint\n\
-                             perf.channels.main.dataDirs = {dir}/log\n\
+                             perf.channels.main.dataDirs = {dir}/channel\n\
                              perf.channels.main.capacity = 1000000";
 
 fn limit(place: &Place<'_>, party: &Party, input: &str, option: &str) -> io::Result<Command> {
