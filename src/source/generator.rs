@@ -238,6 +238,7 @@ mod tests {
             want_headers: false,
             page_bytes: 64 << 10,
             channels: 1,
+            furthest: crate::memory::receipt::Reached::Synced,
             counters: vec![Arc::default()],
             incidents: Incidents::new(),
         };

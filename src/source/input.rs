@@ -30,8 +30,13 @@ impl Wake for Bell {
 
 impl Input {
     pub fn new(descriptor: OwnedFd) -> io::Result<Self> {
+        Self::listening(Some(descriptor))
+    }
+
+    /// The same where there may be nothing to read, ever.
+    pub fn listening(descriptor: Option<OwnedFd>) -> io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Self { descriptor: Some(descriptor), bell: Arc::new(Bell(bell)) })
+        Ok(Self { descriptor, bell: Arc::new(Bell(bell)) })
     }
 
     /// From now on this is read.
@@ -58,8 +63,8 @@ impl Input {
         self.wait_beside(None, now, until, open);
     }
 
-    /// The same, and until `beside` may be read too.
-    pub fn wait_beside(&self, beside: Option<&OwnedFd>, now: Now, until: Mono, open: bool) {
+    /// The same, and until `beside` may be read too. Says whether it was a ring.
+    pub fn wait_beside(&self, beside: Option<&OwnedFd>, now: Now, until: Mono, open: bool) -> bool {
         let left = until.since(now.mono);
         let timeout = Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
@@ -75,7 +80,12 @@ impl Input {
         let mut fds = [watch(bell), watch(input), watch(beside)];
         // Interrupted is as good as woken: the caller looks and comes back.
         let _ = poll(&mut fds, timeout);
-        let _ = rustix::io::read(&self.bell.0, &mut [0_u8; 8]);
+        rustix::io::read(&self.bell.0, &mut [0_u8; 8]).is_ok()
+    }
+
+    /// What is read, for whoever knows more of it than that.
+    pub fn descriptor(&self) -> Option<&OwnedFd> {
+        self.descriptor.as_ref()
     }
 
     pub fn waker(&self) -> Arc<dyn Wake> {

@@ -12,6 +12,7 @@ pub mod complaints;
 pub mod connection;
 pub mod datagrams;
 mod exec;
+pub mod file_lines;
 pub mod framing;
 pub mod gate;
 mod generator;
@@ -27,6 +28,7 @@ pub mod link;
 pub mod listen;
 pub mod local;
 pub mod made;
+pub mod milestones;
 pub mod miscounts;
 pub mod multiline;
 mod nap;
@@ -51,10 +53,12 @@ pub mod single;
 mod stdin;
 mod stress;
 mod syslog;
+mod taildir;
 mod tcp;
 pub mod text;
 pub mod tls;
 mod udp;
+pub mod unpack;
 pub mod warden;
 pub mod zones;
 
@@ -124,6 +128,8 @@ pub struct SourceContext {
     pub want_headers: bool,
     /// Channels that each of its events goes to.
     pub channels: usize,
+    /// The furthest mark that is told of behind all of these.
+    pub furthest: Reached,
     /// One set of counters a thread.
     pub counters: Vec<Arc<SourceCounters>>,
     pub incidents: Arc<crate::telemetry::Incidents>,
@@ -195,6 +201,11 @@ pub trait SourcePlan: Send {
         None
     }
 
+    /// Somebody has said which mark that is; else it is the furthest that there is.
+    fn names_mark(&self) -> bool {
+        true
+    }
+
     /// Binds, then listens: one `Source` for each thread.
     fn build(&self, context: &SourceContext) -> Result<Built, BuildError>;
 }
@@ -221,6 +232,7 @@ pub const SOURCES: &[SourceKind] = &[
     stdin::KIND,
     stress::KIND,
     syslog::KIND,
+    taildir::KIND,
     tcp::KIND,
     udp::KIND,
 ];

@@ -552,4 +552,4 @@ fn places_with(files: u64) -> usize {
 #[cfg(test)]
 mod admission_tests;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -72,6 +72,15 @@ pub trait Disk: Send + Sync {
     /// Names in a directory, in no order. Cheap: no look at the files themselves.
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
     fn facts(&self, path: &Path) -> io::Result<FileFacts>;
+    /// What a path leads to, and which file that is; links are followed. A disk on which files have
+    /// no names of their own knows none.
+    fn find(&self, _path: &Path) -> io::Result<Found> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Atomic: whoever looks finds the file of before, if there was one, or this one.
+    fn rename_over(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Makes the directory and those above it; those that are there are fine.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     fn space(&self, path: &Path) -> io::Result<Space>;
@@ -136,6 +145,10 @@ pub trait DiskFile: ReadAt + Send + Sync {
     /// Holds the file against recovery by others for as long as this open file lives.
     /// False when another open file holds it.
     fn try_lock_exclusive(&self) -> io::Result<bool>;
+    /// Which file it is, whatever its name.
+    fn id(&self) -> io::Result<FileId> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Whether `path` still leads to this file: false after it was deleted, moved or replaced.
     fn linked(&self, path: &Path) -> io::Result<bool>;
 }
@@ -160,6 +173,23 @@ pub struct FileFacts {
     pub bytes: u64,
     pub modified: Wall,
     pub is_dir: bool,
+}
+
+/// A file's own name: it stays when the file is renamed, and goes to another when it is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId {
+    pub device: u64,
+    pub inode: u64,
+}
+
+/// What stands behind a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub id: FileId,
+    pub bytes: u64,
+    pub modified: Wall,
+    /// Neither a directory nor a pipe nor a device.
+    pub is_file: bool,
 }
 
 /// Room on the file system a path lies on; `free` is what an unprivileged process may use.

@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::catalog::no_file_name;
 use super::sync_round::forbidden;
-use super::{Access, DirEntry, Disk, DiskFile, FileFacts, ReadAt, Space, Volume};
+use super::{Access, DirEntry, Disk, DiskFile, FileFacts, FileId, Found, ReadAt, Space, Volume};
 use crate::sys::ofd_lock;
 use crate::sys::written_back::written_back;
 use crate::time::Wall;
@@ -105,6 +105,18 @@ impl Disk for OsDisk {
         let modified = metadata.mtime().saturating_mul(1_000_000_000) + metadata.mtime_nsec();
         let is_dir = metadata.is_dir();
         Ok(FileFacts { bytes: metadata.len(), modified: Wall(modified), is_dir })
+    }
+
+    fn find(&self, path: &Path) -> io::Result<Found> {
+        let metadata = fs::metadata(path)?;
+        let id = FileId { device: metadata.dev(), inode: metadata.ino() };
+        let modified = metadata.mtime().saturating_mul(1_000_000_000) + metadata.mtime_nsec();
+        let (bytes, is_file) = (metadata.len(), metadata.is_file());
+        Ok(Found { id, bytes, modified: Wall(modified), is_file })
+    }
+
+    fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
@@ -212,6 +224,11 @@ impl DiskFile for OsFile {
 
     fn try_lock_exclusive(&self) -> io::Result<bool> {
         ofd_lock::try_lock_exclusive(&self.0)
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        let metadata = self.0.metadata()?;
+        Ok(FileId { device: metadata.dev(), inode: metadata.ino() })
     }
 
     fn linked(&self, path: &Path) -> io::Result<bool> {

@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod address;
 pub mod credentials;
+pub mod directories;
 pub mod mapping;
 pub mod notify;
 pub mod ofd_lock;

@@ -60,5 +60,7 @@ fn check_sink(section: &Section, mark: Reached, sink: &SinkDraft) {
 
 /// `acknowledges what is synced`, for `check` to print.
 pub(super) fn show(plan: &dyn SourcePlan) -> Option<String> {
-    plan.acknowledges().map(|mark| format!("acknowledges what is {}", mark.name()))
+    plan.acknowledges()
+        .filter(|_| plan.names_mark())
+        .map(|mark| format!("acknowledges what is {}", mark.name()))
 }

@@ -308,6 +308,7 @@ impl Assembly {
                 want_headers: planned.want_headers,
                 page_bytes: plan.budget.page_bytes,
                 channels: planned.channels.len(),
+                furthest: plan.furthest(planned),
                 counters: counters.sources[index].clone(),
                 incidents: Arc::clone(&self.handles.incidents),
             };

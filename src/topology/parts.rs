@@ -35,10 +35,8 @@ impl Kind for SourceKind {
     fn aliases(&self) -> &'static [&'static str] {
         self.aliases
     }
-    const LATER: &'static [&'static str] = &[
-        "avro", "gelf", "http", "kafka", "netflow", "otlp", "relp", "spooldir", "taildir",
-        "thrift", "tls",
-    ];
+    const LATER: &'static [&'static str] =
+        &["avro", "gelf", "http", "kafka", "netflow", "otlp", "relp", "spooldir", "thrift", "tls"];
     const ROOM: &'static str = "source";
 }
 

@@ -57,6 +57,19 @@ pub enum Pages {
     Flume,
 }
 
+impl Plan {
+    /// The furthest mark that a source hears of from all of its channels. A durable one keeps what
+    /// it confirms.
+    pub fn furthest(&self, source: &PlannedSource) -> Reached {
+        let channels = source.channels.iter().map(|index| &self.channels[*index]);
+        let marks = channels.map(|channel| match channel.plan.is_durable() {
+            true => Reached::Synced,
+            false => channel.confirmed,
+        });
+        marks.min().unwrap_or(Reached::Received)
+    }
+}
+
 pub struct PlannedSource {
     pub name: String,
     pub kind: &'static str,

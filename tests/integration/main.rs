@@ -48,5 +48,6 @@ mod rsyslog;
 mod small_disk;
 mod stock_tools;
 mod stuck;
+mod taildir;
 mod tls;
 mod wire;

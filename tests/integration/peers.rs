@@ -43,6 +43,14 @@ pub(crate) fn tshark() -> Option<PathBuf> {
     named.filter(|path| path.is_file()).or_else(|| peer("tshark"))
 }
 
+/// logrotate: where `scripts/peers` put it, or installed.
+#[track_caller]
+pub(crate) fn logrotate() -> Option<PathBuf> {
+    let named = std::env::var_os("FLUMEN_LOGROTATE").map(PathBuf::from);
+    let path = named.unwrap_or_else(|| PathBuf::from("/usr/sbin/logrotate"));
+    if path.is_file() { Some(path) } else { missing("logrotate") }
+}
+
 /// A program that must also be allowed to do its work here; the command, ready for more arguments.
 #[track_caller]
 pub(crate) fn able(name: &str, flags: &[&str]) -> Option<Command> {

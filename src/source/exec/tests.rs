@@ -35,6 +35,7 @@ fn build(body: &str) -> Result<Rig, BuildError> {
         want_headers: false,
         page_bytes: 1 << 20,
         channels: 1,
+        furthest: crate::memory::receipt::Reached::Synced,
         counters: vec![Arc::clone(&counters)],
         incidents: Arc::clone(&incidents),
     };

@@ -19,6 +19,7 @@ fn build(body: &str) -> Result<Box<dyn Source>, BuildError> {
         want_headers: false,
         page_bytes: 1 << 20,
         channels: 1,
+        furthest: crate::memory::receipt::Reached::Synced,
         counters: vec![Arc::default()],
         incidents: Incidents::new(),
     };

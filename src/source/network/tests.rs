@@ -35,7 +35,11 @@ pub(super) struct Rig {
     pub(super) ahead: Duration,
 }
 
-fn context(counters: Vec<Arc<SourceCounters>>, incidents: Arc<Incidents>) -> SourceContext {
+/// What a source in a test is built with.
+pub(in crate::source) fn context(
+    counters: Vec<Arc<SourceCounters>>,
+    incidents: Arc<Incidents>,
+) -> SourceContext {
     SourceContext {
         name: "net".to_owned(),
         want_pri: false,
@@ -43,6 +47,7 @@ fn context(counters: Vec<Arc<SourceCounters>>, incidents: Arc<Incidents>) -> Sou
         want_headers: false,
         page_bytes: 1 << 20,
         channels: 1,
+        furthest: crate::memory::receipt::Reached::Synced,
         counters,
         incidents,
     }

@@ -44,6 +44,7 @@ impl Rig {
             want_headers: false,
             page_bytes: 1 << 20,
             channels: 1,
+            furthest: crate::memory::receipt::Reached::Synced,
             counters: vec![Arc::default()],
             incidents: Incidents::new(),
         };

@@ -1,0 +1,361 @@
+//! `taildir`: files that grow, by directory and expression, followed over rotations and restarts.
+//!
+//! Lines are read as they are written (inotify wakes us; names are looked at once a second in any
+//! case). How far each file was read is saved only of what has come through to where it should, so
+//! that a kill loses nothing; what was under way then comes again.
+
+mod follower;
+mod former;
+mod groups;
+mod positions;
+mod tail;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::follower::Follower;
+use self::groups::Group;
+use self::positions::Positions;
+use super::file_lines::{self, Mark, Shelf};
+use super::framing::Rules;
+use super::input::Input;
+use super::milestones::{self, Milestones};
+use super::network::EVENT_MAX;
+use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
+use crate::config::{OptionDoc, Section};
+use crate::event::{OriginPlace, Page};
+use crate::limits;
+use crate::memory::receipt::Reached;
+use crate::memory::{MemoryLine, ReceiptSlip};
+use crate::ring::Wake;
+use crate::storage::{Disk, OsDisk};
+use crate::sys::directories;
+use crate::telemetry::SourceCounters;
+use crate::telemetry::incident::Watch;
+use crate::time::{Mono, Now};
+
+pub(super) const KIND: SourceKind = SourceKind {
+    name: "taildir",
+    aliases: &[],
+    summary: "files that grow, followed over rotations and restarts",
+    options: OPTIONS,
+    plan: |section| Box::new(Plan::read(section)),
+};
+
+const OPTIONS: &[OptionDoc] = &[
+    groups::FILEGROUPS,
+    OptionDoc {
+        name: "position_file",
+        default: None,
+        doc: "keeps how far each file was read; Flume's own is read",
+    },
+    OptionDoc {
+        name: "skip_to_end",
+        default: Some("false"),
+        doc: "of files without a position, what stands in them at the start is not read",
+    },
+    OptionDoc {
+        name: "idle_timeout",
+        default: Some("2m"),
+        doc: "after so long without a new line a file is closed until it grows, and what stands \
+              behind its last newline is an event",
+    },
+    OptionDoc {
+        name: "write_pos_interval",
+        default: Some("3s"),
+        doc: "positions are saved so often",
+    },
+    milestones::ACK,
+    EVENT_MAX,
+];
+
+/// Names are looked at so often, whether or not anything was heard.
+const LOOK: Duration = Duration::from_secs(1);
+/// Where nothing can be heard, files are looked at so often.
+const POLL: Duration = Duration::from_millis(250);
+/// Writes that follow each other closer are read together.
+const NAP: Duration = Duration::from_millis(10);
+/// When we stop, what is under way has so long to come through; what does not comes again.
+const LAST: Duration = Duration::from_secs(5);
+
+struct Plan {
+    groups: Vec<Group>,
+    position_file: PathBuf,
+    skip_to_end: bool,
+    idle_timeout: Duration,
+    write_pos_interval: Duration,
+    ack: Option<Reached>,
+    event_bytes_max: usize,
+}
+
+impl Plan {
+    fn read(section: &Section) -> Self {
+        for key in ["headers", "file_header", "file_header_key", "byte_offset_header"] {
+            section.later(key, "needs headers of events");
+        }
+        let events = limits::EVENT_BYTES_MIN as u64..=limits::EVENT_BYTES_MAX as u64;
+        let times = Duration::from_millis(1)..=Duration::from_secs(1 << 32);
+        Self {
+            groups: groups::plan(section),
+            position_file: PathBuf::from(section.text("position_file")),
+            skip_to_end: section.flag("skip_to_end"),
+            idle_timeout: section.duration_in("idle_timeout", times.clone()),
+            write_pos_interval: section.duration_in("write_pos_interval", times),
+            ack: milestones::plan(section),
+            event_bytes_max: section.size_in("event_max", events) as usize,
+        }
+    }
+}
+
+impl SourcePlan for Plan {
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn listeners(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn memory(&self, _name: &str) -> Vec<MemoryLine> {
+        Vec::new()
+    }
+
+    fn event_bytes_max(&self) -> usize {
+        self.event_bytes_max
+    }
+
+    fn page_bytes_min(&self) -> usize {
+        file_lines::page_bytes_min(self.event_bytes_max)
+    }
+
+    fn is_patient(&self) -> bool {
+        true
+    }
+
+    fn acknowledges(&self) -> Option<Reached> {
+        // What is not asked for is what there is, and needs no check.
+        Some(self.ack.unwrap_or(Reached::Received))
+    }
+
+    fn names_mark(&self) -> bool {
+        self.ack.is_some()
+    }
+
+    fn build(&self, context: &SourceContext) -> Result<Built, BuildError> {
+        assert!(self.page_bytes_min() <= context.page_bytes, "the plan sizes the pages");
+        let failed = |what: String, remedy: &str| BuildError {
+            what: format!("sources.{} {what}", context.name),
+            remedy: remedy.to_owned(),
+        };
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+        let path = &self.position_file;
+        let (positions, saved) = Positions::open(&*disk, path).map_err(|error| {
+            let what = format!("cannot keep positions in {}: {error}", path.display());
+            failed(what, "name a file of its own, in a folder that may be written")
+        })?;
+        let watcher = directories::watcher().inspect_err(|error| {
+            tracing::warn!(
+                "source {}: files are looked at four times a second, for nothing can be heard of \
+                 them: {error} (sysctl fs.inotify.max_user_instances)",
+                context.name
+            );
+        });
+        let watcher = watcher.ok();
+        let input = Input::listening(watcher)
+            .map_err(|error| failed(error.to_string(), "raise LimitNOFILE"))?;
+        let mark = self.ack.unwrap_or(context.furthest);
+        let taildir = Taildir {
+            follower: Follower::new(
+                Arc::clone(&disk),
+                self.groups.clone(),
+                self.skip_to_end,
+                self.idle_timeout,
+                saved,
+            ),
+            milestones: Milestones::new(mark, context.channels, input.waker()),
+            input,
+            disk,
+            positions,
+            interval: self.write_pos_interval,
+            place: OriginPlace::default(),
+            rules: Rules {
+                counted: false,
+                event_bytes_max: self.event_bytes_max,
+                want_pri: context.want_pri,
+                zipped: false,
+            },
+            counters: Arc::clone(&context.counters[0]),
+            watch: context.incidents.watch(&format!("source {}", context.name)),
+            look_at: Mono(0),
+            save_at: Mono(0),
+            visited: Mono(0),
+            more: false,
+            stopped: None,
+            finished: false,
+        };
+        Ok(Built { sources: vec![Box::new(taildir)], bound: Vec::new() })
+    }
+}
+
+struct Taildir {
+    follower: Follower,
+    milestones: Milestones<Mark>,
+    /// Readable when something has happened in a directory.
+    input: Input,
+    disk: Arc<dyn Disk>,
+    positions: Positions,
+    interval: Duration,
+    place: OriginPlace,
+    rules: Rules,
+    counters: Arc<SourceCounters>,
+    watch: Watch,
+    /// When names are looked at next, and positions saved.
+    look_at: Mono,
+    save_at: Mono,
+    visited: Mono,
+    more: bool,
+    stopped: Option<Mono>,
+    finished: bool,
+}
+
+impl Taildir {
+    /// Takes note of what has come and gone.
+    fn look(&mut self, now: Now) {
+        let heard = self.input.descriptor().is_some_and(directories::hear);
+        if !heard && now.mono < self.look_at {
+            return;
+        }
+        self.look_at = now.mono.after(LOOK);
+        self.follower.look(now);
+        if let Some(watcher) = self.input.descriptor() {
+            for group in &self.follower.groups {
+                // One that is not there yet is found by looking; one that came back is new.
+                let _ = directories::watch(watcher, &group.directory);
+            }
+        }
+    }
+
+    fn tell_troubles(&mut self, now: Now) {
+        match self.follower.troubles.first() {
+            Some(trouble) => {
+                if !self.watch.is_open() {
+                    self.counters.errors.add(1);
+                }
+                self.watch.fault(now, trouble);
+            }
+            None => self.watch.recovered(now),
+        }
+    }
+
+    fn save(&mut self, now: Now) {
+        if now.mono < self.save_at {
+            return;
+        }
+        self.save_at = now.mono.after(self.interval);
+        if let Err(error) = self.positions.save(&*self.disk, self.follower.entries()) {
+            self.counters.errors.add(1);
+            tracing::warn!(
+                "positions cannot be saved, and what is read now may come again: {error}"
+            );
+        }
+    }
+
+    /// While stopping: whether everything has come through, or had its time.
+    fn wind_up(&mut self, now: Now) -> bool {
+        let over = self.stopped.is_some_and(|at| now.mono >= at.after(LAST));
+        if !self.milestones.is_idle() && (!over || self.milestones.has_fresh()) {
+            return false;
+        }
+        self.save_at = Mono(0);
+        self.save(now);
+        true
+    }
+}
+
+impl Source for Taildir {
+    fn receive(&mut self, page: &mut Page, now: Now) -> Received {
+        if self.finished || self.stopped.is_some() {
+            self.finished = self.finished || self.wind_up(now);
+            return Received { finished: self.finished, ..Received::default() };
+        }
+        let full = Received { full: true, more: true, finished: false };
+        if !page.accepts_time(now.wall) {
+            return full;
+        }
+        self.look(now);
+        self.save(now);
+        (self.visited, self.more) = (now.mono, false);
+        if !self.milestones.ready() {
+            return Received::default();
+        }
+        let (place, rules, milestones) = (&mut self.place, &self.rules, &mut self.milestones);
+        let mut shelf = Shelf { page, place, rules, at: now.wall };
+        let mut note = |key, mark| milestones.note(key, mark);
+        let mut round = self.follower.read(&mut shelf, now, &mut note);
+        if !round.full && !self.follower.sweep(&mut shelf, now, &mut note) {
+            round.full = true;
+        }
+        if round.look {
+            self.look_at = Mono(0);
+        }
+        self.tell_troubles(now);
+        self.more = round.more;
+        Received { full: round.full, more: round.more, finished: false }
+    }
+
+    fn wait(&mut self, now: Now, until: Mono, open: bool) {
+        if open && self.more {
+            return;
+        }
+        let hears = self.input.descriptor().is_some();
+        let until = match open {
+            false => until,
+            true if self.stopped.is_some() => until.min(now.mono.after(NAP)),
+            true if hears => until.min(self.look_at).min(self.save_at),
+            true => until.min(now.mono.after(POLL)),
+        };
+        self.milestones.doze();
+        if !self.milestones.has_settled() {
+            // What is written meanwhile is read together.
+            let gather = until.min(self.visited.after(NAP));
+            let rung = open && self.input.wait_beside(None, now, gather, false);
+            if !rung {
+                self.input.wait(now, until, open);
+            }
+        }
+        self.milestones.rise();
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.input.waker()
+    }
+
+    fn stop(&mut self, now: Now) {
+        // What was not read stands in its file, and is read next time.
+        self.stopped.get_or_insert(now.mono);
+    }
+
+    fn settle(&mut self, now: Now) {
+        let follower = &mut self.follower;
+        self.milestones.settle(|key, mark, outcome| follower.settle(key, mark, outcome, now));
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.stopped.is_some() && self.milestones.has_fresh()
+    }
+
+    fn slip(&mut self) -> Option<ReceiptSlip> {
+        self.milestones.slip()
+    }
+}
+
+impl Drop for Taildir {
+    fn drop(&mut self) {
+        // Rung down at its deadline: what has come through by then is known.
+        let _ = self.positions.save(&*self.disk, self.follower.entries());
+    }
+}
+
+#[cfg(test)]
+mod tests;
