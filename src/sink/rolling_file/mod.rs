@@ -59,6 +59,7 @@ use tempo::Tempo;
 use writer::{QUESTIONS_MAX, Rules, Ties, Writer};
 
 pub use options::KIND;
+pub use path::{Clock, Template, TemplateError};
 
 /// Entries a segment has room for before its list grows.
 const ENTRIES_EXPECTED: usize = 8192;

@@ -30,7 +30,7 @@ use crate::syslog::parse::Fields;
 use crate::time::Wall;
 
 #[derive(Clone, Debug)]
-pub(super) struct Template {
+pub struct Template {
     parts: Vec<Part>,
     zone: TimeZone,
     by: Clock,
@@ -40,7 +40,7 @@ pub(super) struct Template {
 
 /// Whose time it is that stands in the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Clock {
+pub enum Clock {
     Received,
     /// The message's own, and the receive time of those that have none.
     Message,
@@ -58,9 +58,9 @@ enum Part {
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
-pub(super) struct TemplateError {
-    pub(super) what: String,
-    pub(super) remedy: String,
+pub struct TemplateError {
+    pub what: String,
+    pub remedy: String,
 }
 
 /// Escape letters, each with the seconds after which its text changes.
@@ -116,7 +116,7 @@ const IN_PATHS: &[&str] = &[
 ];
 
 impl Template {
-    pub(super) fn parse(text: &str, zone: TimeZone, by: Clock) -> Result<Self, TemplateError> {
+    pub fn parse(text: &str, zone: TimeZone, by: Clock) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut rest = text;
@@ -280,6 +280,13 @@ impl Template {
         }
     }
 
+    /// The path, without codec suffix, of one event.
+    pub fn path_of(&self, event: &Event<'_>) -> PathBuf {
+        let mut key = Vec::new();
+        self.key_of(event, &mut key);
+        self.render(self.time_of(event), &key)
+    }
+
     /// The path, without codec suffix, for events of this time and key.
     pub(super) fn render(&self, at: Wall, key: &[u8]) -> PathBuf {
         let time = Timestamp::from_nanosecond(i128::from(at.0))
@@ -348,7 +355,7 @@ impl Template {
     }
 
     /// Whether `file` can be a segment of this template, whatever its time and peer.
-    pub(super) fn owns(&self, file: &Path, container: Container) -> bool {
+    pub fn owns(&self, file: &Path, container: Container) -> bool {
         let Some(name) = file.file_name() else { return false };
         let parsed = SegmentName::parse(name);
         if parsed.container != container {

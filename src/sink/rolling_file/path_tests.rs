@@ -27,9 +27,7 @@ fn path(template: &Template, at: Wall, peer: Option<&str>, host: &[u8], app: &[u
     };
     page.read_fresh(|_| Reading { found, pri: Some(165), unparsed: false });
     let event = page.events().next().expect("one");
-    let mut key = Vec::new();
-    template.key_of(&event, &mut key);
-    template.render(template.time_of(&event), &key)
+    template.path_of(&event)
 }
 
 #[test]
