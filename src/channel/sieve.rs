@@ -14,12 +14,11 @@ use crate::memory::{Credit, Pool, ReceiptSlip, Shared};
 use crate::ring::Bell;
 use crate::telemetry::{ChannelCounters, SinkCounters};
 
-/// Whether an event is for this sink.
-pub type Keep = dyn Fn(&Event<'_>) -> bool + Send + Sync;
-
-pub struct Sieve {
+/// Whether an event is for this sink, asked of each; so it is called without a detour, and the one
+/// virtual call is that of `poll`, for a batch.
+pub struct Sieve<Keep> {
     inner: Arc<dyn Channel>,
-    keep: Box<Keep>,
+    keep: Keep,
     copies: Arc<Pool>,
     /// Written under the lock, so it has one writer at a time.
     counters: Mutex<Counting>,
@@ -36,11 +35,11 @@ pub const fn copies_for(threads: usize, in_hand: usize) -> usize {
     2 * threads + in_hand + 2
 }
 
-impl Sieve {
+impl<Keep: Fn(&Event<'_>) -> bool + Send + Sync> Sieve<Keep> {
     /// `counters` are the sieve's own: a set of the sink that none of its threads writes.
     pub fn new(
         inner: Arc<dyn Channel>,
-        keep: Box<Keep>,
+        keep: Keep,
         copies: Arc<Pool>,
         counters: Arc<SinkCounters>,
     ) -> Self {
@@ -90,7 +89,7 @@ impl Sieve {
     }
 }
 
-impl Channel for Sieve {
+impl<Keep: Fn(&Event<'_>) -> bool + Send + Sync> Channel for Sieve<Keep> {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -192,7 +191,7 @@ mod tests {
             let waker: Arc<dyn Wake> = Arc::new(Nobody);
             let valve = Valve::new(Pool::new(8, PAGE_BYTES), inlets, &waker);
             let copies = Pool::new(1, PAGE_BYTES);
-            let keep = Box::new(|event: &Event<'_>| event.bytes.starts_with(b"a"));
+            let keep = |event: &Event<'_>| event.bytes.starts_with(b"a");
             let sieve = Sieve::new(Arc::clone(&all[0]), keep, Arc::clone(&copies), sifted);
             for texts in [["ab", "b"], ["b", "bb"], ["aa", "a"], ["b", "ac"]] {
                 let mut page = valve.open().expect("a batch is free");
