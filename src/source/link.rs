@@ -83,6 +83,19 @@ impl Link {
         }
     }
 
+    /// Whether what comes over a plain connection begins as TLS does (RFC 8446 5.1: a handshake
+    /// record), looked at and left there; none as long as that is not known.
+    pub fn begins_tls(&self) -> Option<bool> {
+        let Self::Tcp(socket) = self else { return Some(false) };
+        let mut front = [0; 3];
+        match socket.peek(&mut front) {
+            Ok(3) => Some(matches!(front, [0x16, 3, 0..=4])),
+            Ok(1 | 2) if front[0] == 0x16 => None,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Ok(_) | Err(_) => Some(false),
+        }
+    }
+
     /// Reads what is there; `WouldBlock` when nothing is, 0 at the peer's end.
     pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {

@@ -134,6 +134,8 @@ struct Connection {
     origin: Origin,
     /// Whom its peer's certificate names.
     name: String,
+    /// Its first bytes have been looked at.
+    begun: bool,
     /// By the clock of `Attention`.
     heard: Mono,
     /// It is not read before: its peer has sent too much.
@@ -295,7 +297,11 @@ impl Reactor {
         if self.carries.is_tight() && !self.evict(page, now) {
             return After::Full;
         }
-        self.introduce(index, now).unwrap_or_else(|| self.read(index, page, now))
+        if let Some(after) = self.introduce(index, now) {
+            return after;
+        }
+        self.greet(index, now);
+        self.read(index, page, now)
     }
 
     fn read(&mut self, index: usize, page: &mut Page, now: Now) -> After {
@@ -330,6 +336,9 @@ impl Reactor {
         }
         self.miscounts.tell(protocol.take_astray(), *origin, &self.counters, now);
         self.inflations.kept(Some(*origin), &self.counters, now);
+        if let Some(fault) = desk.counter.as_mut().and_then(|counter| counter.fault.take()) {
+            self.miscounts.tell_relp(&fault, *origin, &self.counters, now);
+        }
         self.warden.charge(peer, desk.page.event_count() - before, now);
         let left = connection.allowance.map(|allowance| allowance.saturating_sub(taken));
         connection.allowance = left;
@@ -437,6 +446,7 @@ impl Reactor {
             protocol,
             origin,
             name: String::new(),
+            begun: false,
             heard: self.attention.at(now),
             paused: Mono(0),
             ended: false,

@@ -32,6 +32,8 @@ const READ_ROOM_MIN: usize = 16 << 10;
 /// What the RELP connections of a thread share.
 pub struct Counter {
     pub acks: Acks,
+    /// What a connection was closed for, until somebody tells it.
+    pub fault: Option<RelpError>,
     /// Where bytes are read to; between two visits it holds nothing.
     pub(super) scratch: Vec<u8>,
 }
@@ -89,7 +91,7 @@ impl Counter {
     }
 
     pub fn new(acks: Acks, event_bytes_max: usize) -> Self {
-        Self { acks, scratch: vec![0; scratch_bytes(event_bytes_max)] }
+        Self { acks, fault: None, scratch: vec![0; scratch_bytes(event_bytes_max)] }
     }
 }
 
@@ -189,7 +191,7 @@ impl Relp {
                     held = end - at;
                 }
                 Err(error) => {
-                    tracing::warn!("{}: RELP: {error}; the connection is closed", peer(origin));
+                    counter.fault = Some(error);
                     held = 0;
                     self.ending = Ending::Parting;
                     break Visit::Drained;
@@ -357,8 +359,4 @@ impl Relp {
 pub(super) fn room(page: &Page, held: usize) -> usize {
     let read = held + RESERVE_BYTES + READ_ROOM_MIN;
     read.max(page.capacity() / 16)
-}
-
-fn peer(origin: Origin) -> String {
-    origin.peer.map_or_else(|| "a local peer".to_owned(), |peer| peer.to_string())
 }

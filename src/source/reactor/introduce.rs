@@ -28,6 +28,19 @@ impl Reactor {
         Some(After::Rest)
     }
 
+    /// Whether a connection speaks what is heard here.
+    pub(super) fn greet(&mut self, index: usize, now: Now) {
+        let Some(connection) = self.connections[index].as_mut().filter(|it| !it.begun) else {
+            return;
+        };
+        if let Some(tls) = connection.link.begins_tls() {
+            connection.begun = true;
+            if tls {
+                self.miscounts.tell_tls(connection.origin, &self.counters, now);
+            }
+        }
+    }
+
     /// Whether a header is still to come; one that is late is waited for no longer.
     pub(super) fn awaits_header(&mut self, index: usize, now: Now) -> bool {
         let Some(connection) = &self.connections[index] else { return false };
