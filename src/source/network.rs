@@ -288,6 +288,18 @@ impl Network {
         least.max(CARRY_BYTES)
     }
 
+    fn manner(&self, expander: Option<&Expander>) -> Manner {
+        let packing = |_| match expander {
+            Some(expander) => Packing::Single(expander.clone()),
+            None => Packing::Streams,
+        };
+        Manner {
+            multiline: self.multiline.clone(),
+            packing: self.compressed.map(packing),
+            answers: self.answers,
+        }
+    }
+
     fn worker(
         &self,
         context: &SourceContext,
@@ -334,14 +346,7 @@ impl Network {
                 event_bytes_max: self.event_bytes_max,
                 want_pri: context.want_pri,
             },
-            manner: Manner {
-                multiline: self.multiline.clone(),
-                packing: self.compressed.map(|_| match &expander {
-                    Some(expander) => Packing::Single(expander.clone()),
-                    None => Packing::Streams,
-                }),
-                answers: self.answers,
-            },
+            manner: self.manner(expander.as_ref()),
             inflations: Inflations::new(expander, watch()),
             idle_timeout: self.tcp.idle_timeout,
             handshakes: Handshakes::new(
