@@ -14,7 +14,7 @@ const COMMAND_MAX: Duration = Duration::from_secs(30);
 /// The arguments that say which configuration is meant.
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigArgs {
-    /// The configuration: a TOML file, a directory of them, or a properties file of Apache Flume's
+    /// The configuration: a TOML file, or a properties file of Apache Flume's
     config: PathBuf,
     /// Which agent, when the file describes several
     #[arg(long, short = 'n', visible_alias = "name", value_name = "NAME")]

@@ -7,6 +7,7 @@
 //! - [`sources`]: answered lines, programs, files, and events made here, beside Flume's
 //! - [`channels`]: where events wait, in memory or in a log on disk
 //! - [`interceptors`]: headers, what changes events on their way, which channel they take
+//! - [`flume`]: properties files of Apache Flume's, what works, and what is different
 //! - [`archive`]: what is written is found again
 //! - [`decisions`]: what was decided when, and why; every dependency has its line
 //! - [`changelog`]: what changed for whoever runs it
@@ -38,6 +39,10 @@ pub mod channels {}
 /// Headers, interceptors and selectors.
 #[doc = include_str!("interceptors.md")]
 pub mod interceptors {}
+
+/// Coming from Apache Flume.
+#[doc = include_str!("flume.md")]
+pub mod flume {}
 
 /// Reading back.
 #[doc = include_str!("archive.md")]

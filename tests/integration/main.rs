@@ -17,6 +17,7 @@ mod exec;
 mod faults;
 mod files;
 mod filters;
+mod flume;
 mod follow;
 mod formats;
 mod forward;

@@ -5,9 +5,9 @@
 //! in silence: what has no effect here is a note, what has none in Flume either a warning, and
 //! what would have an effect that is not built is an error.
 //!
-//! Reading order: `lexer` the syntax · `fill` what is looked up, by [`around`] · `tree` agents
+//! Reading order: `lexer` the syntax · `fill` what is looked up, by `around` · `tree` agents
 //! and components · `sources` (and `syslog`), `channels`, `sinks` one component each, made with
-//! `make`; what is not there is in `refused` · [`print`] the tables as TOML.
+//! `make`; what is not there is in `refused` · `print` the tables as TOML.
 
 pub(super) mod around;
 mod channels;
