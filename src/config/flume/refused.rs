@@ -97,8 +97,12 @@ pub(super) fn later<'k>(
 /// Interceptors and selectors of a source.
 pub(super) fn interceptors(part: &Part) {
     if let Some(key) = part.find("interceptors") {
-        let what = "`interceptors` are not built yet";
-        part.fail(&key.name.span, what, "leave them out for now");
+        let what = "`interceptors` are not read from properties files yet";
+        part.fail(
+            &key.name.span,
+            what,
+            "leave them out, and write them in what `--to-toml` prints",
+        );
     }
     part.ignore_below("interceptors.");
     let Some(kind) = part.text("selector.type") else {
@@ -111,7 +115,8 @@ pub(super) fn interceptors(part: &Part) {
             "leave it out: every channel that is named must take an event",
         )]),
         _ => {
-            let what = format!("the selector `{}` is not built yet", kind.value);
+            let what =
+                format!("the selector `{}` is not read from properties files yet", kind.value);
             part.fail(&kind.span, what, "leave it out: each channel gets every event");
             part.ignore_below("selector.");
         }
