@@ -6,8 +6,11 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Until it has ended it is looked at so often.
 const LOOK: Duration = Duration::from_millis(10);
@@ -21,6 +24,7 @@ pub fn run(
 ) -> Result<(), String> {
     let mut command = Command::new(program);
     command.args(arguments).arg(last).stdin(Stdio::null()).stdout(Stdio::null());
+    command.process_group(0);
     let mut child = command.spawn().map_err(|error| format!("{program}: {error}"))?;
     well_ended(program, &mut child, at_most)
 }
@@ -31,19 +35,25 @@ fn well_ended(program: &str, child: &mut Child, at_most: Duration) -> Result<(),
         Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => Err(format!("{program}: {status}")),
         Ok(None) => {
-            // It may end just now: then there is nobody to kill, and that is fine.
-            let _ = child.kill();
-            let _ = child.wait();
+            end(child);
             Err(format!("{program}: killed, it took more than {} s", at_most.as_secs()))
         }
         Err(error) => Err(format!("{program}: {error}")),
     }
 }
 
+/// Kills it and whatever it has started. It may end just now: then there is nobody to kill.
+fn end(child: &mut Child) {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+    let _ = child.wait();
+}
+
 /// Runs `program`, and gives the first line that it writes: what it writes fits a pipe.
 pub fn ask(program: &str, arguments: &[&str], at_most: Duration) -> Result<String, String> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.process_group(0);
     let mut child = command.spawn().map_err(|error| format!("{program}: {error}"))?;
     well_ended(program, &mut child, at_most)?;
     let mut text = String::new();
@@ -83,12 +93,28 @@ mod tests {
         assert_eq!(shell("[ \"$0\" = 'a b' ]", "a b", SOON), Ok(()));
         let failed = shell("exit 3", "x", SOON).unwrap_err();
         assert!(failed.contains("/bin/sh") && failed.contains('3'), "{failed}");
-        let killed = shell("sleep 600", "x", Duration::from_millis(30)).unwrap_err();
+        let missing = run("/no/such/program", &[], OsStr::new("x"), SOON).unwrap_err();
+        assert!(missing.contains("/no/such/program"), "{missing}");
+    }
+
+    #[test]
+    fn what_takes_too_long_is_killed_with_all_it_started() {
+        let (reading, writing) = io::pipe().expect("a pipe");
+        let mut command = Command::new("/bin/sh");
+        let script = "sleep 600 & sleep 600; exit 0";
+        command.args(["-c", script]).stdout(writing).process_group(0);
+        let mut child = command.spawn().expect("a shell");
+        drop(command);
+        let killed = well_ended("sh", &mut child, Duration::from_millis(100)).unwrap_err();
         assert!(killed.contains("killed"), "{killed}");
+        // The pipe ends when the last who holds it has ended.
+        assert_eq!(io::read_to_string(reading).expect("a pipe"), "");
+    }
+
+    #[test]
+    fn the_first_line_is_the_answer() {
         assert_eq!(ask("echo", &["a b", "key"], SOON), Ok("a b key".to_owned()));
         assert!(ask("false", &[], SOON).unwrap_err().contains("false: "));
         assert!(ask("true", &[], SOON).unwrap_err().contains("wrote nothing"));
-        let missing = run("/no/such/program", &[], OsStr::new("x"), SOON).unwrap_err();
-        assert!(missing.contains("/no/such/program"), "{missing}");
     }
 }
