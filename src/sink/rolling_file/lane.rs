@@ -4,11 +4,14 @@ use std::collections::VecDeque;
 
 use super::block::{Block, Place};
 use super::clerk::{Segment, Unsynced};
+use super::roll_policy::Turn;
 use crate::memory::gate::exempt;
 use crate::time::Mono;
 
 pub(super) struct Lane {
     pub(super) place: Place,
+    /// When it is finished, among many.
+    pub(super) turn: Turn,
     /// Blocks not yet appended, in order.
     pub(super) parked: VecDeque<Block>,
     pub(super) state: State,
@@ -52,9 +55,10 @@ pub(super) struct Open {
 }
 
 impl Lane {
-    pub(super) fn new(place: Place, now: Mono) -> Self {
+    pub(super) fn new(place: Place, turn: Turn, now: Mono) -> Self {
         Self {
             place,
+            turn,
             parked: VecDeque::with_capacity(1),
             state: State::Closed,
             retry_at: Mono(0),

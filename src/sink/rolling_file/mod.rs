@@ -147,6 +147,7 @@ impl Options {
         let rules = Rules {
             container: container_of(self.codec),
             roll: self.roll,
+            in_turn: self.keyed(),
             sync: self.sync,
             // One of the clerks prunes for all.
             retain: self.keep != Default::default() && thread == 0,

@@ -58,7 +58,11 @@ const OPTIONS: &[OptionDoc] = &[
 
 const ROLL: &[OptionDoc] = &[
     row("bytes", Some("1GiB"), "stored bytes"),
-    row("age", Some("1h"), "time since it was opened"),
+    row(
+        "age",
+        Some("1h"),
+        "time since it was opened; files by the event in turns, within the last eighth",
+    ),
     row("idle", Some("10m"), "time since the last event"),
 ];
 

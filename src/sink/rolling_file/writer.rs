@@ -22,7 +22,7 @@ use super::at_open;
 use super::block::{Blank, Block, Place};
 use super::clerk::{Answer, Question, Sealing, Segment, Tending, Unsynced};
 use super::lane::{Lane, State};
-use super::roll_policy::RollPolicy;
+use super::roll_policy::{RollPolicy, Turn};
 use super::tempo::Tempo;
 use crate::channel::Channel;
 use crate::limits;
@@ -65,6 +65,8 @@ pub(super) enum Sync {
 pub(super) struct Rules {
     pub(super) container: Container,
     pub(super) roll: RollPolicy,
+    /// Files of many paths are finished one after the other.
+    pub(super) in_turn: bool,
     pub(super) sync: Sync,
     pub(super) retain: bool,
     /// Dirty files synced one by one; more are one question to the clerk.
@@ -238,7 +240,7 @@ impl Writer {
                 State::Open(open) if open.held.is_some() => return,
                 State::Open(open)
                     if policy.full(open.segment.bytes, front.bytes().len())
-                        || policy.aged(open.opened_at, now) =>
+                        || policy.aged(open.opened_at, lane.turn, now) =>
                 {
                     // A failed sync is told once: the answer must find its segment here.
                     if lane.tending {
@@ -381,9 +383,9 @@ impl Writer {
         }
         let finish = lane.roll_ordered
             || closing
-            || policy.aged(open.opened_at, now)
-            || policy.idle(lane.appended_at, now)
-            || RollPolicy::over(lane.place.until, now);
+            || policy.aged(open.opened_at, lane.turn, now)
+            || policy.idle(lane.appended_at, lane.turn, now)
+            || RollPolicy::over(lane.place.until, lane.turn, now);
         if finish && !lane.tending {
             return exempt(|| self.roll(id));
         }
@@ -422,7 +424,9 @@ impl Writer {
                 self.looks.reserve(self.lanes.len());
                 self.lanes.len() - 1
             });
-            self.lanes[id] = Some(Lane::new(place.clone(), now.mono));
+            let turn = self.rules.in_turn.then(|| Turn::of_path(&place.stem));
+            let lane = Lane::new(place.clone(), turn.unwrap_or_default(), now.mono);
+            self.lanes[id] = Some(lane);
             self.by_stem.insert(Arc::clone(&place.stem), id);
             self.tick_at = self.tick_at.min(now.mono.after(TICK));
             id
