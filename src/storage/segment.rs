@@ -308,6 +308,19 @@ pub fn write_index(
     file.truncate(whole_bytes + index.len() as u64)
 }
 
+/// What the headers say of a segment's first blocks.
+pub fn first_blocks(file: &dyn ReadAt, segment_id: u64, count: u64) -> io::Result<Vec<BlockEntry>> {
+    let mut scanner = Scanner::new(file, Check::Headers)?;
+    while (scanner.scan.blocks.len() as u64) < count {
+        let found = scanner.step()?;
+        if found.is_none_or(|(_, header)| header.segment_id != segment_id) {
+            let what = format!("block {} cannot be read again", scanner.scan.blocks.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+    }
+    Ok(scanner.scan.blocks)
+}
+
 /// Counts whole blocks behind `from`: what cutting there would cost.
 pub fn whole_blocks_after(file: &dyn ReadAt, from: u64) -> io::Result<u64> {
     let (mut at, mut found) = (from, 0);

@@ -118,6 +118,7 @@ impl Disk for WatchedDisk {
 
 impl ReadAt for WatchedFile {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.disk.called("read", &self.path)?;
         self.file.read_at(offset, out)
     }
 

@@ -15,7 +15,6 @@ use crate::memory::ReceiptSlip;
 use crate::runtime::clock::Clock;
 use crate::storage::block::crc32c;
 use crate::storage::retention::{Keep, retain};
-use crate::storage::segment::BlockEntry;
 use crate::storage::{
     Access, Container, Disk, DiskFile, DurableNames, Numbers, Volume, current, sync_files,
 };
@@ -23,6 +22,7 @@ use crate::time::{Mono, Now};
 
 use super::at_open::Names;
 use super::block::Place;
+use super::known::Known;
 use super::on_seal::Finished;
 use super::path::Template;
 
@@ -35,7 +35,7 @@ pub(super) struct Segment {
     /// Bytes appended: the truth about the file's length.
     pub(super) bytes: u64,
     pub(super) synced_bytes: u64,
-    pub(super) entries: Vec<BlockEntry>,
+    pub(super) blocks: Known,
     pub(super) place: Place,
     /// A sync failed: another one may say ok about bytes that never reach the disk.
     pub(super) suspect: bool,
@@ -255,7 +255,7 @@ impl Clerk {
             finished: None,
             bytes: 0,
             synced_bytes: 0,
-            entries: Vec::with_capacity(self.entries_expected),
+            blocks: Known::new(self.entries_expected),
         })
     }
 

@@ -16,6 +16,7 @@ mod block;
 mod clerk;
 mod keyed;
 mod keys;
+mod known;
 mod lane;
 mod on_seal;
 mod open_blocks;
@@ -43,6 +44,7 @@ use crate::runtime::Worker;
 use crate::runtime::helper::{Desk, Helper};
 use crate::runtime::parker::Parker;
 use crate::storage::recovery::{Mode, Outcome, recover};
+use crate::storage::segment::BlockEntry;
 use crate::storage::{DurableNames, Numbers};
 use crate::syslog::parse::Fields;
 
@@ -61,8 +63,12 @@ use writer::{QUESTIONS_MAX, Rules, Ties, Writer};
 pub use options::KIND;
 pub use path::{Clock, Template, TemplateError};
 
-/// Entries a segment has room for before its list grows.
+/// Blocks of one file that are known before its list grows: 1 GiB of stored ones as a rule.
 const ENTRIES_EXPECTED: usize = 8192;
+/// Blocks that are known of all open files; beyond half of them what is synced is forgotten.
+const ENTRIES_MAX: usize = 16 << 10;
+/// Keyed: the same; a file begins with four, so ten thousand that are written have these alone.
+const KEY_ENTRIES_MAX: usize = 64 << 10;
 /// Keyed: raw bytes of one key's block.
 const KEY_BLOCK_BYTES: usize = 64 << 10;
 /// Keyed: keys that all threads together remember, each with its path; more cost a rendering and
@@ -89,6 +95,11 @@ impl Options {
     /// Finished blocks between compressor and file.
     fn buffers(&self) -> usize {
         if self.keyed() { KEY_BUFFERS } else { 2 * self.threads + 2 }
+    }
+
+    /// Blocks known of all open files.
+    fn entries(&self) -> usize {
+        if self.keyed() { KEY_ENTRIES_MAX } else { ENTRIES_MAX }
     }
 
     fn press(&self) -> Press {
@@ -129,7 +140,7 @@ impl Options {
             at_open: at_open::Names::new(context.now.wall, self.template.zone()),
             leftovers: Vec::new(),
             opened: 0,
-            entries_expected: if self.keyed() { 8 } else { ENTRIES_EXPECTED },
+            entries_expected: if self.keyed() { 0 } else { ENTRIES_EXPECTED },
         };
         let (helper, desk) =
             Helper::new(name, QUESTIONS_MAX, move |question, now| clerk.answer(question, now));
@@ -153,6 +164,7 @@ impl Options {
             retain: self.keep != Default::default() && thread == 0,
             synced_singly_max: context.disk.files_synced_singly_max(),
             open_files_max: self.open_files(),
+            entries_max: self.entries() / if self.keyed() { self.threads } else { 1 },
         };
         let ties = Ties {
             name: format!("sink {}", context.name),
@@ -359,8 +371,8 @@ impl SinkPlan for Options {
                 format!("finished blocks × {}", self.buffers()),
                 block * self.buffers(),
             ));
-            lines.push(line("block index".to_owned(), 48 * ENTRIES_EXPECTED));
         }
+        lines.push(line("block index".to_owned(), size_of::<BlockEntry>() * self.entries()));
         // A codec that does nothing has no contexts to show.
         lines.retain(|line| line.bytes > 0);
         lines

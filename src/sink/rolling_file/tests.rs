@@ -2,6 +2,7 @@
 
 mod acks;
 mod current;
+mod known;
 mod rescues;
 mod rounds;
 mod seals;

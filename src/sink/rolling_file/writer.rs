@@ -73,6 +73,8 @@ pub(super) struct Rules {
     pub(super) synced_singly_max: usize,
     /// Files open at once; the one idle for longest is finished when another is needed.
     pub(super) open_files_max: usize,
+    /// Blocks of open files that are known at once.
+    pub(super) entries_max: usize,
 }
 
 /// What the writer is connected to.
@@ -99,6 +101,9 @@ pub(super) struct Writer {
     by_stem: HashMap<Arc<Path>, usize>,
     /// Files that are open, or were when they were last counted.
     open_at_most: usize,
+    /// Room for entries of blocks in them, and from how many on some are forgotten.
+    entries: usize,
+    entries_next: usize,
     /// Lanes whose sync is due, and the list that goes to the clerk and comes back.
     due: Vec<usize>,
     round: Vec<Tending>,
@@ -133,6 +138,8 @@ impl Writer {
     pub(super) fn new(rules: Rules, ties: Ties) -> Self {
         let rolls_seen = ties.orders.rolls();
         Self {
+            entries_next: rules.entries_max / 2,
+            entries: 0,
             rules,
             ties,
             lanes: Vec::with_capacity(16),
@@ -223,6 +230,9 @@ impl Writer {
 
     fn flush(&mut self, id: usize, now: Now) {
         loop {
+            if self.is_crowded(id) {
+                return;
+            }
             let policy = self.rules.roll;
             let lane = self.lane(id);
             let Some(front) = lane.parked.front() else { return };
@@ -265,7 +275,7 @@ impl Writer {
         let State::Open(open) = &mut lane.state else { return false };
         let Some(mut block) = lane.parked.pop_front() else { return false };
         let segment = &mut open.segment;
-        stamp(container, &mut block.buffer, segment.id, segment.entries.len() as u64);
+        stamp(container, &mut block.buffer, segment.id, segment.blocks.count());
         if let Err(error) = write_all_at(segment.file.as_ref(), segment.bytes, block.bytes()) {
             // What was written of it lies behind the length; cutting it is a courtesy to readers.
             let _ = segment.file.truncate(segment.bytes);
@@ -275,16 +285,21 @@ impl Writer {
             return false;
         }
         let entry = entry_of(container, segment.bytes, &block);
-        if segment.entries.len() == segment.entries.capacity() {
-            // Doubles: a dozen times in the life of the largest file.
-            exempt(|| segment.entries.reserve(1));
+        if segment.blocks.is_full() {
+            // A few dozen times in the life of the largest file.
+            self.entries -= segment.blocks.room();
+            exempt(|| segment.blocks.reserve());
+            self.entries += segment.blocks.room();
         }
-        segment.entries.push(entry);
+        segment.blocks.add(entry);
         segment.bytes += block.bytes().len() as u64;
         lane.appended_at = now.mono;
         let took = self.ties.clock.now().mono.since(before);
         self.ties.counters.write.record(took);
         self.recover(id, now);
+        if self.entries > self.entries_next {
+            exempt(|| self.spare_entries());
+        }
         if self.rules.sync == Sync::Block {
             self.hold(id, block);
         } else {

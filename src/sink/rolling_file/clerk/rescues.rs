@@ -17,13 +17,12 @@ impl Clerk {
     /// Saves the unsynced blocks that can still be read into a new segment; the old file is cut at
     /// its synced mark and finished, or set aside. On error nothing has changed hands.
     pub(super) fn rescue(&mut self, mut old: Segment, now: Now) -> Result<Rescue, Box<Unrescued>> {
-        let first = old.entries.partition_point(|entry| entry.end_offset() <= old.synced_bytes);
         let mut new = match self.open(&old.place.clone(), now) {
             Ok(new) => new,
             Err(error) => return Err(Box::new(Unrescued { segment: old, error })),
         };
         let mut lost_events = 0;
-        for entry in &old.entries[first..] {
+        for entry in old.blocks.behind(old.synced_bytes) {
             match self.move_block(&old, entry, &mut new) {
                 Ok(true) => {}
                 Ok(false) => lost_events += u64::from(entry.event_count),
@@ -31,7 +30,7 @@ impl Clerk {
                     // What was copied must not be found twice.
                     let cut = new.file.truncate(0);
                     if self.remove(&new).is_err() && cut.is_err() {
-                        new.entries.clear();
+                        new.blocks.clear();
                         (new.bytes, new.left) = (0, true);
                         self.leftovers.push(new);
                     }
@@ -39,7 +38,7 @@ impl Clerk {
                 }
             }
         }
-        old.entries.truncate(first);
+        old.blocks.cut(old.synced_bytes);
         old.bytes = old.synced_bytes;
         let note = self.finish_old(&mut old).unwrap_or_else(|error| {
             let path = old.open_path.display();
@@ -59,9 +58,9 @@ impl Clerk {
         if read != length || !self.whole(entry, &bytes) {
             return Ok(false);
         }
-        stamp(self.container, &mut bytes, new.id, new.entries.len() as u64);
+        stamp(self.container, &mut bytes, new.id, new.blocks.count());
         write_all_at(new.file.as_ref(), new.bytes, &bytes)?;
-        new.entries.push(BlockEntry { offset: new.bytes, ..*entry });
+        new.blocks.add(BlockEntry { offset: new.bytes, ..*entry });
         new.bytes += bytes.len() as u64;
         Ok(true)
     }

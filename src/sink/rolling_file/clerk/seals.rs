@@ -94,8 +94,9 @@ impl Clerk {
         if segment.finished.is_some() {
             return Ok(());
         }
-        let (file, blocks) = (segment.file.as_ref(), &segment.entries);
-        write_index(file, self.container, segment.id, blocks, segment.bytes)
+        let file = segment.file.as_ref();
+        let blocks = segment.blocks.all(file, self.container, segment.id)?;
+        write_index(file, self.container, segment.id, &blocks, segment.bytes)
     }
 
     fn sync_indexed(&self, segments: &mut [&mut Segment], results: &mut [io::Result<()>]) {

@@ -46,6 +46,7 @@ impl Writer {
     }
 
     fn opened(&mut self, id: usize, segment: Segment, now: Now) {
+        self.entries += segment.blocks.room();
         let lane = self.lane(id);
         lane.state = State::Open(Box::new(Open::new(segment, now.mono)));
         lane.appended_at = now.mono;
@@ -121,7 +122,7 @@ impl Writer {
         };
         if let Some(block) = open.held.take() {
             // Still in our hands: it goes into the next segment as the same bytes.
-            open.segment.entries.pop();
+            open.segment.blocks.take_back();
             lane.parked.push_front(block);
         }
         open.asked.absorb(&mut open.fresh);
@@ -149,6 +150,7 @@ impl Writer {
         match result {
             Ok(rescue) => {
                 tracing::warn!("{}", rescue.note);
+                self.entries += rescue.segment.blocks.room();
                 let mut open = Box::new(Open::new(rescue.segment, now.mono));
                 self.lose(&mut unsynced, rescue.lost_events);
                 open.fresh = unsynced;

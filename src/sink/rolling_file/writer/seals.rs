@@ -1,6 +1,7 @@
 //! What the writer gives away to be finished, and when: gathered, so that many share their syncs.
 
 use super::{RETRY, Writer};
+use crate::memory::gate::exempt;
 use crate::sink::rolling_file::clerk::{Question, Sealing};
 use crate::sink::rolling_file::lane::{Lane, State};
 use crate::time::Now;
@@ -45,6 +46,52 @@ impl Writer {
         let round = std::mem::take(&mut self.seals);
         self.backlog.push_front(Question::SealAll(round));
         self.ask_next();
+    }
+
+    /// So many blocks are known that no more may be: this lane waits for the sync under way, whose
+    /// answer brings us back.
+    pub(super) fn is_crowded(&mut self, id: usize) -> bool {
+        if self.entries <= self.rules.entries_max {
+            return false;
+        }
+        exempt(|| self.spare_entries());
+        self.entries > self.rules.entries_max && self.lane(id).tending
+    }
+
+    /// Many blocks are known: those that are synced are forgotten. If many are not, because syncs
+    /// are rare, one is asked for; and if they are not in time, the files that have most of them
+    /// are finished.
+    pub(super) fn spare_entries(&mut self) {
+        let most = self.rules.entries_max;
+        let mut entries = 0;
+        for lane in self.lanes.iter_mut().flatten() {
+            if let State::Open(open) = &mut lane.state {
+                open.segment.blocks.forget(open.segment.synced_bytes);
+                entries += open.segment.blocks.room();
+            }
+        }
+        self.entries = entries;
+        let file = |(id, lane): (usize, &Option<Lane>)| {
+            let lane = lane.as_ref()?;
+            let State::Open(open) = &lane.state else { return None };
+            (!lane.tending && open.held.is_none() && open.is_dirty())
+                .then_some((open.segment.blocks.room(), id))
+        };
+        let files = self.lanes.iter().enumerate().filter_map(file);
+        if entries > most / 4 * 3 {
+            let mut files: Vec<_> = files.collect();
+            files.sort_unstable();
+            while self.entries > most / 2
+                && let Some((room, id)) = files.pop()
+            {
+                self.entries -= room;
+                self.roll(id);
+            }
+        } else if entries > most / 4 {
+            let files: Vec<_> = files.map(|(_, id)| id).collect();
+            self.round_of(&files, true);
+        }
+        self.entries_next = (self.entries + most / 4).max(most / 2);
     }
 
     /// Too many files are open: those idle for longest are finished, a few at once, for all are
