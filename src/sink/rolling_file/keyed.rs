@@ -13,6 +13,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::ahead::AHEAD;
 use super::block::Blank;
 use super::block::Press;
 use super::open_blocks::{Deal, OpenBlocks, Put};
@@ -20,6 +21,7 @@ use super::tempo::Tempo;
 use super::writer::Writer;
 use crate::channel::{Channel, Parcel};
 use crate::codec::encoders::Encoder;
+use crate::event::Event;
 use crate::limits::usize_of;
 use crate::memory::receipt::Reached;
 use crate::memory::{ReceiptSlip, Shared as Batch};
@@ -116,32 +118,48 @@ impl Keyed {
         self.deals += u64::from(from == 0);
         let slip = slip.as_ref().filter(|slip| slip.wanted() > Reached::Received);
         let deal = Deal { number: self.deals, since: self.since(*first_at, now), slip };
-        let mut index = from;
-        let mut stuck = false;
-        let threads = self.dealer.hands.len();
-        'events: for event in batch.events().skip(usize_of(from)) {
-            if self.open.turn_to(&event) % threads == self.thread {
-                loop {
-                    let encoder = self.encoder.as_ref();
-                    match self.open.put(&event, &deal, encoder) {
-                        Put::Done => break,
-                        Put::After(block) if self.flush(block, now) => {}
-                        Put::After(_) => {
-                            stuck = true;
-                            break 'events;
-                        }
-                    }
-                }
-            }
-            index += 1;
-        }
-        if stuck {
+        let stuck = self.take_from(batch, &deal, from, now);
+        if let Some(index) = stuck {
             self.current = Some((dealt, index));
             return Progress::Idle { until: self.writer.deadline() };
         }
         // What is still to come of it, the blocks have parts of.
         dealt.slip.into_iter().for_each(ReceiptSlip::confirm);
         Progress::Worked
+    }
+
+    /// Says which event has to wait for a buffer, if one has.
+    fn take_from(&mut self, batch: &Batch, deal: &Deal<'_>, from: u32, now: Now) -> Option<u32> {
+        let mut index = from;
+        let mut events = batch.events().skip(usize_of(from));
+        let (thread, threads) = (self.thread, self.dealer.hands.len());
+        let ours = |share: usize| share % threads == thread;
+        loop {
+            let few: [Option<Event<'_>>; AHEAD] = std::array::from_fn(|_| events.next());
+            let few = || few.iter().flatten();
+            self.open.look_ahead(few(), ours);
+            for (turn, event) in few().enumerate() {
+                if ours(self.open.turn_to(turn)) && !self.put(event, deal, now) {
+                    return Some(index);
+                }
+                index += 1;
+            }
+            if few().count() < AHEAD {
+                return None;
+            }
+        }
+    }
+
+    /// Takes the event turned to; false when blocks must go first and no buffer is free.
+    #[inline]
+    fn put(&mut self, event: &Event<'_>, deal: &Deal<'_>, now: Now) -> bool {
+        loop {
+            match self.open.put(event, deal, self.encoder.as_ref()) {
+                Put::Done => return true,
+                Put::After(block) if self.flush(block, now) => {}
+                Put::After(_) => return false,
+            }
+        }
     }
 
     /// Since when events of a batch wait for their block to go. A batch that was long on its way,

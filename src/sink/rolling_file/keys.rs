@@ -31,6 +31,12 @@ impl Keys {
         }
     }
 
+    /// The slot that is most likely this hash's, to be fetched ahead; or any number.
+    #[inline]
+    pub(super) fn likely(&self, hash: u64) -> u32 {
+        self.places[hash as usize & self.mask]
+    }
+
     pub(super) fn insert(&mut self, hash: u64, slot: u32) {
         let mut at = hash as usize & self.mask;
         while self.places[at] != NONE {

@@ -38,9 +38,9 @@ impl Known {
         self.last.len() == self.last.capacity()
     }
 
-    /// By a quarter: what is twice as much as needed is too much for many.
+    /// Twice as much, but no 48 KiB more at once.
     pub(super) fn reserve(&mut self) {
-        self.last.reserve_exact((self.last.len() / 4).max(4));
+        self.last.reserve_exact(self.last.len().clamp(4, 1024));
     }
 
     pub(super) fn add(&mut self, entry: BlockEntry) {

@@ -9,6 +9,7 @@
 //! ```
 //! With a path that depends on the event (`%{host}`) each thread owns its files instead (`keyed`).
 
+mod ahead;
 mod arena;
 mod assembler;
 mod at_open;

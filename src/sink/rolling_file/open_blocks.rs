@@ -10,12 +10,14 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ahead::{AHEAD, Ahead, Key};
 use super::arena::{Arena, Chain};
 use super::block::{Contents, Place};
-use super::keys::{self, Keys};
+use super::keys::Keys;
 use super::path::Template;
 use crate::codec::encoders::Encoder;
 use crate::event::Event;
@@ -26,9 +28,6 @@ use crate::time::{Mono, Now, Wall};
 
 /// What a key costs: its slot, its place in table and heap, its text, and a path of 100 bytes.
 pub(super) const KEY_BYTES: usize = 512;
-
-/// Room for the text of a key from the start; a long value of structured data makes it grow once.
-const KEY_TEXT_BYTES: usize = 4096;
 
 /// Lists: keys without a block, then blocks by their chunks; the last has all that are larger.
 const LISTS: usize = 66;
@@ -53,8 +52,8 @@ pub(super) struct OpenBlocks {
     template: Arc<Template>,
     slice_ns: Option<i64>,
     bounds: Bounds,
-    /// The key of the event at hand: its slice of time, and its text.
-    key: Key,
+    /// The keys of the events at hand.
+    ahead: Ahead,
     by_key: Keys,
     slots: Vec<Slot>,
     lists: [List; LISTS],
@@ -76,14 +75,6 @@ pub(super) struct Deal<'a> {
     pub(super) since: Mono,
     /// Of each block that has events of it, somebody wants to hear.
     pub(super) slip: Option<&'a ReceiptSlip>,
-}
-
-struct Key {
-    hash: u64,
-    slice: i64,
-    text: Vec<u8>,
-    /// Of the event.
-    at: Wall,
 }
 
 /// What becomes of an event.
@@ -128,7 +119,7 @@ impl OpenBlocks {
         Self {
             template,
             slice_ns: slice.and_then(|slice| i64::try_from(slice.as_nanos()).ok()),
-            key: Key { hash: 0, slice: 0, text: Vec::with_capacity(KEY_TEXT_BYTES), at: Wall(0) },
+            ahead: Ahead::new(),
             by_key: Keys::new(bounds.keys),
             slots: Vec::with_capacity(bounds.keys),
             lists: [List { first: NONE, last: NONE }; LISTS],
@@ -151,16 +142,36 @@ impl OpenBlocks {
         self.due
     }
 
-    /// Turns to an event's key; says a number by which threads share keys out.
+    /// Looks at the keys of `AHEAD` events at most, and fetches what those lead to that are ours.
+    pub(super) fn look_ahead<'a>(
+        &mut self,
+        events: impl Iterator<Item = &'a Event<'a>>,
+        ours: impl Fn(usize) -> bool,
+    ) {
+        self.ahead.look(events, &self.template, self.slice_ns, self.bounds.seed);
+        // Each step for all before the next: what is waited for is waited for together.
+        let mut likely = [NONE; AHEAD];
+        let hashes = self.ahead.hashes().filter(|hash| ours(share(*hash)));
+        for (likely, hash) in likely.iter_mut().zip(hashes) {
+            *likely = self.by_key.likely(hash);
+        }
+        let slots = || likely.iter().filter_map(|id| self.slots.get(*id as usize));
+        let mut touched = 0;
+        for Slot { hash, chain, events, time_max, text, .. } in slots() {
+            touched ^= hash ^ chain.bytes as u64 ^ u64::from(*events) ^ time_max.0 as u64;
+            touched ^= text.len() as u64;
+        }
+        for slot in slots() {
+            touched ^= u64::from(slot.text.first().copied().unwrap_or(0));
+            touched ^= self.arena.touch(&slot.chain);
+        }
+        black_box(touched);
+    }
+
+    /// Turns to one of those events; says a number by which threads share keys out.
     #[inline]
-    pub(super) fn turn_to(&mut self, event: &Event<'_>) -> usize {
-        let key = &mut self.key;
-        key.at = self.template.time_of(event);
-        key.slice = self.slice_ns.map_or(0, |ns| key.at.0.div_euclid(ns));
-        key.text.clear();
-        self.template.key_of(event, &mut key.text);
-        key.hash = keys::hash(self.bounds.seed, key.slice, &key.text);
-        (key.hash >> 32) as usize
+    pub(super) fn turn_to(&mut self, index: usize) -> usize {
+        share(self.ahead.turn_to(index))
     }
 
     /// Takes the event turned to, unless a block must go first: its own is full, or the largest
@@ -196,7 +207,7 @@ impl OpenBlocks {
     /// The slot of the key at hand, if it is remembered.
     #[inline]
     fn known(&self) -> Option<u32> {
-        let key = &self.key;
+        let key = self.ahead.key();
         self.by_key.find(key.hash, |id| {
             let slot = &self.slots[id as usize];
             slot.hash == key.hash && slot.slice == key.slice && *slot.text == *key.text
@@ -298,7 +309,7 @@ impl OpenBlocks {
 
     /// A slot for a key seen for the first time, or for the first time in a long while.
     fn meet(&mut self) -> u32 {
-        let Key { hash, slice, ref text, at } = self.key;
+        let Key { hash, slice, text, at } = self.ahead.key();
         // A message's time may still come tomorrow, whatever today's date is.
         let ends = self.slice_ns.filter(|_| self.template.follows_the_clock());
         let place = Place {
@@ -306,7 +317,7 @@ impl OpenBlocks {
             link: self.template.link(text),
             until: ends.map(|ns| Wall((slice + 1).saturating_mul(ns))),
         };
-        let text = Box::from(&text[..]);
+        let text = Box::from(text);
         let id = if self.slots.len() < self.bounds.keys {
             self.slots.push(Slot::new(hash, slice, text, place));
             let id = (self.slots.len() - 1) as u32;
@@ -373,6 +384,11 @@ impl OpenBlocks {
     }
 }
 
+/// By the half of the hash that the table does not use.
+fn share(hash: u64) -> usize {
+    (hash >> 32) as usize
+}
+
 impl Slot {
     fn new(hash: u64, slice: i64, text: Box<[u8]>, place: Place) -> Self {
         Self {
@@ -434,7 +450,8 @@ mod tests {
             parsed: Parsed::NONE,
             headers: Headers::NONE,
         };
-        open.turn_to(&event);
+        open.look_ahead([event].iter(), |_| true);
+        open.turn_to(0);
         let deal = Deal { number: 1, since: Mono(first_at), slip: None };
         open.put(&event, &deal, &Raw::default())
     }

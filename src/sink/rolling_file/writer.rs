@@ -286,7 +286,7 @@ impl Writer {
         }
         let entry = entry_of(container, segment.bytes, &block);
         if segment.blocks.is_full() {
-            // A few dozen times in the life of the largest file.
+            // A dozen times in the life of most files.
             self.entries -= segment.blocks.room();
             exempt(|| segment.blocks.reserve());
             self.entries += segment.blocks.room();

@@ -51,11 +51,11 @@ impl Writer {
     /// So many blocks are known that no more may be: this lane waits for the sync under way, whose
     /// answer brings us back.
     pub(super) fn is_crowded(&mut self, id: usize) -> bool {
-        if self.entries <= self.rules.entries_max {
+        if self.entries < self.rules.entries_max {
             return false;
         }
         exempt(|| self.spare_entries());
-        self.entries > self.rules.entries_max && self.lane(id).tending
+        self.entries >= self.rules.entries_max && self.lane(id).tending
     }
 
     /// Many blocks are known: those that are synced are forgotten. If many are not, because syncs
