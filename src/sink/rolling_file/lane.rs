@@ -33,7 +33,7 @@ pub(super) enum State {
     /// Its sync failed; the clerk saves what it can. The segment is here between two attempts.
     Rescuing {
         unsynced: Unsynced,
-        segment: Option<Segment>,
+        segment: Option<Box<Segment>>,
     },
 }
 

@@ -127,7 +127,8 @@ impl Writer {
         }
         open.asked.absorb(&mut open.fresh);
         let what = format!("{}: sync failed: {error}", open.segment.open_path.display());
-        lane.state = State::Rescuing { unsynced: open.asked, segment: Some(open.segment) };
+        lane.state =
+            State::Rescuing { unsynced: open.asked, segment: Some(Box::new(open.segment)) };
         self.ties.watch.fault(now, &what);
         self.rescue(id);
     }
@@ -136,7 +137,7 @@ impl Writer {
         let lane = self.lane(id);
         let State::Rescuing { segment, .. } = &mut lane.state else { return };
         if let Some(segment) = segment.take() {
-            self.ask(Question::Rescue { lane: id, segment });
+            self.ask(Question::Rescue { lane: id, segment: *segment });
         }
     }
 
@@ -161,7 +162,7 @@ impl Writer {
             }
             Err(unrescued) => {
                 let Unrescued { segment, error } = *unrescued;
-                lane.state = State::Rescuing { unsynced, segment: Some(segment) };
+                lane.state = State::Rescuing { unsynced, segment: Some(Box::new(segment)) };
                 self.fail(id, now, &error);
             }
         }
