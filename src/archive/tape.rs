@@ -9,7 +9,7 @@
 //! spread evenly between the first and the last time of their block. Of captures the payloads of
 //! UDP datagrams are taken, and all else is counted.
 //!
-//! Memory: a block for each file whose times overlap, up to [`blocks::OPEN_MAX`]; of a capture one
+//! Memory: a block for each file whose times overlap, up to `OPEN_MAX` of them; of a capture one
 //! packet.
 
 mod blocks;

@@ -224,13 +224,20 @@ impl DiskFile for SimFile {
         *state.struck.entry("round").or_default() += 1;
         let outcome = self.disk.may(state, Op::Sync);
         self.disk.trace.say(format!("  sync_volume {}", outcome.is_ok()));
-        for inode in state.inodes.values_mut().filter(|inode| !inode.changes.is_empty()) {
+        let dirty = state.inodes.iter_mut().filter(|(_, inode)| !inode.changes.is_empty());
+        for (number, inode) in dirty {
+            // What the disk took from a file that somebody deleted cannot be told from what went
+            // with the file: nothing is taken there.
+            let wind = match state.deleted.contains_key(number) {
+                true => Wind::Keep,
+                false => state.weather.wind,
+            };
             match &outcome {
                 Ok(()) if !state.lies => inode.sync(),
                 Ok(()) => {}
                 Err(_) => {
                     inode.failed = true;
-                    inode.fail_sync(state.weather.wind, &mut state.random);
+                    inode.fail_sync(wind, &mut state.random);
                 }
             }
         }
