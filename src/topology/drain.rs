@@ -88,8 +88,8 @@ impl<'a> Drain<'a> {
 
     fn force(&mut self) -> Drained {
         match self.control.wish() {
-            Wish::Stop => tracing::warn!("stopping at once: what waits is lost"),
-            _ => tracing::warn!("the drain's time is over: what still waits is lost"),
+            Wish::Stop => tracing::warn!("stopping at once: what only memory holds is lost"),
+            _ => tracing::warn!("the drain's time is over: what only memory holds is lost"),
         }
         self.crew.sinks.iter().for_each(|(station, _)| station.abandon());
         self.wait_for(NOTICE, is_deserted, |crew| {

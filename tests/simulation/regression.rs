@@ -8,6 +8,7 @@ const FOUND: &[(u64, &str)] = &[
     (50265, "a round of one sink lost another's bytes, who is told at its own next sync"),
     (3128, "one file's failed sync ended the incident of another that still blocked"),
     (51600, "a seal that failed just before the end was not tried again, its losses not counted"),
+    (7050, "a failed sync took from a file that somebody had deleted what nobody could count"),
     (1147, "a failed sync took from a file set aside what an earlier life had counted as lost"),
 ];
 
