@@ -174,9 +174,9 @@ fn what_is_no_toml() {
 fn what_is_no_file() {
     let dir = TempDir::new().unwrap();
     for (name, what, remedy) in [
-        ("missing.toml", "No such file or directory", "name a TOML file"),
-        (".", "this is a directory", "name the TOML file in it"),
-        ("missing/flumen.toml", "No such file or directory", "name a TOML file"),
+        ("missing.toml", "No such file or directory", "name a file that this user may read"),
+        (".", "this is a directory", "name the file in it"),
+        ("missing/flumen.toml", "No such file or directory", "name a file that this user may read"),
     ] {
         for command in ["check", "run"] {
             let said = said(flumen(command).arg(name).current_dir(dir.path()));
