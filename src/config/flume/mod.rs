@@ -36,6 +36,8 @@ use make::text;
 /// An agent of ours has so much memory by itself; beyond its channels it wants the rest.
 const MEMORY_BYTES: u64 = 512 << 20;
 const BESIDE_BYTES: u64 = 192 << 20;
+/// And with many sources and sinks so much for each of them.
+const PART_BYTES: u64 = 16 << 20;
 
 /// All agents of the file.
 pub(super) fn read(diagnostics: &Diagnostics, around: &Around) -> Vec<Parsed> {
@@ -97,8 +99,9 @@ fn parsed(agent: &Agent, several: bool, monitoring: &Monitoring, around: &Around
     if !several {
         put("name", &span, text(&agent.name));
     }
-    if memory + BESIDE_BYTES > MEMORY_BYTES {
-        put("memory", &span, text(&show_size(memory + BESIDE_BYTES)));
+    let beside = BESIDE_BYTES.max(PART_BYTES * (sources.len() + sinks.len()) as u64);
+    if memory + beside > MEMORY_BYTES {
+        put("memory", &span, text(&show_size(memory + beside)));
     }
     for (key, value) in &monitoring.settings {
         put(key, &span, text(value));
