@@ -3,12 +3,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::interrupt;
 use super::output::{complain, finish, tell};
 use crate::load::{Extent, Framing, Outcome, Plan, Rate, Snapshot, Target, blast};
 use crate::syslog::compose::{
@@ -122,15 +121,7 @@ pub fn run(args: &BlastArgs) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // A second one ends the process at once.
-        let hooks = signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)));
-        if let Err(error) = hooks {
-            tell("blast", format_args!("signals cannot be caught: {error}"));
-        }
-    }
+    let stop = interrupt::flag("blast");
     let mut line = ProgressLine::default();
     let outcome = blast::run(&plan, &stop, &mut |now| line.show(now));
     line.clear();

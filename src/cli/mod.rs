@@ -17,6 +17,7 @@ mod gather;
 pub mod grep;
 pub mod inspect;
 mod instant;
+mod interrupt;
 mod output;
 pub mod parse;
 mod pipe;

@@ -3,12 +3,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::blast::FramingName;
 use super::instant::instant;
+use super::interrupt;
 use super::output::{complain, finish, tell};
 use super::pipe::is_pipe;
 use crate::archive::query::TimeRange;
@@ -79,15 +78,7 @@ pub fn run(args: &ReplayArgs) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // A second one ends the process at once.
-        let hooks = signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)));
-        if let Err(error) = hooks {
-            tell("replay", format_args!("signals cannot be caught: {error}"));
-        }
-    }
+    let stop = interrupt::flag("replay");
     let mut line = ProgressLine::new();
     let outcome = replay::run(&plan, &stop, &mut |now| line.show(now));
     line.clear();

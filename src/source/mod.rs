@@ -33,7 +33,6 @@ pub mod miscounts;
 pub mod multiline;
 mod nap;
 mod netcat;
-mod netcatudp;
 pub mod network;
 pub mod parsing;
 pub mod place;
@@ -227,7 +226,6 @@ pub const SOURCES: &[SourceKind] = &[
     journal::KIND,
     kmsg::KIND,
     netcat::KIND,
-    netcatudp::KIND,
     seq::KIND,
     stdin::KIND,
     stress::KIND,

@@ -1,4 +1,5 @@
-//! `udp`: every datagram is an event.
+//! `udp`: every datagram is an event. Flume calls it `netcatudp`, and keeps of each only the text up
+//! to its first newline; here all of it stays.
 
 use super::SourceKind;
 use super::interface;
@@ -9,7 +10,7 @@ use crate::config::OptionDoc;
 
 pub(super) const KIND: SourceKind = SourceKind {
     name: "udp",
-    aliases: &[],
+    aliases: &["netcatudp"],
     summary: "datagrams, one event each; what the kernel drops is counted exactly",
     options: OPTIONS,
     plan: |section| {

@@ -101,7 +101,7 @@ fn exec(part: &Part) -> Made<'_> {
 }
 
 fn netcatudp(part: &Part) -> Made<'_> {
-    let mut made = Made::new(part, "netcatudp");
+    let mut made = Made::new(part, "udp");
     listen(&mut made, "udp", "bind");
     let remedy = "leave it out, and write `%{peer}` for the sender's address in TOML";
     part.refuse(&[("remoteAddressHeader", remedy)]);
