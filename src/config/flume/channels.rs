@@ -13,8 +13,7 @@ const EVENT_BYTES: u64 = 512;
 /// A ring that is smaller only costs speed. The largest is what a heap of that time would hold.
 const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 64 << 20..=8 << 30;
 
-const LATER: &[(&str, &str)] =
-    &[("kafkachannel", "kafka"), ("spillablememory", "spill"), ("spillablememorychannel", "spill")];
+const LATER: &[(&str, &str)] = &[("kafkachannel", "kafka")];
 const NAMES: [&str; 4] = ["memory", "file", "spillablememory", "kafkachannel"];
 
 /// The channel's table, and the memory that it asks for.
@@ -22,7 +21,8 @@ pub(super) fn translate(part: &Part, around: &Around) -> Option<((Spanned<String
     let kind = refused::kind(part, "channel", NEVER_CHANNELS)?;
     let made = match refused::word(&kind).as_str() {
         "memory" | "memorychannel" => memory(part),
-        "file" | "filechannel" => (file(part, around), 0),
+        "file" | "filechannel" => (file(part, "file", "capacity", around), 0),
+        "spillablememory" | "spillablememorychannel" => (spill(part, around), 0),
         _ => {
             return refused::later(part, &kind, LATER, "channel", NAMES.into_iter())
                 .map(|it| (it, 0));
@@ -66,18 +66,36 @@ fn memory(part: &Part) -> (Made<'_>, u64) {
     (made, capacity)
 }
 
-fn file<'p>(part: &'p Part, around: &Around) -> Made<'p> {
-    let mut made = Made::new(part, "file");
+/// Memory first, and the log of `file` for what does not fit there.
+fn spill<'p>(part: &'p Part, around: &Around) -> Made<'p> {
+    let made = file(part, "spill", "overflowCapacity", around);
+    let memory = "memory is counted in bytes here: `memory` in TOML, an equal share by default";
+    let turns = "the log is used while memory is half full, and left when it is empty";
+    part.without_effect(&[
+        ("memoryCapacity", memory),
+        ("byteCapacity", memory),
+        ("byteCapacityBufferPercentage", memory),
+        ("avgEventSize", memory),
+        ("capacity", memory),
+        ("overflowTimeout", turns),
+        ("overflowDeactivationThreshold", turns),
+    ]);
+    made
+}
+
+/// The channel of this type, whose log may hold as many events as `bound` says.
+fn file<'p>(part: &'p Part, kind: &str, bound: &'static str, around: &Around) -> Made<'p> {
+    let mut made = Made::new(part, kind);
     paths(&mut made, around);
-    made.number("capacity", "capacity_events");
-    if part.find("capacity").is_none() {
+    made.number(bound, "capacity_events");
+    if part.find(bound).is_none() && kind == "file" {
         made.imply("capacity_events", Value::Integer(1_000_000));
     }
     made.number("minimumRequiredSpace", "reserve");
     sync(&mut made);
     part.refuse(&[
-        ("encryption.activeKey", "leave `encryption.*` out, and encrypt the disk"),
-        ("encryption.keyProvider", "leave `encryption.*` out, and encrypt the disk"),
+        ("encryption.activeKey", "leave `encryption.*` out; in TOML: `encryption`"),
+        ("encryption.keyProvider", "leave `encryption.*` out; in TOML: `encryption`"),
     ]);
     part.ignore_below("encryption.");
     let checkpoints = "the log needs no checkpoint: starting reads one record of each segment";
