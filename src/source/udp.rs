@@ -1,5 +1,5 @@
-//! `udp`: every datagram is an event. Flume calls it `netcatudp`, and keeps of each only the text up
-//! to its first newline; here all of it stays.
+//! `udp`: every datagram is an event. Flume calls it `netcatudp`, and keeps of each only the text
+//! up to its first newline; here all of it stays.
 
 use super::SourceKind;
 use super::interface;
