@@ -89,9 +89,7 @@ pub trait Encoder: Send {
 mod tests {
     use super::*;
     use crate::event::parsed::start_of;
-    use crate::event::{
-        EventHead, Form, Found, Headers, Marks, Name, Origin, Parsed, Reading, Shape, Span,
-    };
+    use crate::event::{Beside, EventHead, Form, Found, Marks, Origin, Reading, Shape, Span};
     use crate::syslog::parse::{Arrival, Expect, Format, Zone, parse};
     use crate::time::Wall;
 
@@ -104,9 +102,7 @@ mod tests {
 
     /// An event that nobody has parsed.
     pub(super) fn event(bytes: &[u8], marks: Marks) -> Event<'_> {
-        let (origin, name, parsed) = (origin(), Name::NONE, Parsed::NONE);
-        let headers = Headers::NONE;
-        Event { bytes, at: AT, origin, name, pri: None, marks, parsed, headers }
+        Event { bytes, at: AT, origin: origin(), pri: None, marks, beside: Beside::NONE }
     }
 
     /// An event as a source leaves it that was asked for everything.

@@ -150,13 +150,13 @@ impl Field {
     /// Appends what the event has of it, byte by byte as it came; false when it has nothing.
     #[inline]
     pub fn append(&self, event: &Event<'_>, out: &mut Vec<u8>) -> bool {
-        if event.headers.any()
-            && let Some(value) = self.header().and_then(|name| event.headers.get(name))
+        if event.has_headers()
+            && let Some(value) = self.header().and_then(|name| event.headers().get(name))
         {
             out.extend_from_slice(value);
             return true;
         }
-        let parsed = &event.parsed;
+        let parsed = &event.parsed();
         let bytes = match self {
             Self::Host => match parsed.host() {
                 Some(host) => Some(host),
@@ -168,7 +168,7 @@ impl Field {
             Self::Facility => event.pri.map(|pri| names::facility(pri).as_bytes()),
             Self::Severity => event.pri.map(|pri| names::severity(pri).as_bytes()),
             Self::Peer => return append_peer(event, out),
-            Self::TlsName => return event.name.append(out),
+            Self::TlsName => return event.name().append(out),
             Self::Message => match parsed.form() {
                 Form::Rfc3164 | Form::Rfc5424 => parsed.message(),
                 Form::Unparsed | Form::Unknown => Some(event.bytes),

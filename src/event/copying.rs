@@ -37,7 +37,7 @@ impl Copying {
     /// Copies an event as it is, with what was read of it when the page keeps as many fields.
     pub fn copy(&mut self, event: &Event<'_>, to: &mut Page) -> Result<(), Full> {
         let slot = self.append(event, event.bytes, to)?;
-        to.take_fields(slot, &event.parsed);
+        to.take_fields(slot, &event.parsed());
         Ok(())
     }
 
@@ -49,13 +49,13 @@ impl Copying {
     /// Says the number of the event's slot.
     fn append(&mut self, event: &Event<'_>, text: &[u8], to: &mut Page) -> Result<usize, Full> {
         let index = match self.place_of(event, to) {
-            Some(index) if self.labels.entries() == event.headers.labels() => index,
+            Some(index) if self.labels.entries() == event.headers().labels() => index,
             _ => {
-                self.labels.load(event.headers.labels());
+                self.labels.load(event.headers().labels());
                 self.push(event, to)?
             }
         };
-        self.own.load(event.headers.own());
+        self.own.load(event.headers().own());
         let slot = to.slots_in_use();
         to.append_headed(text, &self.own, head(event, index))?;
         Ok(slot)
@@ -90,7 +90,7 @@ impl Copying {
 
     fn place_of(&self, event: &Event<'_>, to: &Page) -> Option<OriginIndex> {
         let same = |place: &Place| {
-            place.number == event.name.origin_number() && place.serial == to.serial()
+            place.number == event.name().origin_number() && place.serial == to.serial()
         };
         self.place.filter(same).map(|place| place.index)
     }
@@ -99,11 +99,11 @@ impl Copying {
     fn push(&mut self, event: &Event<'_>, to: &mut Page) -> Result<OriginIndex, Full> {
         self.place = None;
         self.name.clear();
-        event.name.append(&mut self.name);
+        event.name().append(&mut self.name);
         // Names came as text; what a forged image made of one is as good as none.
         let name = std::str::from_utf8(&self.name).unwrap_or_default();
-        let index = to.push_full_origin(event.origin, name, event.name.local(), &self.labels)?;
-        let (number, serial) = (event.name.origin_number(), to.serial());
+        let index = to.push_full_origin(event.origin, name, event.name().local(), &self.labels)?;
+        let (number, serial) = (event.name().origin_number(), to.serial());
         self.place = Some(Place { number, serial, index });
         Ok(index)
     }

@@ -217,24 +217,24 @@ impl Event<'_> {
     /// was received.
     #[inline]
     pub fn time(&self) -> Wall {
-        if self.headers.any()
-            && let Some(time) = self.headers.get(TIMESTAMP).and_then(millis)
+        if self.has_headers()
+            && let Some(time) = self.headers().get(TIMESTAMP).and_then(millis)
         {
             return time;
         }
-        self.parsed.time().unwrap_or(self.at)
+        self.parsed().time().unwrap_or(self.at)
     }
 
     /// The bytes of its text and its headers: what encoders reckon with.
     #[inline]
     pub fn bytes_with_headers(&self) -> usize {
-        self.bytes.len() + self.headers.bytes()
+        self.bytes.len() + self.headers().bytes()
     }
 
     /// Appends the header of that name: one that was set, else what a message says under one of
     /// the names that Flume gives its parts. False when there is none.
     pub fn append_header(&self, name: &str, out: &mut Vec<u8>) -> bool {
-        if let Some(value) = self.headers.get(name) {
+        if let Some(value) = self.headers().get(name) {
             out.extend_from_slice(value);
             return true;
         }
@@ -248,9 +248,9 @@ impl Event<'_> {
         };
         let pri = self.pri.map(i64::from);
         match name {
-            TIMESTAMP => number(self.parsed.time().map(|time| time.0.div_euclid(1_000_000)), out),
+            TIMESTAMP => number(self.parsed().time().map(|time| time.0.div_euclid(1_000_000)), out),
             "host" => {
-                let host = self.parsed.host();
+                let host = self.parsed().host();
                 out.extend_from_slice(host.unwrap_or_default());
                 host.is_some()
             }
@@ -258,7 +258,7 @@ impl Event<'_> {
             "Severity" => number(pri.map(|pri| pri & 7), out),
             "priority" | "Priority" => number(pri, out),
             "version" | "Version" => {
-                number((self.parsed.form() == Form::Rfc5424).then_some(1), out)
+                number((self.parsed().form() == Form::Rfc5424).then_some(1), out)
             }
             _ => false,
         }
@@ -267,10 +267,10 @@ impl Event<'_> {
     /// Every header, those that were set before what the message says under Flume's names.
     /// `scratch` is a buffer for the latter.
     pub fn each_header(&self, scratch: &mut Vec<u8>, mut visit: impl FnMut(&[u8], &[u8])) {
-        self.headers.iter().for_each(|(name, value)| visit(name, value));
+        self.headers().iter().for_each(|(name, value)| visit(name, value));
         for name in TOLD {
             scratch.clear();
-            if self.headers.get(name).is_none() && self.append_told(name, scratch) {
+            if self.headers().get(name).is_none() && self.append_told(name, scratch) {
                 visit(name.as_bytes(), scratch);
             }
         }

@@ -8,22 +8,23 @@
 //! newline stays where it is. While `contiguous` holds, bytes = events + LF in order, and the
 //! `raw` encoder copies nothing. One owner fills a page; after `seal` it is read only.
 
+mod beside;
 mod fresh;
 mod headers;
 mod image;
 mod origins;
 mod select;
 
+pub use beside::Beside;
 pub use image::{Misfit, Outline};
 pub use origins::{Name, ORIGIN_BYTES_MAX, OriginPlace};
 pub use select::{Removed, Since};
 
 use self::origins::Origins;
-use super::headers::Headers;
 use super::mark::{Mark, Marks};
-use super::parsed::{Found, Parsed, Shape};
+use super::parsed::{Found, Shape};
 use super::records::{Records, Sums};
-use super::slot::{HEADED, KIND_EVENT, KIND_ORIGIN, Origin, OriginIndex, PRI_NONE, Slot};
+use super::slot::{KIND_EVENT, KIND_ORIGIN, Origin, OriginIndex, PRI_NONE, Slot};
 use crate::limits::{self, usize_of};
 use crate::sys::mapping::Mapping;
 use crate::time::Wall;
@@ -73,17 +74,15 @@ pub struct EventHead {
 }
 
 /// One event as a reader of a sealed page sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Event<'page> {
     pub bytes: &'page [u8],
     pub at: Wall,
     pub origin: Origin,
-    /// Whom the sender's certificate names.
-    pub name: Name<'page>,
     pub pri: Option<u8>,
     pub marks: Marks,
-    pub parsed: Parsed<'page>,
-    pub headers: Headers<'page>,
+    /// Its name, its fields and its headers.
+    pub beside: Beside<'page>,
 }
 
 /// What reading an event brought.
@@ -317,23 +316,18 @@ impl Page {
             while end > 0 && slots[end - 1].kind() == KIND_ORIGIN {
                 end -= 1;
             }
-            let fields = end.checked_sub(stride)?;
-            let slot = &slots[end - 1];
+            let below = end.checked_sub(stride)?;
+            let top = end - 1;
+            let slot = &slots[top];
+            end = below;
             let start = usize_of(slot.offset);
-            let bytes = &self.body()[start..start + usize_of(slot.length)];
-            let parsed = Parsed::new(bytes, &slots[fields..end - 1]);
-            end = fields;
-            let name = Name::of(slots, slot.origin);
-            let block = slot.offset.wrapping_add(slot.length).wrapping_add(1);
             Some(Event {
-                bytes,
+                bytes: &self.body()[start..start + usize_of(slot.length)],
                 at: Wall(self.base.0 + i64::from(slot.delta)),
                 origin: origins.find(slots, slot.origin),
-                name,
                 pri: (slot.pri != PRI_NONE).then_some(slot.pri),
                 marks: Marks::from_bits(slot.tag),
-                parsed,
-                headers: Headers::new(store, block, slot.tag & HEADED != 0, name),
+                beside: Beside::new(store, slots, top, stride),
             })
         })
     }
@@ -520,7 +514,7 @@ mod tests {
             assert_eq!(page.mark_counts()[Mark::Unparsed as usize] as i64, (count + 8) / 10);
             for (index, event) in (0..).zip(page.events()) {
                 assert_eq!(event.bytes, [b'0' + (index % 10) as u8]);
-                assert_eq!((event.parsed.time(), event.pri), (Some(Wall(index)), Some(7)));
+                assert_eq!((event.parsed().time(), event.pri), (Some(Wall(index)), Some(7)));
                 assert_eq!(i64::from(event.origin.listener), index % 3);
                 assert_eq!(event.marks == Marks::UNPARSED, index % 10 == 1);
             }

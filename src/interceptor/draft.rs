@@ -82,7 +82,7 @@ impl<'a> Draft<'a> {
         if self.changes.headed {
             self.bench.headers.get(name.as_bytes())
         } else {
-            self.event.headers.get(name)
+            self.event.headers().get(name)
         }
     }
 
@@ -101,7 +101,7 @@ impl<'a> Draft<'a> {
     pub fn header_bytes(&self) -> usize {
         match self.changed_headers() {
             Some(headers) => headers.bytes(),
-            None => self.event.headers.bytes(),
+            None => self.event.headers().bytes(),
         }
     }
 
@@ -121,7 +121,7 @@ impl<'a> Draft<'a> {
 
     /// Keeps the headers of which it says so.
     pub fn retain_headers(&mut self, keep: impl FnMut(&[u8], &[u8]) -> bool) {
-        if self.changes.headed || self.event.headers.any() {
+        if self.changes.headed || self.event.has_headers() {
             self.load();
             self.bench.headers.retain(keep);
         }
@@ -129,7 +129,7 @@ impl<'a> Draft<'a> {
 
     fn load(&mut self) {
         if !self.changes.headed {
-            self.bench.headers.copy_from(&self.event.headers);
+            self.bench.headers.copy_from(&self.event.headers());
             self.changes.headed = true;
         }
     }

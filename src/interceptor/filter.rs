@@ -205,8 +205,8 @@ impl Condition {
         let any = |names: &[String], name: Option<&[u8]>| {
             name.is_some_and(|name| names.iter().any(|it| like(it.as_bytes(), name)))
         };
-        let host = || event.parsed.host().or_else(|| message(Fields::HOSTNAME).hostname);
-        let app = || event.parsed.app().or_else(|| message(Fields::APP_NAME).app_name);
+        let host = || event.parsed().host().or_else(|| message(Fields::HOSTNAME).hostname);
+        let app = || event.parsed().app().or_else(|| message(Fields::APP_NAME).app_name);
         let texts =
             || self.texts.is_empty() || self.texts.iter().any(|it| it.find(event.bytes).is_some());
         let regexes =
@@ -216,7 +216,7 @@ impl Condition {
             && texts()
             && regexes()
             && self.headers.iter().all(|(name, pattern)| {
-                event.headers.get(name).is_some_and(|value| like(pattern.as_bytes(), value))
+                event.headers().get(name).is_some_and(|value| like(pattern.as_bytes(), value))
             })
     }
 }
@@ -302,7 +302,7 @@ pub fn regexes(section: &Section, key: &'static str) -> Vec<Regex> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventHead, HeaderMap, Headers, Marks, Name, Origin, Page, Parsed};
+    use crate::event::{Beside, EventHead, HeaderMap, Marks, Origin, Page};
     use crate::time::Wall;
 
     const DOCS: &[OptionDoc] = &[FILTERS];
@@ -316,10 +316,8 @@ mod tests {
     }
 
     fn passes(filters: &Filters, bytes: &[u8]) -> bool {
-        let (marks, parsed) = (Marks::NONE, Parsed::NONE);
-        let (origin, name) = (Origin::LOCAL, Name::NONE);
-        let headers = Headers::NONE;
-        filters.pass(&Event { bytes, at: Wall(0), origin, name, pri: None, marks, parsed, headers })
+        let (origin, marks, beside) = (Origin::LOCAL, Marks::NONE, Beside::NONE);
+        filters.pass(&Event { bytes, at: Wall(0), origin, pri: None, marks, beside })
     }
 
     #[test]

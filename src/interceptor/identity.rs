@@ -62,9 +62,9 @@ impl Identity {
             Self::All => None,
             Self::Text => Some(draft.text()),
             Self::Message if draft.is_rewritten() => Some(draft.text()),
-            Self::Message => Some(event.parsed.message().unwrap_or(event.bytes)),
-            Self::Host => draft.header("host").or_else(|| event.parsed.host()),
-            Self::App => event.parsed.app(),
+            Self::Message => Some(event.parsed().message().unwrap_or(event.bytes)),
+            Self::Host => draft.header("host").or_else(|| event.parsed().host()),
+            Self::App => event.parsed().app(),
             Self::Peer => {
                 if let Some(peer) = event.origin.peer {
                     std::hash::Hash::hash(&peer.ip().to_canonical(), &mut hasher);

@@ -7,7 +7,7 @@
 
 use super::parsing::Parser;
 use super::{Received, Source};
-use crate::event::{Copying, Event, Full, Headers, Marks, Page, Removed, Shape};
+use crate::event::{Copying, Event, Full, Marks, Page, Removed, Shape};
 use crate::interceptor::{Bench, Chain, Changes, Draft, Filters};
 use crate::limits::usize_of;
 use crate::memory::Lease;
@@ -199,7 +199,7 @@ pub(super) fn copy(
     }
     match draft.changed_headers() {
         _ if !keeps_headers => {
-            event.headers = Headers::NONE;
+            event.beside = event.beside.without_headers();
             copying.rewrite(&event, draft.text(), out)
         }
         Some(headers) => copying.write(&event, draft.text(), headers, out),

@@ -221,15 +221,15 @@ mod tests {
         parser.read(&mut page);
         let events: Vec<_> = page.events().collect();
         let [a, b, c] = events[..] else { panic!("three") };
-        assert_eq!((a.bytes, a.pri, a.parsed.form()), (old.as_bytes(), Some(13), Form::Rfc3164));
-        assert_eq!([text(a.parsed.host()), text(a.parsed.app())], ["web01", "su"]);
-        assert_eq!([text(a.parsed.proc_id()), text(a.parsed.message())], ["7", "hello"]);
-        assert_eq!(a.parsed.time(), Some(Wall(1_697_062_455_000_000_000)), "the receive year");
-        assert_eq!((b.bytes, b.pri, b.parsed.form()), (new.as_bytes(), Some(165), Form::Rfc5424));
-        assert_eq!([text(b.parsed.host()), text(b.parsed.msg_id())], ["db", "ID47"]);
-        assert_eq!(text(Some(b.parsed.data())), "[a@1 b=\"c\"]");
-        assert_eq!(b.parsed.time(), Some(Wall(1_065_910_455_003_000_000)));
-        assert_eq!((c.parsed.form(), c.parsed.host()), (Form::Unparsed, None));
+        assert_eq!((a.bytes, a.pri, a.parsed().form()), (old.as_bytes(), Some(13), Form::Rfc3164));
+        assert_eq!([text(a.parsed().host()), text(a.parsed().app())], ["web01", "su"]);
+        assert_eq!([text(a.parsed().proc_id()), text(a.parsed().message())], ["7", "hello"]);
+        assert_eq!(a.parsed().time(), Some(Wall(1_697_062_455_000_000_000)), "the receive year");
+        assert_eq!((b.bytes, b.pri, b.parsed().form()), (new.as_bytes(), Some(165), Form::Rfc5424));
+        assert_eq!([text(b.parsed().host()), text(b.parsed().msg_id())], ["db", "ID47"]);
+        assert_eq!(text(Some(b.parsed().data())), "[a@1 b=\"c\"]");
+        assert_eq!(b.parsed().time(), Some(Wall(1_065_910_455_003_000_000)));
+        assert_eq!((c.parsed().form(), c.parsed().host()), (Form::Unparsed, None));
         assert!(c.marks.contains(Marks::UNPARSED.with(Marks::CONTROL)));
         assert_eq!(
             [a.origin, b.origin].map(|it| it.peer.unwrap().ip().to_string()),
@@ -252,8 +252,8 @@ mod tests {
         push(&mut page, "10.0.0.1:1", "lo", None, Marks::SPLIT);
         parser.read(&mut page);
         let events: Vec<_> = page.events().collect();
-        assert_eq!(text(events[0].parsed.host()), "web01");
-        assert_eq!((events[1].parsed.form(), events[1].parsed.host()), (Form::Unknown, None));
+        assert_eq!(text(events[0].parsed().host()), "web01");
+        assert_eq!((events[1].parsed().form(), events[1].parsed().host()), (Form::Unknown, None));
         assert_eq!(page.mark_counts(), [0, 2, 0, 0]);
     }
 
@@ -265,7 +265,7 @@ mod tests {
         push(&mut page, "10.0.0.1:1", &long, None, Marks::NONE);
         push(&mut page, "10.0.0.1:1", &long.replacen('h', "", 1), None, Marks::NONE);
         parser.read(&mut page);
-        let forms: Vec<_> = page.events().map(|event| event.parsed.form()).collect();
+        let forms: Vec<_> = page.events().map(|event| event.parsed().form()).collect();
         assert_eq!(forms, [Form::Unparsed, Form::Rfc3164]);
         assert_eq!(parser.unparsed[Unparsed::Oversize as usize], 1);
     }
@@ -284,7 +284,7 @@ mod tests {
             push(&mut page, peer, "<13>Nov 14 22:14:15 h su: x", None, Marks::NONE);
         }
         parser.read(&mut page);
-        let times: Vec<_> = page.events().map(|event| event.parsed.time().unwrap().0).collect();
+        let times: Vec<_> = page.events().map(|event| event.parsed().time().unwrap().0).collect();
         assert_eq!(times[0] - times[1], 9 * 3600 * 1_000_000_000);
     }
 }

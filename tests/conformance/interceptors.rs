@@ -95,7 +95,7 @@ fn run(chain: &str, text: &str, labels: &str) -> String {
     .expect("room");
     let event = out.events().next().expect("one");
     let pair = |(name, value)| format!("{}={}", shown(name), shown(value));
-    let mut pairs: Vec<String> = event.headers.iter().map(pair).collect();
+    let mut pairs: Vec<String> = event.headers().iter().map(pair).collect();
     pairs.sort();
     format!("{} :: {}", shown(event.bytes), pairs.join(", "))
 }

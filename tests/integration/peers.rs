@@ -1,6 +1,8 @@
 //! Programs that are not ours: found, or the test says what it needs.
 
 use crate::harness::wait_child;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -82,17 +84,19 @@ pub(crate) fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A peer that runs until it is dropped.
+/// A peer that runs until it is dropped. What it complains of is told where the test fails.
 pub(crate) struct Running {
     child: Child,
+    complaints: File,
 }
 
 impl Running {
     #[track_caller]
     pub(crate) fn start(command: &mut Command) -> Self {
-        command.stdin(Stdio::null());
+        let complaints = tempfile::tempfile().expect("a file");
+        command.stdin(Stdio::null()).stderr(complaints.try_clone().expect("a descriptor"));
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Self { child }
+        Self { child, complaints }
     }
 
     /// Asks it to end, and waits until it has: what it still held is sent.
@@ -122,6 +126,12 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let mut text = Vec::new();
+            let _ = self.complaints.rewind();
+            let _ = self.complaints.read_to_end(&mut text);
+            eprintln!("the peer complained of:\n{}", String::from_utf8_lossy(&text));
+        }
     }
 }
 

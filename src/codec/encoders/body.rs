@@ -88,7 +88,7 @@ impl Encoder for Body {
 
 fn take_apart<'e>(event: &Event<'e>) -> Pieces<'e> {
     let bytes = event.bytes;
-    let form = event.parsed.form();
+    let form = event.parsed().form();
     let whole = Pieces { body: bytes, ..Pieces::default() };
     if !matches!(form, Form::Rfc3164 | Form::Rfc5424) {
         return whole;
@@ -106,7 +106,7 @@ fn take_apart<'e>(event: &Event<'e>) -> Pieces<'e> {
     }
     // What stands in front of the host name, or of the tag without one, is the time.
     let start_of = |field: &[u8]| field.as_ptr() as usize - bytes.as_ptr() as usize;
-    let (head, hostname, body) = match (event.parsed.host(), event.parsed.app()) {
+    let (head, hostname, body) = match (event.parsed().host(), event.parsed().app()) {
         (Some(host), _) => {
             let start = start_of(host);
             let behind = start + host.len();

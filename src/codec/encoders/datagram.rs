@@ -21,7 +21,7 @@ impl Encoder for Datagram {
         let record = Record {
             at: event.at,
             peer: event.origin.peer,
-            local: event.name.local(),
+            local: event.name().local(),
             truncated: event.marks.contains(Marks::TRUNCATED),
             bytes: event.bytes,
         };

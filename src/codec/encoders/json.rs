@@ -59,12 +59,12 @@ impl Encoder for Json {
         let quotes = bytes.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count();
         let base64 = bytes.len() / 3;
         // `[x]` becomes `"x":{},`, and ` a=""` becomes `"a":"",`.
-        let data = 3 * event.parsed.data().len() + 6 * event.headers.bytes();
+        let data = 3 * event.parsed().data().len() + 6 * event.headers().bytes();
         FRAME_BYTES_MAX + bytes.len() + 5 * controls + quotes + base64 + data
     }
 
     fn encode_event(&self, event: &Event<'_>, out: &mut Vec<u8>) {
-        let parsed = &event.parsed;
+        let parsed = &event.parsed();
         out.extend_from_slice(b"{\"@timestamp\":\"");
         time(event.time().0, out);
         out.extend_from_slice(b"\",\"ecs.version\":\"8.11.0\",\"event.created\":\"");
@@ -107,7 +107,7 @@ fn client(event: &Event<'_>, out: &mut Vec<u8>) {
     let (start, key) = (out.len(), b",\"client.domain\":\"");
     out.extend_from_slice(key);
     let from = out.len();
-    if !event.name.append(out) {
+    if !event.name().append(out) {
         return out.truncate(start);
     }
     // Printable, as the certificate's reader keeps nothing else, but for the two.
@@ -137,11 +137,11 @@ fn string(name: &str, value: Option<&[u8]>, out: &mut Vec<u8>) {
 
 /// Headers that were set, in the object that the schema has for what has no other place.
 fn labels(event: &Event<'_>, out: &mut Vec<u8>) {
-    if !event.headers.any() {
+    if !event.has_headers() {
         return;
     }
     let from = out.len();
-    for (name, value) in event.headers.iter() {
+    for (name, value) in event.headers().iter() {
         let first = out.len() == from;
         out.extend_from_slice(if first { b",\"labels\":{\"" } else { b",\"" });
         // A name is text in all but the oddest cases, and then it is shown as far as it is.

@@ -34,7 +34,7 @@ impl Encoder for Line {
 
     fn encode_event(&self, event: &Event<'_>, out: &mut Vec<u8>) {
         let from = out.len();
-        if event.parsed.form() == Form::Rfc5424 {
+        if event.parsed().form() == Form::Rfc5424 {
             traditional(event, out);
         } else {
             out.extend_from_slice(after_pri(event.bytes));
@@ -48,7 +48,7 @@ impl Encoder for Line {
 
 /// Never longer than the event: what is added (`[]:`) is less than what goes (`<0>1`, ` - -`).
 fn traditional(event: &Event<'_>, out: &mut Vec<u8>) {
-    let parsed = &event.parsed;
+    let parsed = &event.parsed();
     out.extend_from_slice(time(event.bytes));
     out.push(b' ');
     out.extend_from_slice(parsed.host().unwrap_or(b"-"));

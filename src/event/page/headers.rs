@@ -112,7 +112,7 @@ mod tests {
     fn said(event: &Event<'_>) -> String {
         let text = String::from_utf8_lossy;
         let pair = |(name, value)| format!("{}={}", text(name), text(value));
-        let pairs: Vec<_> = event.headers.iter().map(pair).collect();
+        let pairs: Vec<_> = event.headers().iter().map(pair).collect();
         format!("{}: {}", text(event.bytes), pairs.join(" "))
     }
 
@@ -129,7 +129,7 @@ mod tests {
         let mut page = Page::new(BATCH_BYTES_MIN);
         let plain = page.push_origin(Origin::LOCAL).expect("room");
         page.append_event(b"a", head(plain)).expect("room");
-        assert!(page.contiguous().is_some() && page.events().all(|it| !it.headers.any()));
+        assert!(page.contiguous().is_some() && page.events().all(|it| !it.has_headers()));
         let labels = map(&[("file", "/x"), ("site", "b")]);
         let labelled = page.push_labelled_origin(Origin::LOCAL, "c.example", &labels);
         let labelled = labelled.expect("room");
@@ -141,8 +141,11 @@ mod tests {
         assert_eq!(all(&page), expected);
         assert_eq!(page.contiguous(), None);
         let event = page.events().nth(2).expect("three");
-        assert_eq!(event.headers.get("site"), Some(&b"c"[..]));
-        assert_eq!((event.headers.get("x"), event.headers.get("file")), (None, Some(&b"/x"[..])));
+        assert_eq!(event.headers().get("site"), Some(&b"c"[..]));
+        assert_eq!(
+            (event.headers().get("x"), event.headers().get("file")),
+            (None, Some(&b"/x"[..]))
+        );
         assert!(event.bytes_with_headers() <= 1 + page.header_bytes_max());
         // What a filter leaves is as it was, and labels outlive the events that were refused.
         let since = page.since();

@@ -5,9 +5,9 @@
 //! Whoever brings the bytes back vouches for them by a checksum; `adopt` still refuses slots that
 //! would lead outside them, so that a forged image cannot make a reader fail.
 
-use super::{HEADED, Mark, Name, Page, SLOT_BYTES, Slot};
+use super::{Mark, Name, Page, SLOT_BYTES, Slot};
 use crate::event::headers::block;
-use crate::event::slot::{KIND_EVENT, KIND_FIELDS, KIND_ORIGIN, NAME_BYTES_AT, PART_BYTES};
+use crate::event::slot::{HEADED, KIND_EVENT, KIND_FIELDS, KIND_ORIGIN, NAME_BYTES_AT, PART_BYTES};
 use crate::event::{Form, Found, Marks, Parsed};
 use crate::limits::{self, HEADERS_BYTES_MAX, PAGE_HEADER_BYTES, usize_of};
 use crate::time::Wall;
@@ -293,7 +293,7 @@ mod tests {
     }
 
     fn seen(page: &Page) -> Vec<String> {
-        page.events().map(|event| format!("{event:?} {:?}", event.parsed.host())).collect()
+        page.events().map(|event| format!("{event:?} {:?}", event.parsed().host())).collect()
     }
 
     proptest! {
@@ -335,8 +335,8 @@ mod tests {
             }
             if forged.adopt(&outline).is_ok() {
                 let read = |event: Event<'_>| {
-                    let parsed = event.parsed;
-                    let headers = event.headers.iter().count();
+                    let parsed = event.parsed();
+                    let headers = event.headers().iter().count();
                     (headers, parsed.app(), parsed.data().len(), parsed.message()).1.is_some()
                 };
                 prop_assert_eq!(forged.events().map(read).count(), 2);

@@ -191,7 +191,7 @@ mod tests {
             let mut out = Vec::new();
             name.append(&mut out).then(|| String::from_utf8(out).expect("it was a str"))
         };
-        page.events().map(|event| name(event.name)).collect()
+        page.events().map(|event| name(event.name())).collect()
     }
 
     #[test]
@@ -233,11 +233,11 @@ mod tests {
             page.append_event(b"x", head).expect("room");
         }
         let locals =
-            |page: &Page| page.events().map(|event| event.name.local()).collect::<Vec<_>>();
+            |page: &Page| page.events().map(|event| event.name().local()).collect::<Vec<_>>();
         assert_eq!(locals(&page), [Some(to[0]), None, Some(to[1])]);
         assert_eq!(names(&page)[2].as_deref(), Some("a longer name than one"));
         // What a filter leaves keeps it.
-        page.retain(&Since::START, |event| event.name.local() != Some(to[0]));
+        page.retain(&Since::START, |event| event.name().local() != Some(to[0]));
         assert_eq!(locals(&page), [None, Some(to[1])]);
         assert_eq!(Name::NONE.local(), None);
         page.advance(page.free_bytes() - 3 * SLOT_BYTES);

@@ -4,9 +4,7 @@
 //! are, for events and connections know them by their number; what is left empty before one becomes
 //! the slot of an origin that nobody names.
 
-use super::{
-    Event, HEADED, Headers, Mark, Marks, Name, Origins, PRI_NONE, Page, Parsed, SLOT_BYTES, Slot,
-};
+use super::{Beside, Event, Mark, Marks, Origins, PRI_NONE, Page, SLOT_BYTES, Slot};
 use crate::event::slot::KIND_ORIGIN;
 use crate::limits::usize_of;
 use crate::time::Wall;
@@ -151,19 +149,14 @@ impl View {
         let slot = slots[top];
         let start = usize_of(slot.offset);
         let used = &bytes[..self.tail];
-        let bytes = &used[start..start + usize_of(slot.length)];
-        let name = Name::of(slots, slot.origin);
-        let block = slot.offset.wrapping_add(slot.length).wrapping_add(1);
         let store = if self.headed { used } else { &[] };
         Event {
-            bytes,
+            bytes: &used[start..start + usize_of(slot.length)],
             at: self.at(slot),
             origin: origins.find(slots, slot.origin),
-            name,
             pri: (slot.pri != PRI_NONE).then_some(slot.pri),
             marks: Marks::from_bits(slot.tag),
-            parsed: Parsed::new(bytes, &slots[top + 1 - self.stride..top]),
-            headers: Headers::new(store, block, slot.tag & HEADED != 0, name),
+            beside: Beside::new(store, slots, top, self.stride),
         }
     }
 

@@ -423,7 +423,7 @@ mod tests {
     use super::super::path::Clock;
     use super::*;
     use crate::codec::encoders::Raw;
-    use crate::event::{Headers, Marks, Name, Origin, Parsed};
+    use crate::event::{Beside, Marks, Origin};
 
     const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -444,11 +444,9 @@ mod tests {
             bytes: text.as_bytes(),
             at: Wall(0),
             origin: Origin::new(peer, 0),
-            name: Name::NONE,
             pri: None,
             marks: Marks::NONE,
-            parsed: Parsed::NONE,
-            headers: Headers::NONE,
+            beside: Beside::NONE,
         };
         open.look_ahead([event].iter(), |_| true);
         open.turn_to(0);

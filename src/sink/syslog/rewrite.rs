@@ -246,7 +246,7 @@ impl std::fmt::Write for Pen<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Headers, Marks, Name, Origin, Parsed};
+    use crate::event::{Beside, Marks, Origin};
     use proptest::prelude::*;
 
     /// 2026-11-21T10:00:00.5Z.
@@ -263,9 +263,8 @@ mod tests {
     fn write(form: Form, peer: Option<&str>, bytes: &[u8]) -> Vec<u8> {
         let peer = peer.map(|peer| peer.parse().expect("an address"));
         let origin = Origin::new(peer, 0);
-        let (marks, parsed) = (Marks::NONE, Parsed::default());
-        let (name, headers) = (Name::NONE, Headers::NONE);
-        let event = Event { bytes, at: AT, origin, name, pri: None, marks, parsed, headers };
+        let (marks, beside) = (Marks::NONE, Beside::NONE);
+        let event = Event { bytes, at: AT, origin, pri: None, marks, beside };
         let mut out = b"before".to_vec();
         rewriter(form).write(&event, &mut out);
         assert!(out.len() - 6 <= bound(bytes.len()), "{}", String::from_utf8_lossy(&out));

@@ -90,7 +90,7 @@ fn an_exact_datagram_keeps_every_byte_its_time_and_where_it_went() {
     assert_eq!(visit, Visit::Drained);
     assert!(texts(&page) == sent);
     let to = bench.sender.peer_addr().ok();
-    assert!(page.events().all(|event| event.name.local() == to && event.at < Wall(i64::MAX)));
+    assert!(page.events().all(|event| event.name().local() == to && event.at < Wall(i64::MAX)));
     assert!(page.events().map(|event| event.at).is_sorted());
 }
 

@@ -129,7 +129,7 @@ impl Scene {
     fn texts(&self, channel: usize) -> Vec<String> {
         let events = self.parcels[channel].iter().flat_map(|parcel| parcel.batch.events());
         let show = |event: Event<'_>| {
-            let site = event.headers.get("site").unwrap_or(b"-");
+            let site = event.headers().get("site").unwrap_or(b"-");
             String::from_utf8([event.bytes, b" ", site].concat()).expect("UTF-8")
         };
         events.map(show).collect()

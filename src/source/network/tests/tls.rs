@@ -280,7 +280,7 @@ fn events_know_whom_the_certificate_names() {
         sender.session.write(&mut sender.socket, b"first\nsecond\n").unwrap();
         rig.until(|rig| rig.count() == 2);
         let names = |rig: &Rig| -> Vec<String> {
-            rig.pages[0].events().map(|event| format!("{:?}", event.name)).collect()
+            rig.pages[0].events().map(|event| format!("{:?}", event.name())).collect()
         };
         assert_eq!(names(&rig), [format!("{said:?}"), format!("{said:?}")]);
         rig.pages[0].clear(2);
