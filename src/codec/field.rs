@@ -2,7 +2,7 @@
 //!
 //! | name | what |
 //! |---|---|
-//! | `host` | the message's, else the sender's address |
+//! | `host` | the message's, else what DNS calls the sender (`reverse_dns`), else its address |
 //! | `app` `proc_id` `msg_id` | the message's |
 //! | `facility` `severity` `pri` | words, and the number |
 //! | `sd:id:key` | the first value of a parameter of structured data |
@@ -160,7 +160,7 @@ impl Field {
         let bytes = match self {
             Self::Host => match parsed.host() {
                 Some(host) => Some(host),
-                None => return append_peer(event, out),
+                None => return event.name().append_host(out) || append_peer(event, out),
             },
             Self::App => parsed.app(),
             Self::ProcId => parsed.proc_id(),
@@ -211,8 +211,9 @@ impl Field {
     /// The most bytes it can have of an event of so many, its headers among them.
     pub fn bound(&self, event_bytes: usize) -> usize {
         match self {
+            Self::Host => event_bytes.max(255),
             // An IPv6 address and its zone, a time.
-            Self::Host | Self::Facility | Self::Severity => event_bytes.max(64),
+            Self::Facility | Self::Severity => event_bytes.max(64),
             Self::Header(_) => event_bytes.max(64),
             Self::Peer | Self::Pri => 64,
             Self::Time | Self::Received | Self::Uid | Self::Gid | Self::Pid => 64,
@@ -252,17 +253,23 @@ fn append_address(address: IpAddr, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::event::{
-        Credentials, EventHead, Found, HeaderMap, Marks, Origin, Page, Reading, Shape, Span,
+        Credentials, EventHead, Found, HeaderMap, Marks, Names, Origin, Page, Reading, Shape, Span,
     };
     use crate::time::Wall;
     use proptest::prelude::*;
 
     /// What the fields of one event are, `-` where it has none.
-    fn said(names: &str, text: &str, found: Option<Found>) -> String {
+    fn said(fields: &str, text: &str, found: Option<Found>) -> String {
+        said_of("", fields, text, found)
+    }
+
+    /// The same where DNS has this name of its sender.
+    fn said_of(host: &str, fields: &str, text: &str, found: Option<Found>) -> String {
+        let names = Names { certificate: "one.example", host };
         let mut page = Page::new(crate::limits::BATCH_BYTES_MIN);
         page.keep_fields(Shape::Whole);
         let peer = Some("[::ffff:10.0.0.7]:514".parse().unwrap());
-        let origin = page.push_named_origin(Origin::new(peer, 0), "one.example").unwrap();
+        let origin = page.push_named_origin(Origin::new(peer, 0), names).unwrap();
         let head = EventHead { at: Wall(0), origin, pri: None, marks: Marks::NONE };
         page.append_event(text.as_bytes(), head).unwrap();
         page.read_fresh(|_| Reading {
@@ -272,7 +279,7 @@ mod tests {
         });
         let event = page.events().next().unwrap();
         let mut out = Vec::new();
-        for name in names.split(' ') {
+        for name in fields.split(' ') {
             let field = Field::named(name).unwrap_or_else(|| panic!("{name} is a name"));
             let before = out.len();
             if !field.append(&event, &mut out) {
@@ -310,6 +317,10 @@ mod tests {
             said("host app facility message time", "odd", None),
             "10.0.0.7|-|-|odd|1970-01-01T00:00:00.000000000Z|"
         );
+        let long = "h".repeat(255);
+        assert_eq!(said_of("dns.example", "host peer", "x", None), "dns.example|10.0.0.7|");
+        assert_eq!(said_of(&long, "host", "x", None), format!("{long}|"));
+        assert_eq!(said_of("dns.example", "host", text, Some(found)), "web|");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! have alike become labels of an origin, whatever put them there: most headers are the same for
 //! all events of a read.
 
-use super::{Event, EventHead, Full, HeaderMap, OriginIndex, Page};
+use super::{Event, EventHead, Full, HeaderMap, Names, OriginIndex, Page};
 
 /// Copies events, one after the other.
 #[derive(Debug, Default)]
@@ -15,7 +15,8 @@ pub struct Copying {
     /// Headers of the event before, which were not its labels.
     candidate: HeaderMap,
     own: HeaderMap,
-    name: Vec<u8>,
+    certificate: Vec<u8>,
+    host: Vec<u8>,
 }
 
 /// The origin pushed last.
@@ -98,11 +99,14 @@ impl Copying {
     /// Pushes the event's origin with the labels at hand.
     fn push(&mut self, event: &Event<'_>, to: &mut Page) -> Result<OriginIndex, Full> {
         self.place = None;
-        self.name.clear();
-        event.name().append(&mut self.name);
+        self.certificate.clear();
+        self.host.clear();
+        event.name().append(&mut self.certificate);
+        event.name().append_host(&mut self.host);
         // Names came as text; what a forged image made of one is as good as none.
-        let name = std::str::from_utf8(&self.name).unwrap_or_default();
-        let index = to.push_full_origin(event.origin, name, event.name().local(), &self.labels)?;
+        let text = |name| std::str::from_utf8(name).unwrap_or_default();
+        let names = Names { certificate: text(&self.certificate), host: text(&self.host) };
+        let index = to.push_full_origin(event.origin, names, event.name().local(), &self.labels)?;
         let (number, serial) = (event.name().origin_number(), to.serial());
         self.place = Some(Place { number, serial, index });
         Ok(index)

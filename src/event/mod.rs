@@ -16,8 +16,8 @@ pub use copying::Copying;
 pub use headers::{HeaderMap, HeaderNames, Headers};
 pub use mark::{Mark, Marks};
 pub use page::{
-    Beside, Event, EventHead, Fresh, Full, Misfit, Name, ORIGIN_BYTES_MAX, OriginPlace, Outline,
-    Page, Reading, Removed, Since,
+    Beside, Event, EventHead, Fresh, Full, Misfit, Name, Names, ORIGIN_BYTES_MAX, OriginPlace,
+    Outline, Page, Reading, Removed, Since,
 };
 pub use parsed::{Form, Found, Parsed, Shape, Span};
 pub use records::{Records, Sums};

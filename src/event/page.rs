@@ -17,7 +17,7 @@ mod select;
 
 pub use beside::Beside;
 pub use image::{Misfit, Outline};
-pub use origins::{Name, ORIGIN_BYTES_MAX, OriginPlace};
+pub use origins::{Name, Names, ORIGIN_BYTES_MAX, OriginPlace};
 pub use select::{Removed, Since};
 
 use self::origins::Origins;

@@ -4,7 +4,7 @@
 //!  EVENT   0        4        8        12      14   15   16
 //!          │ offset │ length │ delta  │ origin│ pri│ tag │     delta: ns after the page's base
 //!  ORIGIN  │ 15 of 30 bytes of the origin          │ tag │     two slots, front and back, and
-//!          │ 15 of up to 255 bytes of its name     │ tag │     so many as its name needs
+//!          │ 15 of up to 255 bytes of its name     │ tag │     so many as its names need
 //!  FIELDS  │ see `parsed`                          │ tag │     none, one or two behind an EVENT
 //! ```
 //! `tag`: bits 0-4 marks, bit 5 headers behind the text, bits 6-7 kind.
@@ -29,12 +29,15 @@ pub(super) const KIND_FIELDS: u8 = 0b1000_0000;
 
 /// Of an origin or its name in one slot.
 pub(super) const PART_BYTES: usize = 15;
-/// Among the bytes of an origin: how long its name is, and whether its own address is told.
-pub(super) const NAME_BYTES_AT: usize = 25;
-pub(super) const LOCAL_AT: usize = 26;
+/// Among the bytes of an origin: what [`Behind`] says.
+const NAME_BYTES_AT: usize = 25;
+const LOCAL_AND_HOST_AT: usize = 26;
 /// Where its labels begin in the page, and one more, in 24 bits; 0: it has none.
-pub(super) const LABELS_AT: usize = 27;
+const LABELS_AT: usize = 27;
 const _: () = assert!(crate::limits::BATCH_BYTES_MAX < 1 << 24);
+/// Of a name, what an origin's slots hold.
+pub(super) const NAME_BYTES_MAX: usize = u8::MAX as usize;
+const _: () = assert!(NAME_BYTES_MAX.div_ceil(PART_BYTES) << 1 <= u8::MAX as usize);
 
 #[repr(C, align(16))]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -91,9 +94,10 @@ impl Origin {
 
     /// Bytes: 0-15 address, 16-17 port, 18-19 listener, 20 family (0 none, 4, 6, or 1: a process,
     /// whose ids are 0-3 pid, 4-7 uid, 8-11 gid), 21-24 scope id, 25 bytes of the name behind it,
-    /// 26 whether behind that stand two more slots with the address that it was sent to, 27-29
-    /// where its labels begin, and one more.
-    pub(super) fn to_slots(self, name_bytes: u8, local: bool, labels: Option<u32>) -> [Slot; 2] {
+    /// 26 in bit 0 whether behind that stand two more slots with the address that it was sent to,
+    /// above it how many slots behind those hold what its sender's host is called, with zeros at
+    /// the end, 27-29 where its labels begin, and one more.
+    pub(super) fn to_slots(self, behind: Behind) -> [Slot; 2] {
         let mut bytes = [0u8; 30];
         if let Some(peer) = self.peer {
             match peer {
@@ -112,9 +116,9 @@ impl Origin {
             bytes[20] = FAMILY_PROCESS;
         }
         bytes[18..20].copy_from_slice(&self.listener.to_le_bytes());
-        bytes[NAME_BYTES_AT] = name_bytes;
-        bytes[LOCAL_AT] = u8::from(local);
-        let labels = labels.map_or(0, |at| at + 1).to_le_bytes();
+        bytes[NAME_BYTES_AT] = behind.name_bytes;
+        bytes[LOCAL_AND_HOST_AT] = u8::from(behind.local) | behind.host_slots << 1;
+        let labels = behind.labels.map_or(0, |at| at + 1).to_le_bytes();
         bytes[LABELS_AT..].copy_from_slice(&labels[..3]);
         [Slot::of_origin(&bytes[..15]), Slot::of_origin(&bytes[15..])]
     }
@@ -151,6 +155,45 @@ impl Origin {
     }
 }
 
+/// What an origin's back slot says of what stands behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Behind {
+    pub(super) name_bytes: u8,
+    pub(super) local: bool,
+    pub(super) host_slots: u8,
+    /// Where the labels begin in the page.
+    pub(super) labels: Option<u32>,
+}
+
+impl Behind {
+    pub(super) const NONE: Self = Self { name_bytes: 0, local: false, host_slots: 0, labels: None };
+
+    #[inline]
+    pub(super) fn of(back: &Slot) -> Self {
+        let bytes = &back.origin_bytes()[NAME_BYTES_AT - PART_BYTES..];
+        let labels = u32::from_le_bytes([bytes[2], bytes[3], bytes[4], 0]);
+        Self {
+            name_bytes: bytes[0],
+            local: bytes[1] & 1 > 0,
+            host_slots: bytes[1] >> 1,
+            labels: labels.checked_sub(1),
+        }
+    }
+
+    pub(super) fn name_slots(&self) -> usize {
+        usize::from(self.name_bytes).div_ceil(PART_BYTES)
+    }
+
+    /// In front of the host's name.
+    pub(super) fn front_slots(&self) -> usize {
+        self.name_slots() + 2 * usize::from(self.local)
+    }
+
+    pub(super) fn slots(&self) -> usize {
+        self.front_slots() + usize::from(self.host_slots)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,12 +202,12 @@ mod tests {
     fn an_origin_comes_back_as_it_was() {
         for peer in ["127.0.0.1:514", "[fe80::1%7]:65535", "[::1]:1"] {
             let origin = Origin::new(Some(peer.parse().expect("address")), 513);
-            let [front, back] = origin.to_slots(0, false, None);
+            let [front, back] = origin.to_slots(Behind::NONE);
             assert_eq!(Origin::from_slots(front, back), origin);
         }
         let credentials = Some(Credentials { pid: 4_000_000, uid: u32::MAX, gid: 7 });
         for origin in [Origin::LOCAL, Origin { credentials, ..Origin::new(None, 9) }] {
-            let [front, back] = origin.to_slots(0, false, None);
+            let [front, back] = origin.to_slots(Behind::NONE);
             assert_eq!(Origin::from_slots(front, back), origin);
         }
     }

@@ -302,7 +302,7 @@ pub fn regexes(section: &Section, key: &'static str) -> Vec<Regex> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Beside, EventHead, HeaderMap, Marks, Origin, Page};
+    use crate::event::{Beside, EventHead, HeaderMap, Marks, Names, Origin, Page};
     use crate::time::Wall;
 
     const DOCS: &[OptionDoc] = &[FILTERS];
@@ -365,7 +365,7 @@ mod tests {
         labels.set(b"site", b"Berlin").unwrap();
         labels.set(b"rack", b"7").unwrap();
         let head = |origin| EventHead { at: Wall(0), origin, pri: None, marks: Marks::NONE };
-        let with = page.push_labelled_origin(Origin::LOCAL, "", &labels).unwrap();
+        let with = page.push_labelled_origin(Origin::LOCAL, Names::NONE, &labels).unwrap();
         page.append_event(b"one", head(with)).unwrap();
         let without = page.push_origin(Origin::LOCAL).unwrap();
         page.append_event(b"two", head(without)).unwrap();

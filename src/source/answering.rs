@@ -250,7 +250,7 @@ impl Answering {
         let marks = if self.middle { marks.with(Marks::SPLIT) } else { marks };
         let first = desk.rules.want_pri && !self.middle;
         let pri = if first { parse_pri(line) } else { None };
-        let place = self.place.find(desk.page, origin, desk.name);
+        let place = self.place.find(desk.page, origin, desk.names);
         let origin = place.expect("a visit keeps room for its origin");
         let head = EventHead { at: desk.at, origin, pri, marks };
         desk.page.append_event(line, head).expect("a read is bounded by the page's room");

@@ -21,7 +21,7 @@ use super::carry::{Carries, Carry, FRAME_EXTRA_BYTES};
 use super::framing::{self, Cut, Framed, Rules, Stage};
 use super::multiline::{Group, Multiline, frame_bytes_max};
 use super::relp::Counter;
-use crate::event::{ORIGIN_BYTES_MAX, Origin, OriginIndex, OriginPlace, Page};
+use crate::event::{Names, ORIGIN_BYTES_MAX, Origin, OriginIndex, OriginPlace, Page};
 use crate::limits::{self, u32_of, usize_of};
 use crate::time::Wall;
 
@@ -69,8 +69,8 @@ pub struct Desk<'a> {
     pub carries: &'a mut Carries,
     pub rules: &'a Rules,
     pub at: Wall,
-    /// Whom the certificate of the stream's sender names.
-    pub name: &'a str,
+    /// What the stream's sender is called.
+    pub names: Names<'a>,
     /// For those who acknowledge.
     pub counter: Option<&'a mut Counter>,
 }
@@ -297,7 +297,7 @@ impl Stream {
     }
 
     fn origin(&mut self, desk: &mut Desk<'_>, origin: Origin) -> OriginIndex {
-        let place = self.place.find(desk.page, origin, desk.name);
+        let place = self.place.find(desk.page, origin, desk.names);
         place.expect("a visit keeps room for its origin")
     }
 }
@@ -367,7 +367,7 @@ mod tests {
                     carries: &mut carries,
                     rules,
                     at: Wall(1),
-                    name: "",
+                    names: Names::NONE,
                     counter: None,
                 };
                 match stream.visit(&mut desk, Origin::LOCAL, bound, |into| peer.read(into)) {
@@ -442,8 +442,14 @@ mod tests {
             let mut page = Page::new(PAGE_BYTES);
             page.clear(serial);
             let (rules, at) = (&RULES, Wall(1));
-            let mut desk =
-                Desk { page: &mut page, carries: &mut carries, rules, at, name: "", counter: None };
+            let mut desk = Desk {
+                page: &mut page,
+                carries: &mut carries,
+                rules,
+                at,
+                names: Names::NONE,
+                counter: None,
+            };
             if !waited {
                 let visit = first.visit(&mut desk, Origin::LOCAL, usize::MAX, |i| short.read(i));
                 assert!(matches!(visit, Visit::Full));
@@ -494,7 +500,7 @@ mod tests {
             carries: &mut carries,
             rules: &RULES,
             at: Wall(1),
-            name: "",
+            names: Names::NONE,
             counter: None,
         };
         let mut reads = VecDeque::from([
@@ -533,7 +539,7 @@ mod tests {
             carries: &mut carries,
             rules: &RULES,
             at: Wall(1),
-            name: "",
+            names: Names::NONE,
             counter: None,
         };
         let mut peer = Peer([b"first ha".to_vec(), b"lf\nsecond\n".to_vec()].into());

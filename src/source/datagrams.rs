@@ -20,11 +20,12 @@ use std::time::Duration;
 
 use super::framing::Rules;
 use super::port::Port;
+use super::reverse::Reverse;
 use super::senders::Senders;
 use super::single::Expander;
 use super::text::{holds_control, parse_pri, trim};
 use super::warden::Warden;
-use crate::event::{EventHead, Full, Marks, Origin, Page};
+use crate::event::{EventHead, Full, Marks, ORIGIN_BYTES_MAX, Origin, Page};
 use crate::limits;
 use crate::sys::udp_receive::{ReceiveRing, SLOT_BYTES};
 use crate::telemetry::{LostReason, SourceCounters};
@@ -50,8 +51,6 @@ const EARLIER_NS: i64 = 1_000_000_000;
 /// What a piece of a datagram takes of a page beside its bytes at most: a newline, its slot, and
 /// those of its fields.
 const PIECE_BYTES: usize = 1 + 3 * 16;
-/// The sender's address and the one it was sent to, two slots each.
-const ORIGIN_BYTES: usize = 64;
 
 const _: () = assert!(page_bytes_min(limits::EVENT_BYTES_MIN) <= limits::BATCH_BYTES_DEFAULT);
 
@@ -61,6 +60,21 @@ pub enum Visit {
     Drained,
     Bound,
     Full,
+}
+
+/// What a datagram may need beside its text.
+#[derive(Clone, Copy, Default)]
+pub struct Aids<'a> {
+    /// Some come compressed.
+    pub expander: Option<&'a Expander>,
+    /// Their senders' names are wanted.
+    pub reverse: Option<&'a Reverse>,
+}
+
+impl Aids<'_> {
+    fn host(&self, origin: Origin, now: Now) -> Option<Arc<str>> {
+        self.reverse.and_then(|reverse| reverse.of(origin.peer, now.mono))
+    }
 }
 
 /// All UDP sockets of one worker.
@@ -159,9 +173,9 @@ impl Datagrams {
         now: Now,
         rules: &Rules,
         warden: &mut Warden,
-        expander: Option<&Expander>,
+        aids: Aids<'_>,
     ) -> Visit {
-        if self.unload(page, now, rules, warden, expander).is_err() {
+        if self.unload(page, now, rules, warden, aids).is_err() {
             return Visit::Full;
         }
         self.drops_due = self.drops_due.min(self.drops_read.after(DROPS_EVERY));
@@ -186,7 +200,7 @@ impl Datagrams {
                 }
             };
             self.waiting = Some((index, 0, 0));
-            if self.unload(page, now, rules, warden, expander).is_err() {
+            if self.unload(page, now, rules, warden, aids).is_err() {
                 return Visit::Full;
             }
             if emptied {
@@ -203,7 +217,7 @@ impl Datagrams {
         now: Now,
         rules: &Rules,
         warden: &mut Warden,
-        expander: Option<&Expander>,
+        aids: Aids<'_>,
     ) -> Result<(), Full> {
         let Some((socket, mut slot, mut done)) = self.waiting else { return Ok(()) };
         let Receiver { listener, bound, .. } = self.sockets[socket];
@@ -233,9 +247,10 @@ impl Datagrams {
                         continue;
                     }
                     let mut place = || {
-                        let origin = senders.find(page, (origin, local))?;
+                        let host = || aids.host(origin, now);
+                        let origin = senders.find(page, (origin, local), host)?;
                         let head = EventHead { at, origin, pri: None, marks };
-                        match expander {
+                        match aids.expander {
                             _ if exact => append_exactly(page, text, head, rules),
                             None => append(page, text, head, rules),
                             Some(expander) => {
@@ -362,7 +377,7 @@ pub const fn page_bytes_min(event_bytes_max: usize) -> usize {
 
 /// The same for whole texts of another length.
 pub const fn page_bytes_for(text_bytes_max: usize, event_bytes_max: usize) -> usize {
-    ORIGIN_BYTES + text_bytes_max + text_bytes_max.div_ceil(event_bytes_max) * PIECE_BYTES
+    ORIGIN_BYTES_MAX + text_bytes_max + text_bytes_max.div_ceil(event_bytes_max) * PIECE_BYTES
 }
 
 /// One datagram as an event with every byte. A plan that asks for it has no shorter `event_max`.

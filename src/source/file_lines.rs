@@ -6,7 +6,7 @@
 use std::io;
 
 use super::framing::{self, Cut, Rules, Stage};
-use crate::event::{ORIGIN_BYTES_MAX, Origin, OriginPlace, Page};
+use crate::event::{Names, ORIGIN_BYTES_MAX, Origin, OriginPlace, Page};
 use crate::limits::{u32_of, usize_of};
 use crate::time::Wall;
 
@@ -86,7 +86,7 @@ impl Cursor {
             if free < longest + RESERVE_BYTES {
                 return Ok(Took::Full);
             }
-            let origin = shelf.place.find(shelf.page, Origin::LOCAL, "");
+            let origin = shelf.place.find(shelf.page, Origin::LOCAL, Names::NONE);
             let origin = origin.expect("the reserve holds it");
             let count = fill(text, self.mark.offset, &mut shelf.page.spare_mut()[..longest])?;
             let start = usize_of(shelf.page.tail());
@@ -118,7 +118,7 @@ impl Cursor {
         if shelf.page.free_bytes() < longest + RESERVE_BYTES {
             return Ok(false);
         }
-        let origin = shelf.place.find(shelf.page, Origin::LOCAL, "");
+        let origin = shelf.place.find(shelf.page, Origin::LOCAL, Names::NONE);
         let origin = origin.expect("the reserve holds it");
         let count = fill(text, self.mark.offset, &mut shelf.page.spare_mut()[..longest])?;
         if count == 0 {

@@ -233,6 +233,7 @@ mod tests {
         assert!(!section.diagnostics().has_errors(), "{:?}", section.diagnostics().lines());
         let context = SourceContext {
             name: "gen".to_owned(),
+            want_host: false,
             want_pri: true,
             exact: false,
             want_headers: false,

@@ -19,7 +19,7 @@ use super::position::Position;
 use super::zones::Zones;
 use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
 use crate::config::{OptionDoc, Section};
-use crate::event::{EventHead, Full, Marks, Origin, OriginPlace, Page};
+use crate::event::{EventHead, Full, Marks, Names, Origin, OriginPlace, Page};
 use crate::limits;
 use crate::memory::MemoryLine;
 use crate::ring::Wake;
@@ -302,7 +302,7 @@ impl Journal {
     }
 
     fn append(&mut self, page: &mut Page, now: Now) -> Result<(), Full> {
-        let origin = self.place.find(page, Origin::LOCAL, "")?;
+        let origin = self.place.find(page, Origin::LOCAL, Names::NONE)?;
         self.text.clear();
         self.entries.compose(&mut self.text);
         let reader = &self.entries.reader;

@@ -18,7 +18,7 @@ use super::position::Position;
 use super::zones::Zones;
 use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
 use crate::config::OptionDoc;
-use crate::event::{EventHead, Full, Marks, Origin, OriginPlace, Page};
+use crate::event::{EventHead, Full, Marks, Names, Origin, OriginPlace, Page};
 use crate::limits;
 use crate::memory::MemoryLine;
 use crate::ring::Wake;
@@ -290,7 +290,7 @@ impl Kmsg {
         if self.line.is_empty() {
             return Ok(());
         }
-        let origin = self.place.find(page, Origin::LOCAL, "")?;
+        let origin = self.place.find(page, Origin::LOCAL, Names::NONE)?;
         let head = EventHead { at: now.wall, origin, pri: None, marks: self.marks };
         datagrams::append(page, &self.line, head, &self.rules)?;
         self.line.clear();

@@ -45,6 +45,7 @@ pub mod reactor;
 pub mod relp;
 pub mod remarks;
 pub mod restraint;
+pub mod reverse;
 pub mod runner;
 pub mod senders;
 mod seq;
@@ -121,6 +122,8 @@ pub struct SourceContext {
     pub want_pri: bool,
     /// A sink behind it keeps datagrams as they came: bytes, times, addresses.
     pub exact: bool,
+    /// Whether anybody asks for the host.
+    pub want_host: bool,
     /// Size of a page's body in bytes.
     pub page_bytes: usize,
     /// Whether anybody asks for headers: without it none need be stored.

@@ -10,6 +10,7 @@ use super::interface;
 use super::listen::Transport;
 use super::network::{self, Network, TcpOptions, UdpOptions};
 use super::preamble;
+use super::reverse;
 use super::tls::{self, TlsOptions};
 use super::warden;
 use crate::config::{OptionDoc, Section};
@@ -50,6 +51,7 @@ const OPTIONS: &[OptionDoc] = &[
     tls::TLS,
     preamble::PROXY_PROTOCOL,
     preamble::PROXY_TIMEOUT,
+    reverse::REVERSE_DNS,
     warden::ALLOW,
     warden::DENY,
     warden::RATE_LIMIT,

@@ -29,6 +29,7 @@ use super::preamble::{self, Preamble, Preambles};
 use super::protocol::{Manner, Packing, Speech};
 use super::reactor::{Parts, Reactor};
 use super::relp::Counter;
+use super::reverse::{self, Reverse};
 use super::single::{Expander, Frames};
 use super::tls::{TlsListener, TlsOptions, Worker};
 use super::warden;
@@ -127,6 +128,8 @@ pub struct Network {
     pub answers: Option<Answers>,
     /// Senders are heard by this one only.
     pub interface: Option<String>,
+    /// Senders are called what DNS calls them, where a message does not say.
+    pub reverse_dns: bool,
     /// Connections over TCP begin with a PROXY header, which must come by then.
     pub proxied: Option<Duration>,
 }
@@ -209,6 +212,7 @@ impl Network {
             tls: None,
             warden: warden::Rules::plan(section),
             answers: None,
+            reverse_dns: section.flag("reverse_dns"),
             proxied: None,
         }
     }
@@ -300,6 +304,18 @@ impl Network {
         }
     }
 
+    /// Where names of senders come from, if anybody asks for them.
+    fn names(&self, context: &SourceContext) -> Result<Option<Reverse>, BuildError> {
+        if !self.reverse_dns || !context.want_host {
+            return Ok(None);
+        }
+        let started = Reverse::start(&context.name, &reverse::resolver());
+        started.map(Some).map_err(|error| BuildError {
+            what: format!("sources.{}: the threads that ask for names: {error}", context.name),
+            remedy: "raise the limit of threads (TasksMax, `ulimit -u`)".to_owned(),
+        })
+    }
+
     fn worker(
         &self,
         context: &SourceContext,
@@ -348,6 +364,7 @@ impl Network {
             },
             manner: self.manner(expander.as_ref()),
             inflations: Inflations::new(expander, watch()),
+            reverse: shared.reverse.clone(),
             idle_timeout: self.tcp.idle_timeout,
             handshakes: Handshakes::new(
                 self.tls.as_ref().map(|tls| tls.handshake_timeout),
@@ -425,6 +442,10 @@ impl SourcePlan for Network {
             let what = format!("{connections} TLS connections");
             let each = self.connection_bytes() + SESSION_BYTES_MAX as u64;
             lines.push(MemoryLine::new(&part, what, connections * each));
+        }
+        if self.reverse_dns {
+            let bytes = Reverse::memory_bytes() as u64;
+            lines.push(MemoryLine::new(&part, "names of senders".to_owned(), bytes));
         }
         if self.expands_singly() {
             let what = format!("expanded messages × {threads} threads");
@@ -513,7 +534,8 @@ impl SourcePlan for Network {
         let secure = self.tls.as_ref().map_or(0, |tls| self.at_most(tls.connections_max));
         let (secure_places, places) =
             (Places::new(places.min(secure)), Places::new(places.min(wanted)));
-        let shared = Shared { places, secure_places, keys };
+        let reverse = self.names(context)?;
+        let shared = Shared { places, secure_places, keys, reverse };
         let workers = all.into_iter().enumerate();
         let sources = workers
             .map(|(thread, sockets)| self.worker(context, thread, sockets, &shared))
@@ -546,6 +568,7 @@ struct Shared {
     /// Of TLS connections, which need more memory.
     secure_places: Arc<Places>,
     keys: Option<Arc<Keys>>,
+    reverse: Option<Reverse>,
 }
 
 /// Connections for which so many open files leave room.

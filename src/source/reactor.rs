@@ -24,10 +24,11 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use self::clock::Attention;
+use self::introduce::names;
 use super::acks::{Acks, Owner};
 use super::carry::Carries;
 use super::connection::{Desk, Visit};
-use super::datagrams::{self, Datagrams};
+use super::datagrams::{self, Aids, Datagrams};
 use super::framing::{Cut, Rules};
 use super::gate::{Entry, Gate, Places};
 use super::handshakes::Handshakes;
@@ -38,6 +39,7 @@ use super::nap::Naps;
 use super::preamble::{Preamble, Preambles};
 use super::protocol::{Manner, Protocol, Speech};
 use super::relp::Counter;
+use super::reverse::Reverse;
 use super::warden::{self, Warden};
 use super::{Received, Source};
 use crate::event::{Origin, Page};
@@ -69,6 +71,7 @@ pub struct Parts {
     pub rules: Rules,
     pub manner: Manner,
     pub inflations: Inflations,
+    pub reverse: Option<Reverse>,
     pub idle_timeout: Option<Duration>,
     pub handshakes: Handshakes,
     pub preambles: Preambles,
@@ -104,6 +107,7 @@ pub struct Reactor {
     rules: Rules,
     manner: Manner,
     inflations: Inflations,
+    reverse: Option<Reverse>,
     /// When the first group of lines may have waited for long enough.
     ripe: Mono,
     idle_timeout: Option<Duration>,
@@ -134,6 +138,8 @@ struct Connection {
     origin: Origin,
     /// Whom its peer's certificate names.
     name: String,
+    /// What its peer's address is called.
+    host: Option<Arc<str>>,
     /// Its first bytes have been looked at.
     begun: bool,
     /// By the clock of `Attention`.
@@ -205,6 +211,7 @@ impl Reactor {
             rules,
             manner: parts.manner,
             inflations: parts.inflations,
+            reverse: parts.reverse,
             ripe: Mono::MAX,
             idle_timeout: parts.idle_timeout,
             handshakes,
@@ -280,9 +287,10 @@ impl Reactor {
             if self.datagrams.is_empty() {
                 return After::Rest;
             }
-            let (warden, expander) = (&mut self.warden, self.inflations.expander());
-            let (datagrams, rules) = (&mut self.datagrams, &self.rules);
-            let visit = datagrams.visit(token - gates, page, now, rules, warden, expander);
+            let (expander, reverse) = (self.inflations.expander(), self.reverse.as_ref());
+            let aids = Aids { expander, reverse };
+            let (warden, rules) = (&mut self.warden, &self.rules);
+            let visit = self.datagrams.visit(token - gates, page, now, rules, warden, aids);
             self.inflations.kept(None, &self.counters, now);
             return match visit {
                 datagrams::Visit::Drained => After::Rest,
@@ -321,8 +329,9 @@ impl Reactor {
         let before = page.event_count();
         let (rules, carries, counter) = (&self.rules, &mut self.carries, self.counter.as_mut());
         let agreed = connection.agree();
-        let Connection { link, protocol, origin, name, ended, .. } = connection;
-        let mut desk = Desk { page, carries, rules, at: now.wall, name, counter };
+        let Connection { link, protocol, origin, name, host, ended, .. } = connection;
+        let names = names(name, host);
+        let mut desk = Desk { page, carries, rules, at: now.wall, names, counter };
         let mut taken = 0;
         let visit = match agreed.and_then(|()| link.push()) {
             Ok(()) => protocol.visit(&mut desk, *origin, link, bound, *ended, &mut taken),
@@ -446,6 +455,7 @@ impl Reactor {
             protocol,
             origin,
             name: String::new(),
+            host: None,
             begun: false,
             heard: self.attention.at(now),
             paused: Mono(0),

@@ -273,7 +273,7 @@ impl Relp {
         }
         let control = if holds_control(text) { Marks::CONTROL } else { Marks::NONE };
         let marks = marks.with(control);
-        let place = self.place.find(desk.page, origin, desk.name);
+        let place = self.place.find(desk.page, origin, desk.names);
         let origin = place.expect("a visit keeps room for its origin");
         let head = EventHead { at: desk.at, origin, pri, marks };
         desk.page.append_event(text, head).expect("a read is bounded by the page's room");

@@ -2,8 +2,9 @@
 //! once, and a flood of senders costs what it must.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use crate::event::{Full, Origin, OriginIndex, Page};
+use crate::event::{Full, Names, Origin, OriginIndex, Page};
 
 /// Senders whose place in the page is remembered.
 const PLACES: usize = 256;
@@ -24,7 +25,13 @@ impl Default for Senders {
 }
 
 impl Senders {
-    pub fn find(&mut self, page: &mut Page, whence: Whence) -> Result<OriginIndex, Full> {
+    /// `host` says what the sender is called, asked once a page.
+    pub fn find(
+        &mut self,
+        page: &mut Page,
+        whence: Whence,
+        host: impl FnOnce() -> Option<Arc<str>>,
+    ) -> Result<OriginIndex, Full> {
         if self.serial != page.serial() {
             self.serial = page.serial();
             self.places.fill(None);
@@ -35,7 +42,9 @@ impl Senders {
         {
             return Ok(*index);
         }
-        let index = page.push_whole_origin(whence.0, "", whence.1)?;
+        let host = host();
+        let names = Names { host: host.as_deref().unwrap_or_default(), ..Names::NONE };
+        let index = page.push_whole_origin(whence.0, names, whence.1)?;
         *place = Some((whence, index));
         Ok(index)
     }
@@ -66,15 +75,15 @@ mod tests {
         let mut senders = Senders::default();
         let from = Origin::new(Some("10.0.0.9:9".parse().unwrap()), 1);
         let to = Some("10.0.0.1:2055".parse().unwrap());
-        let first = senders.find(&mut page, (from, None)).unwrap();
+        let first = senders.find(&mut page, (from, None), || None).unwrap();
         let free = page.free_bytes();
-        assert_eq!(senders.find(&mut page, (from, None)), Ok(first));
+        assert_eq!(senders.find(&mut page, (from, None), || None), Ok(first));
         assert_eq!(page.free_bytes(), free);
-        let other = senders.find(&mut page, (from, to)).unwrap();
+        let other = senders.find(&mut page, (from, to), || None).unwrap();
         assert_ne!(other, first);
         assert_eq!(page.free_bytes(), free - 4 * 16);
         page.clear(7);
-        assert!(senders.find(&mut page, (from, to)).is_ok());
+        assert!(senders.find(&mut page, (from, to), || None).is_ok());
         assert!(page.free_bytes() < page.capacity());
     }
 }

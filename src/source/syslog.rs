@@ -11,6 +11,7 @@ use super::local;
 use super::multiline;
 use super::network::{self, Network, TcpOptions, UdpOptions};
 use super::preamble;
+use super::reverse;
 use super::tls;
 use super::warden;
 use super::zones::{self, Zones};
@@ -56,6 +57,7 @@ const OPTIONS: &[OptionDoc] = &[
     tls::TLS,
     preamble::PROXY_PROTOCOL,
     preamble::PROXY_TIMEOUT,
+    reverse::REVERSE_DNS,
     warden::ALLOW,
     warden::DENY,
     warden::RATE_LIMIT,

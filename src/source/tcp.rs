@@ -7,6 +7,7 @@ use super::listen::Transport;
 use super::multiline;
 use super::network::{self, Network, TcpOptions, UdpOptions};
 use super::preamble;
+use super::reverse;
 use super::tls;
 use super::warden;
 use crate::config::OptionDoc;
@@ -37,6 +38,7 @@ const OPTIONS: &[OptionDoc] = &[
     tls::TLS,
     preamble::PROXY_PROTOCOL,
     preamble::PROXY_TIMEOUT,
+    reverse::REVERSE_DNS,
     warden::ALLOW,
     warden::DENY,
     warden::RATE_LIMIT,

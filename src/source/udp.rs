@@ -5,6 +5,7 @@ use super::SourceKind;
 use super::interface;
 use super::listen::Transport;
 use super::network::{self, Network, TcpOptions, UdpOptions};
+use super::reverse;
 use super::warden;
 use crate::config::OptionDoc;
 
@@ -26,6 +27,7 @@ const OPTIONS: &[OptionDoc] = &[
     network::EVENT_MAX,
     network::GRO,
     network::RECEIVE_BUFFER,
+    reverse::REVERSE_DNS,
     warden::ALLOW,
     warden::DENY,
     warden::RATE_LIMIT,

@@ -201,7 +201,7 @@ fn sieve(
     let filters = planned.filters.clone();
     let copies = copies_for(planned.plan.threads(), planned.plan.pages_in_hand());
     let copies = Pool::new(copies, plan.budget.page_bytes);
-    let keep = Box::new(move |event: &Event<'_>| filters.pass(event));
+    let keep = move |event: &Event<'_>| filters.pass(event);
     Arc::new(Sieve::new(channel, keep, copies, Arc::clone(counters)))
 }
 
@@ -306,6 +306,7 @@ impl Assembly {
                 exact: planned.exact,
                 want_pri: planned.wanted.union(planned.chain.wanted()) != Fields::NONE,
                 want_headers: planned.want_headers,
+                want_host: planned.wanted.union(planned.chain.wanted()).contains(Fields::HOSTNAME),
                 page_bytes: plan.budget.page_bytes,
                 channels: planned.channels.len(),
                 furthest: plan.furthest(planned),

@@ -12,7 +12,7 @@
 use std::path::Path;
 
 use flumen::config::{OptionDoc, Section};
-use flumen::event::{Copying, EventHead, HeaderMap, Marks, Origin, Page};
+use flumen::event::{Copying, EventHead, HeaderMap, Marks, Names, Origin, Page};
 use flumen::interceptor::{Bench, CHAIN, ChainPlan, Draft, Tools};
 use flumen::limits::BATCH_BYTES_MIN;
 use flumen::time::Wall;
@@ -77,7 +77,8 @@ fn run(chain: &str, text: &str, labels: &str) -> String {
     let tools = Tools { host_name: "web7".to_owned(), host_address: "10.0.0.7".to_owned() };
     let mut chain = plan.build(&tools);
     let mut page = Page::new(BATCH_BYTES_MIN);
-    let origin = page.push_labelled_origin(Origin::LOCAL, "", &headers(labels)).expect("room");
+    let origin =
+        page.push_labelled_origin(Origin::LOCAL, Names::NONE, &headers(labels)).expect("room");
     let head = EventHead { at: RECEIVED, origin, pri: None, marks: Marks::NONE };
     page.append_event(&bytes(text), head).expect("room");
     let event = page.events().next().expect("one");

@@ -4,7 +4,7 @@
 
 #![cfg_attr(fuzzing, no_main)]
 
-use flumen::event::{EventHead, Marks, Origin, Page};
+use flumen::event::{EventHead, Marks, Names, Origin, Page};
 use flumen::sink::rolling_file::{Clock, Template};
 use flumen::source::parsing::{Parser, shape};
 use flumen::source::zones::Zones;
@@ -45,7 +45,8 @@ fn path_of(template: &Template, bytes: &[u8]) -> PathBuf {
     let mut parser = Parser::new(Fields::ALL, &Zones::utc()).expect("all fields are wanted");
     let mut page = Page::new(1 << 20);
     page.keep_fields(shape(Fields::ALL));
-    let origin = page.push_named_origin(Origin::LOCAL, &name).expect("room");
+    let names = Names { certificate: &name, host: "" };
+    let origin = page.push_named_origin(Origin::LOCAL, names).expect("room");
     let head = EventHead { at: Wall(1_000_000_000), origin, pri: None, marks: Marks::NONE };
     // Longer than an event can be.
     let message = &bytes[..end.min(256 << 10)];

@@ -45,6 +45,7 @@ mod python;
 mod readme;
 mod relp;
 mod relps;
+mod reverse_dns;
 mod rsyslog;
 mod small_disk;
 mod stock_tools;

@@ -2,31 +2,16 @@
 //! one end of a cable, and routes that say what goes where.
 
 use crate::harness::{Agent, sum, to_plain_file, written};
-use crate::peers::{Running, able, peer, rsyslogd, run};
+use crate::peers::{Running, alone, peer, rsyslogd, run};
 use std::net::{SocketAddrV6, TcpStream, UdpSocket};
 use std::process::Command;
 
-/// Set where this program runs again, alone.
-const ALONE: &str = "FLUMEN_ALONE";
-
-/// Whether we are in a namespace of our own, with interfaces `if1` and `if2`. If not, `test` is run
-/// again in one, and has to succeed there.
-fn alone(test: &str) -> bool {
-    let Some(ip) = peer("ip") else { return false };
-    if std::env::var_os(ALONE).is_none() {
-        let root = rustix::process::geteuid().is_root();
-        let user: &[&str] = if root { &[] } else { &["--map-root-user"] };
-        let Some(mut command) = able("unshare", &[user, &["--net"]].concat()) else {
-            return false;
-        };
-        let program = std::env::current_exe().expect("this one");
-        command.arg(program).args([test, "--exact", "--nocapture"]).env(ALONE, "yes");
-        let output = command.output().expect("it was tried");
-        let said = String::from_utf8_lossy(&output.stdout);
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}{told}");
+/// Whether we are in a namespace of our own, with interfaces `if1` and `if2`.
+fn wired(test: &str) -> bool {
+    if !alone(test, &["--net"]) {
         return false;
     }
+    let Some(ip) = peer("ip") else { return false };
     let configure = |words: &str| run(Command::new(&ip).args(words.split(' ')));
     configure("link set lo up");
     for n in [1, 2] {
@@ -67,7 +52,7 @@ fn index_of(interface: &str) -> u32 {
 
 #[test]
 fn groups_are_heard_once_and_by_the_interface_that_is_named() {
-    if !alone("multicast::groups_are_heard_once_and_by_the_interface_that_is_named") {
+    if !wired("multicast::groups_are_heard_once_and_by_the_interface_that_is_named") {
         return;
     }
     let rows = r#"
@@ -96,7 +81,7 @@ threads = 3"#;
 
 #[test]
 fn a_group_stands_beside_all_addresses_at_one_port_and_omfwd_sends_to_it() {
-    if !alone("multicast::a_group_stands_beside_all_addresses_at_one_port_and_omfwd_sends_to_it") {
+    if !wired("multicast::a_group_stands_beside_all_addresses_at_one_port_and_omfwd_sends_to_it") {
         return;
     }
     for all in ["0.0.0.0", "[::]"] {

@@ -67,6 +67,31 @@ pub(crate) fn able(name: &str, flags: &[&str]) -> Option<Command> {
     Some(command)
 }
 
+/// Whether we are in namespaces of our own (`--net`). If not, `test` is run again in them, and has
+/// to succeed there.
+pub(crate) fn alone(test: &str, namespaces: &[&str]) -> bool {
+    /// Set where this program runs again, alone.
+    const ALONE: &str = "FLUMEN_ALONE";
+    if peer("ip").is_none() {
+        return false;
+    }
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let root = rustix::process::geteuid().is_root();
+    let user: &[&str] = if root { &[] } else { &["--map-root-user"] };
+    let Some(mut command) = able("unshare", &[user, namespaces].concat()) else {
+        return false;
+    };
+    let program = std::env::current_exe().expect("this one");
+    command.arg(program).args([test, "--exact", "--nocapture"]).env(ALONE, "yes");
+    let output = command.output().expect("it was tried");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{told}");
+    false
+}
+
 #[track_caller]
 pub(crate) fn missing(name: &str) -> Option<PathBuf> {
     assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "CI needs {name}");

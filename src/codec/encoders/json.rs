@@ -30,8 +30,8 @@ use crate::syslog::parse::{Data, Element, Fields, Value};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
-/// Punctuation, names, times, the longest peer with its name, and all marks.
-const FRAME_BYTES_MAX: usize = 1024 + 2 * 255;
+/// Punctuation, names, times, the longest peer with its names, and all marks.
+const FRAME_BYTES_MAX: usize = 1024 + 3 * 255;
 
 /// Elements and parameters that are compared each with each, to find those of one name.
 const PARAMS_MAX: usize = 64;
@@ -74,6 +74,7 @@ impl Encoder for Json {
             let _ = write!(out, ",\"log.source.address\":\"{peer}\"");
         }
         client(event, out);
+        source(event, out);
         string("host.name", parsed.host(), out);
         if let Some(pri) = event.pri {
             let (facility, severity) = (names::facility(pri), names::severity(pri));
@@ -118,6 +119,13 @@ fn client(event: &Event<'_>, out: &mut Vec<u8>) {
         }
     }
     out.push(b'"');
+}
+
+/// What its sender's address is called: letters, digits, hyphens, underscores and dots.
+fn source(event: &Event<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(b",\"source.domain\":\"");
+    if event.name().append_host(out) { out.push(b'"') } else { out.truncate(start) }
 }
 
 /// `,"name":"value"`, or `,"name_base64":"…"`; nothing for nothing.
@@ -244,7 +252,7 @@ fn value(value: Value<'_>, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::codec::encoders::tests::{event, with_event};
-    use crate::event::{EventHead, HeaderMap, Marks, Origin};
+    use crate::event::{EventHead, HeaderMap, Marks, Names, Origin};
     use crate::time::Wall;
     use proptest::prelude::*;
 
@@ -267,7 +275,7 @@ mod tests {
         for (name, value) in values {
             headers.set(name, value).unwrap();
         }
-        let origin = page.push_labelled_origin(Origin::LOCAL, "", &headers).unwrap();
+        let origin = page.push_labelled_origin(Origin::LOCAL, Names::NONE, &headers).unwrap();
         let head = EventHead { at: Wall(1), origin, pri: None, marks: Marks::NONE };
         page.append_event(b"x", head).unwrap();
         headers.retain(|name, _| name == b"n");

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use super::{EventHead, Full, ORIGIN_BYTES_MAX, Origin, OriginIndex, Page, SLOT_BYTES};
+use super::{EventHead, Full, Names, ORIGIN_BYTES_MAX, Origin, OriginIndex, Page, SLOT_BYTES};
 use crate::event::headers::{BLOCK_HEAD_BYTES, HeaderMap};
 use crate::event::slot::HEADED;
 use crate::limits;
@@ -15,29 +15,29 @@ impl Page {
     pub fn push_labelled_origin(
         &mut self,
         origin: Origin,
-        name: &str,
+        names: Names<'_>,
         labels: &HeaderMap,
     ) -> Result<OriginIndex, Full> {
-        self.push_full_origin(origin, name, None, labels)
+        self.push_full_origin(origin, names, None, labels)
     }
 
     /// The same with all that an origin may have.
     pub(in crate::event) fn push_full_origin(
         &mut self,
         origin: Origin,
-        name: &str,
+        names: Names<'_>,
         local: Option<SocketAddr>,
         labels: &HeaderMap,
     ) -> Result<OriginIndex, Full> {
         if labels.is_empty() {
-            return self.push_whole_origin(origin, name, local);
+            return self.push_whole_origin(origin, names, local);
         }
         let block = BLOCK_HEAD_BYTES + labels.entries().len();
         if self.free_bytes() < block + ORIGIN_BYTES_MAX + 2 * SLOT_BYTES {
             return Err(Full);
         }
         let at = self.tail();
-        let index = self.push_origin_slots(origin, name, local, Some(at))?;
+        let index = self.push_origin_slots(origin, names, local, Some(at))?;
         self.append_block(labels);
         self.contiguous = false;
         self.labels_end = self.tail;
@@ -109,6 +109,8 @@ mod tests {
         map
     }
 
+    const NAMED: Names<'_> = Names { certificate: "c.example", host: "h.example" };
+
     fn said(event: &Event<'_>) -> String {
         let text = String::from_utf8_lossy;
         let pair = |(name, value)| format!("{}={}", text(name), text(value));
@@ -131,7 +133,7 @@ mod tests {
         page.append_event(b"a", head(plain)).expect("room");
         assert!(page.contiguous().is_some() && page.events().all(|it| !it.has_headers()));
         let labels = map(&[("file", "/x"), ("site", "b")]);
-        let labelled = page.push_labelled_origin(Origin::LOCAL, "c.example", &labels);
+        let labelled = page.push_labelled_origin(Origin::LOCAL, NAMED, &labels);
         let labelled = labelled.expect("room");
         page.append_event(b"b", head(labelled)).expect("room");
         let own = map(&[("site", "c"), ("n", "1")]);
@@ -150,7 +152,7 @@ mod tests {
         // What a filter leaves is as it was, and labels outlive the events that were refused.
         let since = page.since();
         page.append_headed(b"e", &own, head(labelled)).expect("room");
-        let late = page.push_labelled_origin(Origin::LOCAL, "", &map(&[("file", "/y")]));
+        let late = page.push_labelled_origin(Origin::LOCAL, Names::NONE, &map(&[("file", "/y")]));
         let late = late.expect("room");
         page.append_event(b"f", head(late)).expect("room");
         page.retain(&since, |_| false);
@@ -174,7 +176,7 @@ mod tests {
         page.advance(page.free_bytes() - bytes);
         assert_eq!(page.append_headed(b"x", &own, head(origin)), Err(Full));
         let tail = page.tail();
-        assert_eq!(page.push_labelled_origin(Origin::LOCAL, "", &own), Err(Full));
+        assert_eq!(page.push_labelled_origin(Origin::LOCAL, Names::NONE, &own), Err(Full));
         assert_eq!((page.tail(), page.event_count()), (tail, 0));
         page.append_headed(b"", &own, head(origin)).expect("exactly");
         assert_eq!((page.free_bytes(), all(&page)), (0, vec![": name=value".to_owned()]));
@@ -198,7 +200,7 @@ mod tests {
     #[test]
     fn headers_that_many_have_alike_become_labels() {
         let mut from = Page::new(BATCH_BYTES_MIN);
-        let origin = from.push_labelled_origin(Origin::LOCAL, "n", &map(&[("file", "/x")]));
+        let origin = from.push_labelled_origin(Origin::LOCAL, NAMED, &map(&[("file", "/x")]));
         let origin = origin.expect("room");
         for _ in 0..100 {
             from.append_event(b"text", head(origin)).expect("room");

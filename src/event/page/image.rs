@@ -7,7 +7,7 @@
 
 use super::{Mark, Name, Page, SLOT_BYTES, Slot};
 use crate::event::headers::block;
-use crate::event::slot::{HEADED, KIND_EVENT, KIND_FIELDS, KIND_ORIGIN, NAME_BYTES_AT, PART_BYTES};
+use crate::event::slot::{Behind, HEADED, KIND_EVENT, KIND_FIELDS, KIND_ORIGIN};
 use crate::event::{Form, Found, Marks, Parsed};
 use crate::limits::{self, HEADERS_BYTES_MAX, PAGE_HEADER_BYTES, usize_of};
 use crate::time::Wall;
@@ -234,18 +234,17 @@ impl HeaderSizes<'_> {
     }
 }
 
-/// Whether an event may name this slot as its origin: its two slots, and those of its name.
+/// Whether an event may name this slot as its origin: its two slots, and those behind it.
 fn is_origin(slots: &[Slot], index: u16) -> bool {
     let Some(back) = slots.len().checked_sub(usize::from(index) + 2) else { return false };
-    let name = usize::from(slots[back].origin_bytes()[NAME_BYTES_AT - PART_BYTES]);
-    let first = back.checked_sub(name.div_ceil(PART_BYTES));
+    let first = back.checked_sub(Behind::of(&slots[back]).slots());
     first.is_some_and(|first| slots[first..back + 2].iter().all(|slot| slot.kind() == KIND_ORIGIN))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Copying, Event, EventHead, HeaderMap, Origin, Reading, Shape, Span};
+    use crate::event::{Copying, Event, EventHead, HeaderMap, Names, Origin, Reading, Shape, Span};
     use proptest::prelude::*;
 
     /// Some origins, marks and fields; contiguous or not.
@@ -269,7 +268,10 @@ mod tests {
                 own.retain(|_, _| *split);
             }
             let origin = Origin::new(None, *listener);
-            let origin = page.push_labelled_origin(origin, "", &labels).expect("room");
+            // Two slots of it.
+            let host = if *listener % 2 > 0 { "a-longer.host.example" } else { "" };
+            let names = Names { certificate: "", host };
+            let origin = page.push_labelled_origin(origin, names, &labels).expect("room");
             let marks = if *split { Marks::SPLIT } else { Marks::NONE };
             let head = EventHead { at: Wall(1000 + index as i64), origin, pri: Some(3), marks };
             page.append_headed(text, &own, head).expect("room");

@@ -1,57 +1,79 @@
-//! Where events come from, and whom a certificate says that is: slots that many events share.
+//! Where events come from, and what that is called: slots that many events share.
 
 use std::net::SocketAddr;
 
 use super::{Full, Page, SLOT_BYTES};
 use crate::event::slot::{
-    KIND_ORIGIN, LABELS_AT, LOCAL_AT, NAME_BYTES_AT, Origin, OriginIndex, PART_BYTES, Slot,
+    Behind, KIND_ORIGIN, NAME_BYTES_MAX, Origin, OriginIndex, PART_BYTES, Slot,
 };
 
-/// Of a name, what an origin's slots hold.
-const NAME_BYTES_MAX: usize = u8::MAX as usize;
+/// Bytes of a page that an origin with the longest names and an own address takes.
+pub const ORIGIN_BYTES_MAX: usize = (4 + 2 * NAME_BYTES_MAX.div_ceil(PART_BYTES)) * SLOT_BYTES;
 
-/// Bytes of a page that an origin with the longest name takes.
-pub const ORIGIN_BYTES_MAX: usize = (2 + NAME_BYTES_MAX.div_ceil(PART_BYTES)) * SLOT_BYTES;
+/// What a sender is called. What is longer than `NAME_BYTES_MAX` ends there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Names<'a> {
+    /// By its certificate.
+    pub certificate: &'a str,
+    /// By whoever knows names of addresses.
+    pub host: &'a str,
+}
+
+impl Names<'_> {
+    pub const NONE: Self = Self { certificate: "", host: "" };
+}
 
 impl Page {
     /// An origin for the events to come.
     pub fn push_origin(&mut self, origin: Origin) -> Result<OriginIndex, Full> {
-        self.push_named_origin(origin, "")
+        self.push_named_origin(origin, Names::NONE)
     }
 
-    /// The same with the name that its sender's certificate gives it. What is longer than
-    /// `NAME_BYTES_MAX` ends there.
-    pub fn push_named_origin(&mut self, origin: Origin, name: &str) -> Result<OriginIndex, Full> {
-        self.push_whole_origin(origin, name, None)
+    /// The same with the names of its sender.
+    pub fn push_named_origin(
+        &mut self,
+        origin: Origin,
+        names: Names<'_>,
+    ) -> Result<OriginIndex, Full> {
+        self.push_whole_origin(origin, names, None)
     }
 
     /// The same with the address of ours that its datagrams were sent to.
     pub fn push_whole_origin(
         &mut self,
         origin: Origin,
-        name: &str,
+        names: Names<'_>,
         local: Option<SocketAddr>,
     ) -> Result<OriginIndex, Full> {
-        self.push_origin_slots(origin, name, local, None)
+        self.push_origin_slots(origin, names, local, None)
     }
 
     pub(super) fn push_origin_slots(
         &mut self,
         origin: Origin,
-        name: &str,
+        names: Names<'_>,
         local: Option<SocketAddr>,
         labels: Option<u32>,
     ) -> Result<OriginIndex, Full> {
-        let name = &name.as_bytes()[..name.floor_char_boundary(NAME_BYTES_MAX)];
-        let parts = name.chunks(PART_BYTES);
-        let local_slots = local.map(|local| Origin::new(Some(local), 0).to_slots(0, false, None));
-        if self.free_bytes() < (2 + parts.len() + 2 * local_slots.iter().len()) * SLOT_BYTES {
+        let bytes = |name: &str| name.floor_char_boundary(NAME_BYTES_MAX);
+        let name = &names.certificate.as_bytes()[..bytes(names.certificate)];
+        let host = &names.host.as_bytes()[..bytes(names.host)];
+        let parts = |name: &[u8]| name.len().div_ceil(PART_BYTES);
+        let local_slots = local.map(|local| Origin::new(Some(local), 0).to_slots(Behind::NONE));
+        let behind = Behind {
+            name_bytes: name.len() as u8,
+            local: local.is_some(),
+            host_slots: parts(host) as u8,
+            labels,
+        };
+        if self.free_bytes() < (2 + behind.slots()) * SLOT_BYTES {
             return Err(Full);
         }
         let index = u16::try_from(self.slots).map_err(|_| Full)?;
-        let slots = origin.to_slots(name.len() as u8, local.is_some(), labels);
-        let slots = slots.into_iter().chain(parts.map(Slot::of_origin));
-        for slot in slots.chain(local_slots.into_iter().flatten()) {
+        let own = origin.to_slots(behind).into_iter();
+        let named = own.chain(name.chunks(PART_BYTES).map(Slot::of_origin));
+        let told = named.chain(local_slots.into_iter().flatten());
+        for slot in told.chain(host.chunks(PART_BYTES).map(Slot::of_origin)) {
             *self.slot_mut(self.slots) = slot;
             self.slots += 1;
         }
@@ -72,12 +94,12 @@ impl OriginPlace {
         &mut self,
         page: &mut Page,
         origin: Origin,
-        name: &str,
+        names: Names<'_>,
     ) -> Result<OriginIndex, Full> {
         match self.place {
             Some((serial, index)) if serial == page.serial() => Ok(index),
             _ => {
-                let index = page.push_named_origin(origin, name)?;
+                let index = page.push_named_origin(origin, names)?;
                 self.place = Some((page.serial(), index));
                 Ok(index)
             }
@@ -85,7 +107,7 @@ impl OriginPlace {
     }
 }
 
-/// What stands behind an event's origin, read when it is asked for: its name, and the address that
+/// What stands behind an event's origin, read when it is asked for: its names, and the address that
 /// its datagrams were sent to.
 #[derive(Clone, Copy)]
 pub struct Name<'page> {
@@ -104,10 +126,7 @@ impl<'page> Name<'page> {
     /// Where the labels of the origin begin.
     #[inline]
     pub(in crate::event) fn labels_at(&self) -> Option<u32> {
-        let below = self.slots.len().checked_sub(usize::from(self.origin) + 2)?;
-        let raw = &self.slots[below].origin_bytes()[LABELS_AT - PART_BYTES..];
-        let at = [raw[0], raw[1], raw[2], 0];
-        u32::from_le_bytes(at).checked_sub(1)
+        self.behind()?.1.labels
     }
 
     /// A number that tells origins of one page apart.
@@ -117,36 +136,52 @@ impl<'page> Name<'page> {
 
     /// Where it was sent to; none when nobody noted that.
     pub fn local(&self) -> Option<SocketAddr> {
-        let back = self.slots.len().checked_sub(usize::from(self.origin) + 2)?;
-        let bytes = self.slots[back].origin_bytes();
-        if bytes[LOCAL_AT - PART_BYTES] == 0 {
+        let (back, behind) = self.behind()?;
+        if !behind.local {
             return None;
         }
-        let named = usize::from(bytes[NAME_BYTES_AT - PART_BYTES]).div_ceil(PART_BYTES);
-        let own_back = back.checked_sub(named + 2)?;
+        let own_back = back.checked_sub(behind.name_slots() + 2)?;
         let (own_front, own_back) = (self.slots[own_back + 1], self.slots[own_back]);
         let whole = own_front.kind() == KIND_ORIGIN && own_back.kind() == KIND_ORIGIN;
         if whole { Origin::from_slots(own_front, own_back).peer } else { None }
     }
 
-    /// Appends it; false when there is none.
+    /// Appends the certificate's; false when there is none.
     pub fn append(&self, out: &mut Vec<u8>) -> bool {
-        // The front slot is followed downwards by the back one and those of the name.
-        let below = self.slots.len().saturating_sub(usize::from(self.origin) + 1);
-        let Some(back) = below.checked_sub(1).and_then(|at| self.slots.get(at)) else {
-            return false;
-        };
-        let mut left = usize::from(back.origin_bytes()[NAME_BYTES_AT - PART_BYTES]);
-        let named = left > 0;
-        for slot in self.slots[..below - 1].iter().rev() {
-            let part = &slot.origin_bytes()[..left.min(PART_BYTES)];
+        let Some((back, behind)) = self.behind() else { return false };
+        let mut left = usize::from(behind.name_bytes);
+        for part in self.parts_below(back).take(behind.name_slots()) {
+            let part = &part[..left.min(PART_BYTES)];
             out.extend_from_slice(part);
             left -= part.len();
-            if left == 0 {
-                break;
-            }
         }
-        named
+        behind.name_bytes > 0
+    }
+
+    /// Appends the host's; false when there is none.
+    #[inline]
+    pub fn append_host(&self, out: &mut Vec<u8>) -> bool {
+        let Some((back, behind)) = self.behind().filter(|it| it.1.host_slots > 0) else {
+            return false;
+        };
+        let parts = self.parts_below(back).skip(behind.front_slots());
+        for part in parts.take(usize::from(behind.host_slots)) {
+            let end = part.iter().position(|byte| *byte == 0).unwrap_or(part.len());
+            out.extend_from_slice(&part[..end]);
+        }
+        true
+    }
+
+    /// Where its back slot stands, and what that says.
+    #[inline]
+    fn behind(&self) -> Option<(usize, Behind)> {
+        let back = self.slots.len().checked_sub(usize::from(self.origin) + 2)?;
+        Some((back, Behind::of(&self.slots[back])))
+    }
+
+    /// The front slot is followed downwards by the back one, and that by others.
+    fn parts_below(&self, back: usize) -> impl Iterator<Item = &'page [u8]> + use<'page> {
+        self.slots[..back].iter().rev().map(Slot::origin_bytes)
     }
 }
 
@@ -186,12 +221,21 @@ mod tests {
     use crate::limits;
     use crate::time::Wall;
 
+    fn text(append: impl Fn(&mut Vec<u8>) -> bool) -> Option<String> {
+        let mut out = Vec::new();
+        append(&mut out).then(|| String::from_utf8(out).expect("it was a str"))
+    }
+
     fn names(page: &Page) -> Vec<Option<String>> {
-        let name = |name: Name<'_>| {
-            let mut out = Vec::new();
-            name.append(&mut out).then(|| String::from_utf8(out).expect("it was a str"))
-        };
-        page.events().map(|event| name(event.name())).collect()
+        page.events().map(|event| text(|out| event.name().append(out))).collect()
+    }
+
+    fn hosts(page: &Page) -> Vec<Option<String>> {
+        page.events().map(|event| text(|out| event.name().append_host(out))).collect()
+    }
+
+    fn certificate(certificate: &str) -> Names<'_> {
+        Names { certificate, host: "" }
     }
 
     #[test]
@@ -201,9 +245,10 @@ mod tests {
         for shape in [Shape::Bare, Shape::Front, Shape::Whole] {
             let mut page = Page::new(limits::BATCH_BYTES_MIN);
             page.keep_fields(shape);
-            for name in all {
+            for (name, host) in all.into_iter().zip(all.into_iter().rev()) {
                 let before = page.free_bytes();
-                let origin = page.push_named_origin(Origin::new(None, 7), name).expect("room");
+                let names = Names { certificate: name, host };
+                let origin = page.push_named_origin(Origin::new(None, 7), names).expect("room");
                 assert!(before - page.free_bytes() <= ORIGIN_BYTES_MAX);
                 for text in ["1", "2"] {
                     let head = EventHead { at: Wall(1), origin, pri: None, marks: Marks::NONE };
@@ -217,6 +262,9 @@ mod tests {
             // What a filter leaves keeps its name.
             page.retain(&Since::START, |event| event.bytes == b"2");
             assert_eq!(names(&page), all.map(said));
+            let mut others = all.map(said);
+            others.reverse();
+            assert_eq!(hosts(&page), others);
         }
     }
 
@@ -224,11 +272,12 @@ mod tests {
     fn the_address_it_was_sent_to_stands_behind_an_origin_and_its_name() {
         let mut page = Page::new(limits::BATCH_BYTES_MIN);
         let to = ["10.0.0.1:2055", "[fe80::2%3]:6343"].map(|to| to.parse().expect("address"));
+        let both = |name| Names { certificate: name, host: "of-a-host.example" };
         for (name, local) in
             [("", Some(to[0])), ("n", None), ("a longer name than one", Some(to[1]))]
         {
             let from = Origin::new(Some("10.0.0.9:9".parse().expect("address")), 1);
-            let origin = page.push_whole_origin(from, name, local).expect("room");
+            let origin = page.push_whole_origin(from, both(name), local).expect("room");
             let head = EventHead { at: Wall(1), origin, pri: None, marks: Marks::NONE };
             page.append_event(b"x", head).expect("room");
         }
@@ -236,24 +285,25 @@ mod tests {
             |page: &Page| page.events().map(|event| event.name().local()).collect::<Vec<_>>();
         assert_eq!(locals(&page), [Some(to[0]), None, Some(to[1])]);
         assert_eq!(names(&page)[2].as_deref(), Some("a longer name than one"));
+        assert!(hosts(&page).iter().all(|host| host.as_deref() == Some("of-a-host.example")));
         // What a filter leaves keeps it.
         page.retain(&Since::START, |event| event.name().local() != Some(to[0]));
         assert_eq!(locals(&page), [None, Some(to[1])]);
         assert_eq!(Name::NONE.local(), None);
         page.advance(page.free_bytes() - 3 * SLOT_BYTES);
-        assert_eq!(page.push_whole_origin(Origin::LOCAL, "", Some(to[0])), Err(Full));
+        assert_eq!(page.push_whole_origin(Origin::LOCAL, Names::NONE, Some(to[0])), Err(Full));
     }
 
     #[test]
     fn a_name_without_room_is_not_begun_and_a_longer_one_ends() {
         let mut page = Page::new(limits::BATCH_BYTES_MIN);
         let long = "\u{fc}".repeat(200);
-        let origin = page.push_named_origin(Origin::LOCAL, &long).expect("room");
+        let origin = page.push_named_origin(Origin::LOCAL, certificate(&long)).expect("room");
         let head = EventHead { at: Wall(1), origin, pri: None, marks: Marks::NONE };
         page.append_event(b"x", head).expect("room");
         assert_eq!(names(&page), [Some("\u{fc}".repeat(127))]);
         page.advance(page.free_bytes() - 2 * SLOT_BYTES);
-        assert_eq!(page.push_named_origin(Origin::LOCAL, "a"), Err(Full));
+        assert_eq!(page.push_named_origin(Origin::LOCAL, certificate("a")), Err(Full));
         assert!(page.push_origin(Origin::LOCAL).is_ok());
     }
 
@@ -261,12 +311,12 @@ mod tests {
     fn a_page_is_told_an_origin_once() {
         let mut page = Page::new(limits::BATCH_BYTES_MIN);
         let mut place = OriginPlace::default();
-        let first = place.find(&mut page, Origin::LOCAL, "a").expect("room");
+        let first = place.find(&mut page, Origin::LOCAL, certificate("a")).expect("room");
         let free = page.free_bytes();
-        assert_eq!(place.find(&mut page, Origin::LOCAL, "a"), Ok(first));
+        assert_eq!(place.find(&mut page, Origin::LOCAL, certificate("a")), Ok(first));
         assert_eq!(page.free_bytes(), free);
         page.clear(2);
-        place.find(&mut page, Origin::LOCAL, "a").expect("room");
+        place.find(&mut page, Origin::LOCAL, certificate("a")).expect("room");
         assert_eq!(page.free_bytes(), free);
     }
 }

@@ -60,7 +60,7 @@ fn a_datagram_is_an_event_without_one_trailing_delimiter() {
     }
     let mut page = page(1);
     assert_eq!(
-        bench.datagrams.visit(0, &mut page, at(1), &RULES, &mut open(), None),
+        bench.datagrams.visit(0, &mut page, at(1), &RULES, &mut open(), Aids::default()),
         Visit::Drained
     );
     assert_eq!(texts(&page), [&b"<13>a"[..], b"b", b"", b"c", b"d\n", b"<191>\te"]);
@@ -86,7 +86,7 @@ fn an_exact_datagram_keeps_every_byte_its_time_and_where_it_went() {
     let mut page = Page::new(128 << 10);
     page.clear(1);
     let later = Now { mono: Mono(1), wall: Wall(i64::MAX) };
-    let visit = bench.datagrams.visit(0, &mut page, later, &RULES, &mut open(), None);
+    let visit = bench.datagrams.visit(0, &mut page, later, &RULES, &mut open(), Aids::default());
     assert_eq!(visit, Visit::Drained);
     assert!(texts(&page) == sent);
     let to = bench.sender.peer_addr().ok();
@@ -102,7 +102,8 @@ fn a_full_page_leaves_the_rest_in_the_slots() {
     let mut seen = Vec::new();
     for serial in 1..=4 {
         let mut page = page(serial);
-        let visit = bench.datagrams.visit(0, &mut page, at(serial), &RULES, &mut open(), None);
+        let visit =
+            bench.datagrams.visit(0, &mut page, at(serial), &RULES, &mut open(), Aids::default());
         assert_eq!(visit, if serial < 4 { Visit::Full } else { Visit::Drained });
         assert!(page.contiguous().is_some());
         seen.extend(texts(&page).into_iter().map(<[u8]>::to_vec));
@@ -116,7 +117,7 @@ fn long_ones_are_split_and_cut_ones_marked() {
     let mut cut = bench(4, 100);
     cut.sender.send(&[b'x'; 150]).unwrap();
     let mut page_1 = page(1);
-    cut.datagrams.visit(0, &mut page_1, at(1), &RULES, &mut open(), None);
+    cut.datagrams.visit(0, &mut page_1, at(1), &RULES, &mut open(), Aids::default());
     assert_eq!(page_1.events().map(|event| event.marks).collect::<Vec<_>>(), [Marks::TRUNCATED]);
     let mut long = bench(4, SLOT_BYTES);
     long.sender.send(&[b'y'; 250]).unwrap();
@@ -127,7 +128,7 @@ fn long_ones_are_split_and_cut_ones_marked() {
         at(1),
         &Rules { event_bytes_max: 100, ..RULES },
         &mut open(),
-        None,
+        Aids::default(),
     );
     let lengths: Vec<_> = page_2.events().map(|event| (event.bytes.len(), event.marks)).collect();
     assert_eq!(lengths, [(100, Marks::SPLIT), (100, Marks::SPLIT), (50, Marks::SPLIT)]);
@@ -142,7 +143,8 @@ fn the_smallest_page_takes_the_longest_datagram() {
         let bytes = page_bytes_min(event_bytes_max);
         let mut page = Page::new(bytes.next_multiple_of(limits::PAGE_HEADER_BYTES));
         let rules = Rules { event_bytes_max, ..RULES };
-        let visit = bench.datagrams.visit(0, &mut page, at(1), &rules, &mut open(), None);
+        let visit =
+            bench.datagrams.visit(0, &mut page, at(1), &rules, &mut open(), Aids::default());
         assert_eq!(visit, Visit::Drained, "event_max {event_bytes_max}");
         assert_eq!(texts(&page).concat(), text);
     }
@@ -156,7 +158,14 @@ fn what_the_kernel_drops_is_counted_a_few_times_a_second() {
     for round in 0..3 {
         bench.flood(100, &[b'x'; 500]);
         let mut page = page(round + 1);
-        bench.datagrams.visit(0, &mut page, at(200 * (round + 1)), &RULES, &mut open(), None);
+        bench.datagrams.visit(
+            0,
+            &mut page,
+            at(200 * (round + 1)),
+            &RULES,
+            &mut open(),
+            Aids::default(),
+        );
         received += u64::from(page.event_count());
         let due = bench.datagrams.drops_due();
         assert!(due <= at(200 * (round + 1)).mono.after(DROPS_EVERY));
@@ -177,14 +186,14 @@ fn stopped_in_a_flood_everything_sent_is_received_or_counted() {
     bench.flood(70, &text);
     let mut page = page(1);
     assert_eq!(
-        bench.datagrams.visit(0, &mut page, at(11), &RULES, &mut open(), None),
+        bench.datagrams.visit(0, &mut page, at(11), &RULES, &mut open(), Aids::default()),
         Visit::Drained
     );
     assert!(!bench.datagrams.finish(), "a racing packet may still come");
     assert_eq!(bench.datagrams.quiet_at(), at(15).mono);
     bench.flood(30, &text);
     assert_eq!(
-        bench.datagrams.visit(0, &mut page, at(15), &RULES, &mut open(), None),
+        bench.datagrams.visit(0, &mut page, at(15), &RULES, &mut open(), Aids::default()),
         Visit::Drained
     );
     assert!(!bench.datagrams.finish(), "deaf from now on, but one may be under way");
@@ -193,7 +202,7 @@ fn stopped_in_a_flood_everything_sent_is_received_or_counted() {
     let refused = bench.sender.send(&text).unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     assert_eq!(
-        bench.datagrams.visit(0, &mut page, at(20), &RULES, &mut open(), None),
+        bench.datagrams.visit(0, &mut page, at(20), &RULES, &mut open(), Aids::default()),
         Visit::Drained
     );
     assert!(bench.datagrams.finish() && bench.datagrams.finish());

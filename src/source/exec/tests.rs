@@ -31,6 +31,7 @@ fn build(body: &str) -> Result<Rig, BuildError> {
     let context = SourceContext {
         name: "run".to_owned(),
         want_pri: false,
+        want_host: false,
         exact: false,
         want_headers: false,
         page_bytes: 1 << 20,

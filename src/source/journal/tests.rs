@@ -17,6 +17,7 @@ fn build(body: &str) -> Result<Box<dyn Source>, BuildError> {
         want_pri: true,
         exact: false,
         want_headers: false,
+        want_host: false,
         page_bytes: 1 << 20,
         channels: 1,
         furthest: crate::memory::receipt::Reached::Synced,

@@ -1,7 +1,7 @@
 //! Joined lines against the same said simply, byte by byte, however the bytes arrive.
 
 use super::*;
-use crate::event::{Origin, Page};
+use crate::event::{Names, Origin, Page};
 use crate::source::carry::Carries;
 use crate::source::connection::{Desk, Stream, Visit};
 use crate::time::Wall;
@@ -36,8 +36,14 @@ fn joined(rules: &Arc<Multiline>, steps: &[Step], write: usize, read: usize) -> 
     let mut act = |act: &mut dyn FnMut(&mut Desk<'_>) -> bool| {
         loop {
             let (rules, at) = (&RULES, Wall(1));
-            let mut desk =
-                Desk { page: &mut page, carries: &mut carries, rules, at, name: "", counter: None };
+            let mut desk = Desk {
+                page: &mut page,
+                carries: &mut carries,
+                rules,
+                at,
+                names: Names::NONE,
+                counter: None,
+            };
             if act(&mut desk) {
                 return;
             }

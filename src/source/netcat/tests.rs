@@ -35,6 +35,7 @@ impl Rig {
         let context = SourceContext {
             name: "net".to_owned(),
             want_pri: false,
+            want_host: false,
             exact: false,
             want_headers: false,
             page_bytes: 1 << 20,

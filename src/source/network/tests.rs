@@ -45,6 +45,7 @@ pub(in crate::source) fn context(
         want_pri: false,
         exact: false,
         want_headers: false,
+        want_host: false,
         page_bytes: 1 << 20,
         channels: 1,
         furthest: crate::memory::receipt::Reached::Synced,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Cut, Desk, GATES, Mono, Now, Page, Reactor, SWEEP, list};
+use super::{Cut, Desk, GATES, Mono, Now, Page, Reactor, SWEEP, list, names};
 use crate::time::duration_ns;
 
 /// Time as it passes for senders: it stands still while the valve is closed, when they may have
@@ -98,8 +98,8 @@ impl Reactor {
                 self.handshakes.late(connection.origin, &self.counters, now);
             }
             let (rules, carries) = (&self.rules, &mut self.carries);
-            let name = &connection.name;
-            let mut desk = Desk { page, carries, rules, at: now.wall, name, counter: None };
+            let names = names(&connection.name, &connection.host);
+            let mut desk = Desk { page, carries, rules, at: now.wall, names, counter: None };
             if !connection.protocol.flush(&mut desk, connection.origin, Cut::End) {
                 return false;
             }

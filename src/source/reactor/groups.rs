@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Connection, Desk, Mono, Now, Page, Reactor};
+use super::{Connection, Desk, Mono, Now, Page, Reactor, names};
 
 /// All connections are looked at so often at most, in parts of the time that a group may wait.
 const LOOKS_PER_AGE: u32 = 8;
@@ -16,7 +16,7 @@ impl Reactor {
         let (mut ripe, mut look) = (Mono::MAX, Duration::ZERO);
         let time = self.attention.at(now);
         for connection in self.connections.iter_mut().flatten() {
-            let Connection { link, protocol, origin, name, heard, .. } = connection;
+            let Connection { link, protocol, origin, name, host, heard, .. } = connection;
             let Some(age) = protocol.patience() else { continue };
             look = age / LOOKS_PER_AGE;
             // More may have come in time, and wait for us while nothing could be read.
@@ -26,7 +26,8 @@ impl Reactor {
                 continue;
             }
             let (rules, carries) = (&self.rules, &mut self.carries);
-            let mut desk = Desk { page, carries, rules, at: now.wall, name, counter: None };
+            let names = names(name, host);
+            let mut desk = Desk { page, carries, rules, at: now.wall, names, counter: None };
             if !protocol.end_group(&mut desk, *origin) {
                 return false;
             }

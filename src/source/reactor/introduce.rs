@@ -1,7 +1,10 @@
 //! Connections that say first whom they are for.
 
+use std::sync::Arc;
+
 use super::super::preamble::Heard;
 use super::{After, Now, Reactor, list};
+use crate::event::Names;
 
 impl Reactor {
     /// Takes a header that is due. `None`: the connection's peer is known, and it may be read.
@@ -28,11 +31,16 @@ impl Reactor {
         Some(After::Rest)
     }
 
-    /// Whether a connection speaks what is heard here.
+    /// What can be said of a connection besides what it says: what its peer is called, and whether
+    /// it speaks what is heard here.
     pub(super) fn greet(&mut self, index: usize, now: Now) {
-        let Some(connection) = self.connections[index].as_mut().filter(|it| !it.begun) else {
+        let Some(connection) = self.connections[index].as_mut() else { return };
+        if let Some(reverse) = &self.reverse {
+            connection.host = reverse.of(connection.origin.peer, now.mono);
+        }
+        if connection.begun {
             return;
-        };
+        }
         if let Some(tls) = connection.link.begins_tls() {
             connection.begun = true;
             if tls {
@@ -61,4 +69,8 @@ impl Reactor {
         }
         true
     }
+}
+
+pub(super) fn names<'a>(certificate: &'a str, host: &'a Option<Arc<str>>) -> Names<'a> {
+    Names { certificate, host: host.as_deref().unwrap_or_default() }
 }

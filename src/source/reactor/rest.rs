@@ -1,6 +1,6 @@
 //! When the reactor has nothing to do, or no room to do it in.
 
-use super::{Connection, Cut, Desk, Mono, Now, Page, Reactor, timeout};
+use super::{Connection, Cut, Desk, Mono, Now, Page, Reactor, names, timeout};
 
 impl Reactor {
     pub(super) fn sleep(&mut self, now: Now, until: Mono, open: bool) {
@@ -26,9 +26,12 @@ impl Reactor {
         while self.carries.is_tight() {
             let longest = self.connections.iter_mut().flatten();
             let longest = longest.max_by_key(|connection| connection.protocol.carried());
-            let Some(Connection { protocol, origin, name, .. }) = longest else { return true };
+            let Some(Connection { protocol, origin, name, host, .. }) = longest else {
+                return true;
+            };
             let (rules, carries) = (&self.rules, &mut self.carries);
-            let mut desk = Desk { page, carries, rules, at: now.wall, name, counter: None };
+            let names = names(name, host);
+            let mut desk = Desk { page, carries, rules, at: now.wall, names, counter: None };
             if !protocol.flush(&mut desk, *origin, Cut::Evicted) {
                 return false;
             }

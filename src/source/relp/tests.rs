@@ -42,6 +42,7 @@ impl Rig {
             want_pri: false,
             exact: false,
             want_headers: false,
+            want_host: false,
             page_bytes: 1 << 20,
             channels: 1,
             furthest: crate::memory::receipt::Reached::Synced,
