@@ -1,7 +1,7 @@
 //! Recorded datagrams as a capture that others read, and both kinds of recording played again.
 
 use crate::datagrams::{CONFIGURATION, stdout, texts};
-use crate::harness::{Agent, Ended, flumen, until};
+use crate::harness::{Agent, Ended, flumen};
 use crate::peers::{run, tshark};
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -13,7 +13,7 @@ fn record() -> (Ended, PathBuf, Vec<(SocketAddr, SocketAddr)>) {
     let rows = "listen = ['udp://127.0.0.1:0', 'udp://[::1]:0']";
     let agent = Agent::start(&CONFIGURATION.replace("{rows}", rows).replace("{codec}", "zstd"));
     // What it said when it was ready may still be on its way to us.
-    assert!(until(|| agent.log().contains("udp://[::1]:")), "{}", agent.log());
+    agent.wait_told("udp://[::1]:");
     let log = agent.log();
     let (texts, mut ways) = (texts(), Vec::new());
     for (from, start) in [("127.0.0.1:0", "udp://127.0.0.1:"), ("[::1]:0", "udp://[::1]:")] {

@@ -259,7 +259,7 @@ fn more_connections_than_places() {
     let ticks = ticks_in_a_second(&agent);
     assert!(ticks < 30, "it spins: {ticks} hundredths of a second");
     assert_eq!(written(&agent.ledger()), 10);
-    assert!(agent.log().contains("connections_max"), "{}", agent.log());
+    agent.wait_told("connections_max");
     streams.drain(..20);
     agent.wait_for(30);
     drop(streams);
@@ -275,7 +275,7 @@ fn more_connections_than_places() {
 fn a_low_limit_of_open_files() {
     let Some(around) = able("prlimit", &["--nofile=64:64"]) else { return };
     let agent = Agent::start_through(around, TempDir::new().unwrap(), &plain());
-    assert!(agent.log().contains("16 connections at most"), "{}", agent.log());
+    agent.wait_told("16 connections at most");
     let to = agent.tcp("net");
     let mut streams: Vec<_> = (0..40).map(|_| TcpStream::connect(to).unwrap()).collect();
     for (sender, stream) in streams.iter_mut().enumerate() {
@@ -318,7 +318,7 @@ fn out_of_descriptors() {
         refused.set_read_timeout(Some(DEADLINE)).unwrap();
         assert!(matches!(refused.read(&mut [0; 1]), Ok(0) | Err(_)), "turned away");
     }
-    assert!(agent.log().contains("ulimit -n"), "{}", agent.log());
+    agent.wait_told("ulimit -n");
     let ticks = ticks_in_a_second(&agent);
     assert!(ticks < 30, "it spins: {ticks} hundredths of a second");
     served.write_all((line(0, 1) + "\n").as_bytes()).unwrap();

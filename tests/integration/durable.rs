@@ -222,7 +222,7 @@ fn stopped_at_once_it_keeps_what_was_written() {
     let log = |dir: &Path| Command::new("ls").arg(dir.join("log")).output().unwrap();
     assert!(!log(agent.dir.path()).stdout.is_empty());
     agent.signal(Signal::TERM);
-    assert!(crate::harness::until(|| agent.log().contains("stopping")), "{}", agent.log());
+    agent.wait_told("stopping");
     agent.signal(Signal::TERM);
     let ended = agent.ended();
     assert!(ended.log.contains("adds up"), "{}", ended.log);

@@ -145,6 +145,14 @@ impl Agent {
         self.log.lock().unwrap().clone()
     }
 
+    /// Waits until this was logged, which may come a little after what it tells of; the log.
+    #[track_caller]
+    pub(crate) fn wait_told(&self, text: &str) -> String {
+        let told = until(|| self.log().contains(text));
+        assert!(told, "never told {text:?}:\n{}", self.log());
+        self.log()
+    }
+
     /// What the process holds in memory now.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = self.proc("status");
@@ -271,6 +279,27 @@ impl Ended {
         let left = paths(self.dir.path(), ".open");
         assert!(left.is_empty(), "left open: {left:?}\n{}", self.log);
         self
+    }
+
+    /// What its closing ledger says that it received there.
+    #[track_caller]
+    pub(crate) fn received(&self, source: &str) -> usize {
+        self.closing(&format!("source {source}: received ")).expect("every source has its line")
+    }
+
+    /// How many were lost, as its closing ledger says it: component and reason.
+    #[track_caller]
+    pub(crate) fn lost(&self, what: &str) -> usize {
+        self.closing(&format!("{what} ")).unwrap_or(0)
+    }
+
+    /// The number behind this text in the closing ledger.
+    #[track_caller]
+    fn closing(&self, text: &str) -> Option<usize> {
+        let line = self.log.lines().rfind(|line| line.contains("ledger of "));
+        let (_, behind) = line.expect("a closing ledger").split_once(text)?;
+        let digits = behind.split(|it: char| !it.is_ascii_digit()).next();
+        Some(digits.and_then(|digits| digits.parse().ok()).expect("a number"))
     }
 
     /// The lines of a file in the agent's folder, decoded by the stock tool of its suffix.

@@ -116,7 +116,7 @@ fn check_forced(ended: &Ended, stdout: &mut impl Read, received_before: u64) {
 fn a_second_signal_stops_at_once() {
     let (agent, mut stdout, sender, received) = stuck(LINES_TO_STDOUT);
     agent.signal(Signal::TERM);
-    assert!(until(|| agent.log().contains("stopping: delivering")), "{}", agent.log());
+    agent.wait_told("stopping: delivering");
     let (status, body) = agent.page("/readyz");
     assert_eq!((status, body.contains("draining")), (503, true), "{body}");
     let asked = Instant::now();
@@ -143,7 +143,7 @@ fn a_drain_ends_at_its_deadline() {
 fn a_signal_rolls_all_files_and_a_hangup_changes_nothing() {
     let agent = Agent::start(&plain());
     agent.signal(Signal::HUP);
-    assert!(until(|| agent.log().contains("reload is not built yet")), "{}", agent.log());
+    agent.wait_told("reload is not built yet");
     for round in 0..3 {
         send(agent.tcp("net"), round * 10..round * 10 + 10);
         agent.wait_for(round as u64 * 10 + 10);

@@ -142,9 +142,7 @@ fn sockets_that_were_passed_on_outlive_us_and_the_manager_is_told() {
     let mut client = TcpStream::connect(tcp.local_addr().unwrap()).expect("it listens");
     client.write_all(b"<13>two\n").expect("sent");
     agent.wait_for(2);
-    let log = agent.log();
-    let listening = format!("net=tcp://{}", tcp.local_addr().unwrap());
-    assert!(log.contains(&listening), "{listening}: {log}");
+    agent.wait_told(&format!("net=tcp://{}", tcp.local_addr().unwrap()));
     let ended = agent.stop().well();
     assert!(until(|| told(&manager).starts_with("STOPPING=1\nWATCHDOG_USEC=")));
     // Nobody is there: the sockets are, and hold what comes.

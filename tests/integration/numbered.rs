@@ -128,6 +128,18 @@ pub(crate) fn assert_ordered(lines: &[String], senders: usize) -> Vec<u64> {
     next
 }
 
+/// A part of what was sent: of each sender, no line is missing between its first and its last.
+#[track_caller]
+pub(crate) fn assert_unbroken(lines: &[String], senders: usize) {
+    let mut next = vec![None; senders];
+    for line in lines {
+        let (sender, count) = number(line);
+        let due = next[sender].unwrap_or(count);
+        assert_eq!(count, due, "the next line of sender {sender}");
+        next[sender] = Some(count + 1);
+    }
+}
+
 /// Datagrams: each at most once, and in the order of its sender; how many.
 #[track_caller]
 pub(crate) fn assert_rising(lines: &[String], senders: usize) -> u64 {

@@ -40,8 +40,8 @@ fn files_are_by_whom_the_headers_name() {
         sum(&ledger["sources"], "refused_connections") == 1
             && sum(&ledger["sources"], "errors") == 1
     });
-    let log = agent.log();
-    assert!(log.contains("it sends no PROXY header") && log.contains("not behind a"), "{log}");
+    agent.wait_told("it sends no PROXY header");
+    agent.wait_told("not behind a");
     let ended = agent.stop().well();
     for name in ["192.0.2.7", "2001:db8::8", "127.0.0.1"] {
         let found = std::fs::read(ended.dir.path().join(format!("{name}.log")));

@@ -116,8 +116,7 @@ fn only_welcome_senders_get_in() {
             agent.wait(&format!("refused: {tls}"), |ledger| refused(ledger) > before);
             drop(unwelcome);
         }
-        let log = agent.log();
-        assert!(log.contains("its certificate is by no authority that is trusted here"), "{log}");
+        agent.wait_told("its certificate is by no authority that is trusted here");
         let ledger = agent.ledger();
         assert_eq!(sum(&ledger["sources"], "received_events"), 0, "{}", agent.log());
         assert_eq!(written(&ledger), 0);
@@ -168,6 +167,6 @@ fn senders_that_refuse_us_or_speak_plain_text() {
         }
         let ledger = agent.ledger();
         assert_eq!(sum(&ledger["sources"], "received_events"), 0, "{ledger:#}");
-        assert!(agent.log().contains("it sends plain text, not TLS"), "{}", agent.log());
+        agent.wait_told("it sends plain text, not TLS");
     }
 }

@@ -1,7 +1,7 @@
 //! TLS with real senders: openssl s_client, rsyslogd by both drivers, syslog-ng, our own generator.
 
 use crate::forward::syslog_ng;
-use crate::harness::{Agent, SYSLOG_TO_FILE, flumen, sum, until};
+use crate::harness::{Agent, SYSLOG_TO_FILE, flumen, sum};
 use crate::papers::{Papers, authority};
 use crate::peers::{Running, assert_texts, peer, rsyslogd, run, texts, write_lines};
 use std::io::Write;
@@ -101,7 +101,7 @@ fn a_new_certificate_is_shown_to_newcomers_and_nobody_is_cut_off() {
     let other = authority();
     std::fs::write(papers.path("ca.pem"), other.pem()).unwrap();
     papers.issue(&other, "server", &["127.0.0.1"]);
-    assert!(until(|| agent.log().contains("new files are in effect")), "{}", agent.log());
+    agent.wait_told("new files are in effect");
     let child = papers.openssl(&agent, &[], None).expect("it was there before");
     assert!(give(child, &["newcomer".to_owned()]), "{}", agent.log());
     agent.wait_for(2);
