@@ -33,6 +33,8 @@ pub struct HeaderMap {
 pub struct Oversized;
 
 impl HeaderMap {
+    pub const NONE: Self = Self { bytes: Vec::new() };
+
     pub fn clear(&mut self) {
         self.bytes.clear();
     }

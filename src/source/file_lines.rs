@@ -6,7 +6,9 @@
 use std::io;
 
 use super::framing::{self, Cut, Rules, Stage};
-use crate::event::{Names, ORIGIN_BYTES_MAX, Origin, OriginPlace, Page};
+use crate::event::{
+    Full, HeaderMap, Names, ORIGIN_BYTES_MAX, Origin, OriginIndex, OriginPlace, Page,
+};
 use crate::limits::{u32_of, usize_of};
 use crate::time::Wall;
 
@@ -56,9 +58,23 @@ pub enum Took {
 /// Where the events go.
 pub struct Shelf<'a> {
     pub page: &'a mut Page,
+    /// Of all events with these labels: of the file, when there are any.
     pub place: &'a mut OriginPlace,
+    /// Headers that its events share.
+    pub labels: &'a HeaderMap,
     pub rules: &'a Rules,
     pub at: Wall,
+}
+
+impl Shelf<'_> {
+    pub fn origin(&mut self) -> Result<OriginIndex, Full> {
+        self.place.find_labelled(self.page, Origin::LOCAL, Names::NONE, self.labels)
+    }
+
+    /// Bytes beside those that are read.
+    pub fn reserve(&self) -> usize {
+        RESERVE_BYTES + self.labels.bytes()
+    }
 }
 
 /// The smallest page that takes the longest line.
@@ -81,13 +97,13 @@ impl Cursor {
         let mut taken = 0;
         loop {
             let free = shelf.page.free_bytes();
-            let longest = longest(shelf.page, free.saturating_sub(RESERVE_BYTES)).min(bound);
+            let reserve = shelf.reserve();
+            let longest = longest(shelf.page, free.saturating_sub(reserve)).min(bound);
             let longest = longest.max(shelf.rules.event_bytes_max + 2);
-            if free < longest + RESERVE_BYTES {
+            if free < longest + reserve {
                 return Ok(Took::Full);
             }
-            let origin = shelf.place.find(shelf.page, Origin::LOCAL, Names::NONE);
-            let origin = origin.expect("the reserve holds it");
+            let origin = shelf.origin().expect("the reserve holds it");
             let count = fill(text, self.mark.offset, &mut shelf.page.spare_mut()[..longest])?;
             let start = usize_of(shelf.page.tail());
             let end = start + count;
@@ -115,11 +131,10 @@ impl Cursor {
     /// Makes an event of the unfinished line at the end. False: the page has no room.
     pub fn take_rest(&mut self, text: &mut dyn Text, shelf: &mut Shelf<'_>) -> io::Result<bool> {
         let longest = shelf.rules.event_bytes_max + 2;
-        if shelf.page.free_bytes() < longest + RESERVE_BYTES {
+        if shelf.page.free_bytes() < longest + shelf.reserve() {
             return Ok(false);
         }
-        let origin = shelf.place.find(shelf.page, Origin::LOCAL, Names::NONE);
-        let origin = origin.expect("the reserve holds it");
+        let origin = shelf.origin().expect("the reserve holds it");
         let count = fill(text, self.mark.offset, &mut shelf.page.spare_mut()[..longest])?;
         if count == 0 {
             self.stage = Stage::Start;
@@ -138,7 +153,7 @@ impl Cursor {
     }
 
     /// Goes on behind these bytes.
-    fn pass(&mut self, bytes: &[u8]) {
+    pub fn pass(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
@@ -233,22 +248,24 @@ mod tests {
             text.extend_from_slice(part);
             loop {
                 let (place, rules) = (&mut place, &rules);
-                let mut shelf = Shelf { page: &mut page, place, rules, at: Wall(1) };
+                let (page, labels) = (&mut page, &HeaderMap::NONE);
+                let mut shelf = Shelf { page, place, labels, rules, at: Wall(1) };
                 match cursor.take(&mut text, &mut shelf, bound).unwrap() {
                     Took::All(_) => break,
                     Took::Bound => {}
-                    Took::Full => next(&mut page),
+                    Took::Full => next(page),
                 }
             }
             assert!(cursor.mark.is_in(&mut text).unwrap());
         }
         loop {
             let (place, rules) = (&mut place, &rules);
-            let mut shelf = Shelf { page: &mut page, place, rules, at: Wall(1) };
+            let (page, labels) = (&mut page, &HeaderMap::NONE);
+            let mut shelf = Shelf { page, place, labels, rules, at: Wall(1) };
             if cursor.take_rest(&mut text, &mut shelf).unwrap() {
                 break;
             }
-            next(&mut page);
+            next(page);
         }
         next(&mut page);
         assert_eq!(cursor.mark.offset, text.len() as u64);

@@ -13,6 +13,7 @@ pub mod connection;
 pub mod datagrams;
 mod exec;
 pub mod file_lines;
+pub mod former;
 pub mod framing;
 pub mod gate;
 mod generator;
@@ -38,6 +39,7 @@ pub mod parsing;
 pub mod place;
 pub mod port;
 pub mod position;
+pub mod positions;
 pub mod preamble;
 pub mod protocol;
 pub mod reach;
@@ -50,6 +52,7 @@ pub mod runner;
 pub mod senders;
 mod seq;
 pub mod single;
+mod spooldir;
 mod stdin;
 mod stress;
 mod syslog;
@@ -230,6 +233,7 @@ pub const SOURCES: &[SourceKind] = &[
     kmsg::KIND,
     netcat::KIND,
     seq::KIND,
+    spooldir::KIND,
     stdin::KIND,
     stress::KIND,
     syslog::KIND,

@@ -5,9 +5,7 @@
 //! that a kill loses nothing; what was under way then comes again.
 
 mod follower;
-mod former;
 mod groups;
-mod positions;
 mod tail;
 
 use std::path::PathBuf;
@@ -16,15 +14,15 @@ use std::time::Duration;
 
 use self::follower::Follower;
 use self::groups::Group;
-use self::positions::Positions;
 use super::file_lines::{self, Mark, Shelf};
 use super::framing::Rules;
 use super::input::Input;
 use super::milestones::{self, Milestones};
 use super::network::EVENT_MAX;
+use super::positions::Positions;
 use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
 use crate::config::{OptionDoc, Section};
-use crate::event::{OriginPlace, Page};
+use crate::event::{HeaderMap, OriginPlace, Page};
 use crate::limits;
 use crate::memory::receipt::Reached;
 use crate::memory::{MemoryLine, ReceiptSlip};
@@ -290,7 +288,8 @@ impl Source for Taildir {
             return Received::default();
         }
         let (place, rules, milestones) = (&mut self.place, &self.rules, &mut self.milestones);
-        let mut shelf = Shelf { page, place, rules, at: now.wall };
+        let labels = &HeaderMap::NONE;
+        let mut shelf = Shelf { page, place, labels, rules, at: now.wall };
         let mut note = |key, mark| milestones.note(key, mark);
         let mut round = self.follower.read(&mut shelf, now, &mut note);
         if !round.full && !self.follower.sweep(&mut shelf, now, &mut note) {

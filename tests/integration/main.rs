@@ -48,6 +48,7 @@ mod relps;
 mod reverse_dns;
 mod rsyslog;
 mod small_disk;
+mod spooldir;
 mod stock_tools;
 mod stuck;
 mod taildir;

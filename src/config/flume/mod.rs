@@ -11,6 +11,7 @@
 
 pub(super) mod around;
 mod channels;
+mod files;
 mod fill;
 mod lexer;
 mod make;

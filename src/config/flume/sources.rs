@@ -1,5 +1,6 @@
 //! Flume's sources as ours.
 
+use super::files;
 use super::make::{Made, text};
 use super::refused::{self, NEVER_SOURCES};
 use super::syslog::{multiport, syslogtcp, syslogudp};
@@ -21,6 +22,8 @@ const KINDS: &[(&str, Make)] = &[
     ("netcatudpsource", netcatudp),
     ("seq", seq),
     ("sequencegeneratorsource", seq),
+    ("spooldir", files::spooldir),
+    ("spooldirectorysource", files::spooldir),
     ("stress", stress),
     ("stresssource", stress),
     ("syslogtcp", syslogtcp),
@@ -38,8 +41,6 @@ const LATER: &[(&str, &str)] = &[
     ("jms", "jms"),
     ("jmssource", "jms"),
     ("kafkasource", "kafka"),
-    ("spooldir", "spooldir"),
-    ("spooldirectorysource", "spooldir"),
     ("taildir", "taildir"),
     ("taildirsource", "taildir"),
     ("thrift", "thrift"),

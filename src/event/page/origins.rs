@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Full, Page, SLOT_BYTES};
+use crate::event::headers::HeaderMap;
 use crate::event::slot::{
     Behind, KIND_ORIGIN, NAME_BYTES_MAX, Origin, OriginIndex, PART_BYTES, Slot,
 };
@@ -96,10 +97,22 @@ impl OriginPlace {
         origin: Origin,
         names: Names<'_>,
     ) -> Result<OriginIndex, Full> {
+        self.find_labelled(page, origin, names, &HeaderMap::NONE)
+    }
+
+    /// The same of one whose events share these headers.
+    #[inline]
+    pub fn find_labelled(
+        &mut self,
+        page: &mut Page,
+        origin: Origin,
+        names: Names<'_>,
+        labels: &HeaderMap,
+    ) -> Result<OriginIndex, Full> {
         match self.place {
             Some((serial, index)) if serial == page.serial() => Ok(index),
             _ => {
-                let index = page.push_named_origin(origin, names)?;
+                let index = page.push_labelled_origin(origin, names, labels)?;
                 self.place = Some((page.serial(), index));
                 Ok(index)
             }

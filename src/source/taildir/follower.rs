@@ -18,12 +18,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::former::Former;
 use super::groups::Group;
-use super::positions::Entry;
 use super::tail::{Tail, Visit};
 use crate::memory::Outcome;
 use crate::source::file_lines::{Cursor, Mark, Shelf};
+use crate::source::former::Former;
+use crate::source::positions::Entry;
 use crate::storage::{Disk, FileId, Found};
 use crate::time::Now;
 

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::former::{Former, Head, front};
 use crate::source::file_lines::{Cursor, FRONT_BYTES, Mark, Shelf, Text, Took, fill};
+use crate::source::former::{Former, Head, front};
 use crate::source::unpack::{Content, Packing};
 use crate::storage::{Disk, FileId, Found, ReadAt};
 use crate::time::Mono;

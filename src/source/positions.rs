@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::file_lines::Mark;
 use super::former::{Former, Head};
-use crate::source::file_lines::Mark;
 use crate::storage::{Disk, DiskFile, FileId, read_file, write_all_at};
 
 /// Files whose positions are kept, a few hundred bytes each.
@@ -24,7 +24,7 @@ const BYTES_MAX: usize = 64 << 20;
 
 const OURS: &str = "flumen:";
 
-pub(super) struct Positions {
+pub struct Positions {
     path: PathBuf,
     /// Held against others who would write there.
     _lock: Arc<dyn DiskFile>,
@@ -33,7 +33,7 @@ pub(super) struct Positions {
 
 impl Positions {
     /// Says what the file holds; it may be Flume's, or not be there yet.
-    pub(super) fn open(disk: &dyn Disk, path: &Path) -> io::Result<(Self, Vec<Former>)> {
+    pub fn open(disk: &dyn Disk, path: &Path) -> io::Result<(Self, Vec<Former>)> {
         let beside = beside(path, ".lock");
         let lock = match disk.create_new(&beside) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -61,7 +61,7 @@ impl Positions {
     }
 
     /// Writes these, unless the file has them already.
-    pub(super) fn save<'a>(
+    pub fn save<'a>(
         &mut self,
         disk: &dyn Disk,
         all: impl Iterator<Item = Entry<'a>>,
@@ -86,11 +86,11 @@ impl Positions {
 }
 
 /// What is saved of a file.
-pub(super) struct Entry<'a> {
-    pub(super) id: FileId,
-    pub(super) path: &'a Path,
-    pub(super) head: Head,
-    pub(super) mark: Mark,
+pub struct Entry<'a> {
+    pub id: FileId,
+    pub path: &'a Path,
+    pub head: Head,
+    pub mark: Mark,
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -3,30 +3,30 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::file_lines::{FRONT_BYTES, Mark, Text, crc, fill};
 use crate::limits::{u32_of, usize_of};
-use crate::source::file_lines::{FRONT_BYTES, Mark, Text, crc, fill};
 use crate::storage::FileId;
 
 /// A checksum of a file's front.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) bytes: u32,
-    pub(super) crc: u32,
+pub struct Head {
+    pub bytes: u32,
+    pub crc: u32,
 }
 
-pub(super) struct Former {
+pub struct Former {
     /// Batches under way know it by this.
-    pub(super) key: u64,
+    pub key: u64,
     /// The device is 0 where it is not known.
-    pub(super) id: FileId,
-    pub(super) path: PathBuf,
-    pub(super) head: Head,
-    pub(super) read: Mark,
-    pub(super) confirmed: Mark,
+    pub id: FileId,
+    pub path: PathBuf,
+    pub head: Head,
+    pub read: Mark,
+    pub confirmed: Mark,
 }
 
 impl Head {
-    pub(super) fn of(front: &[u8]) -> Self {
+    pub fn of(front: &[u8]) -> Self {
         Self { bytes: u32_of(front.len()), crc: crc(front) }
     }
 
@@ -38,14 +38,14 @@ impl Head {
 impl Former {
     /// Whether this text is that file's, or a copy of it: both its front and what was read last
     /// stand there.
-    pub(super) fn is_in(&self, front: &[u8], text: &mut dyn Text) -> io::Result<bool> {
+    pub fn is_in(&self, front: &[u8], text: &mut dyn Text) -> io::Result<bool> {
         let known = self.head.bytes > 0 && self.read.offset > 0 && self.read.last_bytes > 0;
         Ok(known && self.head.is_of(front) && self.read.is_in(text)?)
     }
 
     /// Whether it is the same file by its inode. Without checksums, as Flume writes it, the name
     /// must be the same too, and it must reach so far.
-    pub(super) fn is(
+    pub fn is(
         &self,
         id: FileId,
         path: &Path,
@@ -65,7 +65,7 @@ impl Former {
 }
 
 /// The front of a text.
-pub(super) fn front(text: &mut dyn Text) -> io::Result<Vec<u8>> {
+pub fn front(text: &mut dyn Text) -> io::Result<Vec<u8>> {
     let mut front = vec![0; FRONT_BYTES];
     let count = fill(text, 0, &mut front)?;
     front.truncate(count);

@@ -1,0 +1,194 @@
+//! Files that are put into a folder, while we are killed in the middle of them.
+
+use crate::harness::{Agent, Ended, lines_of, paths, until};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const SPOOL: &str = r#"
+[agent]
+memory = "64MiB"
+admin  = "127.0.0.1:0"
+cores  = "none"
+
+[sources.files]
+type               = "spooldir"
+spool_dir          = "{dir}/spool"
+poll_delay         = "20ms"
+write_pos_interval = "5ms"
+basename_header    = true
+channel            = "main"
+
+[channels.main]
+type = "memory"
+
+[sinks.archive]
+type    = "file"
+channel = "main"
+path    = "{dir}/out/of-%{basename}.log"
+codec   = "none"
+block   = { age = "10ms" }
+sync    = "10ms"
+"#;
+
+/// Of each line, its newline among them.
+const LINE_BYTES: u64 = 100;
+
+fn line(number: u64) -> String {
+    format!("{number:09} {:x<89}", "")
+}
+
+fn text(lines: std::ops::Range<u64>) -> String {
+    lines.map(|number| line(number) + "\n").collect()
+}
+
+/// A folder with a folder for files in it.
+fn folder() -> TempDir {
+    let dir = TempDir::new().expect("a folder");
+    std::fs::create_dir(dir.path().join("spool")).expect("a folder in it");
+    dir
+}
+
+/// As it should be done: written elsewhere, and moved there whole.
+fn put(dir: &Path, name: &str, text: &[u8]) {
+    let beside = dir.join(name);
+    std::fs::write(&beside, text).expect("written");
+    std::fs::rename(beside, dir.join("spool").join(name)).expect("moved");
+}
+
+/// How far this file was read, as far as that is saved.
+fn saved(dir: &Path, name: &str) -> u64 {
+    let file = dir.join("spool/.flumespool/flumen_position.json");
+    let Ok(text) = std::fs::read(file) else { return 0 };
+    let rows: serde_json::Value = serde_json::from_slice(&text).expect("always whole");
+    let path = dir.join("spool").join(name);
+    let rows = rows.as_array().expect("a list");
+    let row = rows.iter().find(|row| row["file"].as_str().map(Path::new) == Some(&path));
+    row.map_or(0, |row| row["pos"].as_u64().expect("a number"))
+}
+
+fn completed(dir: &Path, name: &str) -> bool {
+    dir.join("spool").join(format!("{name}.COMPLETED")).exists()
+}
+
+#[track_caller]
+fn wait_completed(agent: &Agent, name: &str) {
+    let dir = agent.dir.path();
+    assert!(until(|| completed(dir, name)), "{name} is not put away\n{}", agent.log());
+}
+
+/// Numbers of the lines that came of one file, over all lives of the agent.
+fn numbers(dir: &Path, name: &str) -> Vec<u64> {
+    let files: Vec<PathBuf> = paths(&dir.join("out"), "");
+    let of_it = files.iter().filter(|path| {
+        let own = path.file_name().and_then(|own| own.to_str()).expect("UTF-8");
+        own.starts_with(&format!("of-{name}.log"))
+    });
+    let lines = of_it.flat_map(|path| lines_of(path));
+    lines
+        .map(|text| {
+            let number = text[..9].parse().unwrap_or_else(|_| panic!("a torn line: {text}"));
+            assert_eq!(text, line(number), "a torn line");
+            number
+        })
+        .collect()
+}
+
+/// Killed in the middle of files again and again: nothing is missing, and what lies before the
+/// place that was saved never comes again.
+#[test]
+fn a_kill_in_the_middle_of_a_file_goes_on_at_the_saved_place() {
+    const LINES: u64 = 200_000;
+    let mut dir = folder();
+    let whole = text(0..LINES);
+    let mut kills: Vec<(String, u64)> = Vec::new();
+    let mut names: Vec<String> = Vec::new();
+    for round in 0..30 {
+        if names.last().is_none_or(|name| completed(dir.path(), name)) {
+            let name = format!("file{round}");
+            put(dir.path(), &name, whole.as_bytes());
+            names.push(name);
+        }
+        let name = names.last().expect("just put there").clone();
+        let before = saved(dir.path(), &name);
+        let agent = Agent::start_in(dir, SPOOL);
+        let own = agent.dir.path().to_owned();
+        let moved = until(|| saved(&own, &name) > before || completed(&own, &name));
+        assert!(moved, "nothing is read of {name}\n{}", agent.log());
+        dir = agent.kill();
+        let place = saved(dir.path(), &name);
+        if !completed(dir.path(), &name) && place > before && place < LINES * LINE_BYTES {
+            kills.push((name, place));
+        }
+        if kills.len() == 4 {
+            break;
+        }
+    }
+    assert!(!kills.is_empty(), "never in the middle of a file, of {names:?}");
+    let agent = Agent::start_in(dir, SPOOL);
+    names.iter().for_each(|name| wait_completed(&agent, name));
+    let Ended { dir, .. } = agent.stop().well();
+    for name in &names {
+        let places: Vec<u64> = kills.iter().filter(|it| it.0 == *name).map(|it| it.1).collect();
+        let safe = places.first().map_or(0, |place| place / LINE_BYTES);
+        let mut all = numbers(dir.path(), name);
+        all.sort_unstable();
+        let twice = all.windows(2).find(|pair| pair[0] == pair[1] && pair[0] < safe);
+        assert_eq!(twice, None, "{name}: {places:?}");
+        let count = all.len();
+        all.dedup();
+        let missing = (0..LINES).find(|number| all.binary_search(number).is_err());
+        assert_eq!((missing, all.len() as u64), (None, LINES), "{name}: {places:?} {count}");
+    }
+}
+
+/// A compressed file that is not whole is read as far as it goes. What comes later, after a kill,
+/// goes on there: each line once.
+#[test]
+fn a_file_that_is_not_whole_is_gone_on_with_after_a_kill() {
+    const HALF: u64 = 10_000;
+    let dir = folder();
+    let gzip = |lines: std::ops::Range<u64>| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text(lines).as_bytes()).expect("compressed");
+        encoder.finish().expect("compressed")
+    };
+    let (first, second) = (gzip(0..HALF), gzip(HALF..2 * HALF));
+    let (begun, rest) = second.split_at(8);
+    put(dir.path(), "a.gz", &[&first, begun].concat());
+    let zstd = zstd::stream::encode_all(text(0..500).as_bytes(), 1).expect("compressed");
+    put(dir.path(), "b.zst", &zstd);
+    put(dir.path(), "c", text(0..500).as_bytes());
+    let agent = Agent::start_in(dir, SPOOL);
+    // It stops nobody.
+    wait_completed(&agent, "b.zst");
+    wait_completed(&agent, "c");
+    let own = agent.dir.path().to_owned();
+    agent.wait("what there is of it", |_| saved(&own, "a.gz") == HALF * LINE_BYTES);
+    let (_, incidents) = agent.page("/incidents");
+    assert!(incidents.contains("a.gz") && incidents.contains("ends too early"), "{incidents}");
+    let dir = agent.kill();
+    let file = std::fs::File::options().append(true).open(dir.path().join("spool/a.gz"));
+    file.expect("it is there").write_all(rest).expect("the rest");
+    let agent = Agent::start_in(dir, SPOOL);
+    wait_completed(&agent, "a.gz");
+    let Ended { dir, .. } = agent.stop().well();
+    assert!(numbers(dir.path(), "a.gz").into_iter().eq(0..2 * HALF));
+    assert!(numbers(dir.path(), "b.zst").into_iter().eq(0..500));
+    assert!(numbers(dir.path(), "c").into_iter().eq(0..500));
+}
+
+/// What would end Flume's source for good: it is told, counted, and nothing is lost.
+#[test]
+fn a_name_used_twice_is_told_and_read() {
+    let agent = Agent::start_in(folder(), SPOOL);
+    let dir = agent.dir.path().to_owned();
+    put(&dir, "a", text(0..10).as_bytes());
+    wait_completed(&agent, "a");
+    put(&dir, "a", text(10..20).as_bytes());
+    let told = || agent.page("/incidents").1.contains("the name of a file that was read before");
+    assert!(until(told), "{}\n{}", agent.page("/incidents").1, agent.log());
+    assert!(dir.join("spool/a.1.COMPLETED").exists());
+    let Ended { dir, log, .. } = agent.stop().well();
+    assert!(numbers(dir.path(), "a").into_iter().eq(0..20), "{log}");
+}
