@@ -3,36 +3,51 @@
 //! A part asks for a [`Watch`] for each thing that can go wrong with it, and tells it at every
 //! attempt how that went: [`Watch::fault`] or [`Watch::blocked`] when it failed,
 //! [`Watch::recovered`] when it worked. The first failure is logged and listed, the following ones
-//! are counted, the first success logs how long it took. A `blocked` fault also makes `/readyz`
-//! answer 503 with its text until it is over.
+//! are counted. A `blocked` fault makes `/readyz` answer 503 with its text until it works again.
+//!
+//! ```text
+//!   blocked ──▶ works ──▶ blocked ──▶ works ──── 10 s ────▶ over
+//!    │ ERROR      │ ready     │ not ready  │ ready            │ "recovered"
+//! ```
+//! What works again may fail again at once: a disk at its edge has room for one file and none for
+//! the next. Readiness follows every turn; the log is told of the end when nothing has failed for
+//! some seconds, and of nothing in between. Who looks after that is told when: [`Incidents::look`].
 //!
 //! Threading: a watch belongs to one worker. `recovered` with nothing open costs one comparison and
-//! a repeated fault one atomic add; the list's lock is taken only when an incident begins, ends
-//! or changes its text, and by the admin endpoint.
+//! a repeated fault one atomic add; the list's lock is taken only when an incident begins or is
+//! over, its own when it turns or changes its text, and both by the admin endpoint.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::time::{Mono, Now, Wall};
 
 /// So many incidents are remembered: a day of a bad disk, and small enough for one HTTP answer.
 const REMEMBERED_MAX: usize = 256;
+/// An incident is over when nothing has failed for so long.
+const CALM: Duration = Duration::from_secs(10);
 
 /// The incidents of one agent, newest last.
 #[derive(Debug, Default)]
 pub struct Incidents {
     list: Mutex<VecDeque<Arc<Record>>>,
     begun: AtomicU64,
+    calmed: OnceLock<Calmed>,
 }
+
+/// Whoever looks after those that are calm, and is to look anew.
+struct Calmed(Box<dyn Fn() + Send + Sync>);
 
 #[derive(Debug)]
 struct Record {
     number: u64,
     component: String,
+    /// It blocked, at one time at least.
     blocks: bool,
-    began: Wall,
+    began: Now,
     times: AtomicU64,
     story: Mutex<Story>,
 }
@@ -41,7 +56,18 @@ struct Record {
 #[derive(Clone, Debug)]
 struct Story {
     what: String,
-    ended: Option<(Wall, Duration)>,
+    stage: Stage,
+}
+
+/// Its watch turns it to and fro; from `Calm` to `Over` anybody may, under its lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing moves through this part.
+    Blocks,
+    Hinders,
+    /// It has worked since then.
+    Calm(Now),
+    Over(Now),
 }
 
 /// One incident as `/incidents` shows it.
@@ -54,7 +80,8 @@ pub struct Incident {
     /// Data could not move through this part while it lasted.
     pub blocks: bool,
     pub began: Wall,
-    /// When it was over and how long it had lasted by the monotonic clock; `None` while it lasts.
+    /// Since when it has worked again, and how long it had lasted by the monotonic clock; `None`
+    /// while it lasts.
     pub ended: Option<(Wall, Duration)>,
     /// How often it was met, the first time included.
     pub times: u64,
@@ -71,7 +98,8 @@ pub struct Watch {
 #[derive(Debug)]
 struct Open {
     record: Arc<Record>,
-    since: Mono,
+    /// As in `record`, but that it may be over there when it is calm here.
+    stage: Stage,
     /// The text in `record`, at hand for comparison without its lock.
     what: String,
 }
@@ -90,47 +118,75 @@ impl Watch {
 
     /// It works again. Costs nothing when nothing was wrong.
     pub fn recovered(&mut self, now: Now) {
-        let Some(open) = self.open.take() else { return };
-        let lasted = now.mono.since(open.since);
-        let times = open.record.end(now.wall, lasted);
-        let (component, what, lasted) = (&self.component, &open.what, human(lasted));
-        tracing::info!("{component}: recovered after {lasted} ({times} times): {what}");
+        let Some(open) = &mut self.open else { return };
+        if open.lasts() {
+            open.stage = Stage::Calm(now);
+            locked(&open.record.story).stage = open.stage;
+            self.incidents.calmed.get().into_iter().for_each(|told| told.0());
+        }
     }
 
     /// A fault that is over as soon as it is noticed, such as a torn tail that was cut.
     pub fn once(&mut self, now: Now, what: &str) {
         tracing::warn!("{}: {what}", self.component);
-        let record = self.incidents.begin(&self.component, what, now.wall, false);
-        record.end(now.wall, Duration::ZERO);
+        self.incidents.begin(&self.component, what, now, false, Stage::Over(now));
     }
 
+    /// Something is wrong now.
     pub fn is_open(&self) -> bool {
-        self.open.is_some()
+        self.open.as_ref().is_some_and(Open::lasts)
     }
 
     fn met(&mut self, now: Now, what: &str, blocks: bool) -> bool {
-        match &mut self.open {
-            // A lesser fault beside a blocking one does not end it: only `recovered` does.
-            Some(open) if open.record.blocks || !blocks => {
-                // Relaxed: a count for people; nothing else hangs on it.
-                open.record.times.fetch_add(1, Ordering::Relaxed);
-                if open.record.blocks == blocks && open.what != what {
-                    what.clone_into(&mut open.what);
-                    what.clone_into(&mut locked(&open.record.story).what);
-                }
-                return false;
-            }
-            // It became worse: that is another incident.
-            Some(_) => self.recovered(now),
-            None => {}
+        if self.open.as_mut().is_some_and(|open| open.goes_on(now, what, blocks)) {
+            return false;
         }
         if blocks {
             tracing::error!("{}: {what}", self.component);
         } else {
             tracing::warn!("{}: {what}", self.component);
         }
-        let record = self.incidents.begin(&self.component, what, now.wall, blocks);
-        self.open = Some(Open { record, since: now.mono, what: what.to_owned() });
+        let stage = if blocks { Stage::Blocks } else { Stage::Hinders };
+        let record = self.incidents.begin(&self.component, what, now, blocks, stage);
+        self.open = Some(Open { record, stage, what: what.to_owned() });
+        true
+    }
+}
+
+impl Open {
+    fn lasts(&self) -> bool {
+        matches!(self.stage, Stage::Blocks | Stage::Hinders)
+    }
+
+    /// It is met once more. False when it was over, or is from now on: what comes is another one.
+    fn goes_on(&mut self, now: Now, what: &str, blocks: bool) -> bool {
+        let turned = match self.stage {
+            // It became worse: that is another incident.
+            _ if blocks && !self.record.blocks => {
+                self.record.become_worse(now);
+                return false;
+            }
+            // A lesser fault beside a blocking one does not end it: only `recovered` does.
+            Stage::Blocks => Stage::Blocks,
+            _ if blocks => Stage::Blocks,
+            _ => Stage::Hinders,
+        };
+        let lesser = turned == Stage::Blocks && !blocks;
+        let told_so = lesser || self.what == what;
+        if turned != self.stage || !told_so {
+            let mut story = locked(&self.record.story);
+            if matches!(story.stage, Stage::Over(_)) {
+                return false;
+            }
+            story.stage = turned;
+            self.stage = turned;
+            if !told_so {
+                what.clone_into(&mut self.what);
+                what.clone_into(&mut story.what);
+            }
+        }
+        // Relaxed: a count for people; nothing else hangs on it.
+        self.record.times.fetch_add(1, Ordering::Relaxed);
         true
     }
 }
@@ -153,27 +209,63 @@ impl Incidents {
 
     /// What keeps data from moving now, as `component: what`.
     pub fn blocking(&self) -> Vec<String> {
-        let incidents = self.list().into_iter();
-        incidents
-            .filter(|incident| incident.blocks && incident.ended.is_none())
-            .map(|incident| format!("{}: {}", incident.component, incident.what))
-            .collect()
+        let list = locked(&self.list);
+        let blocking = |record: &Arc<Record>| {
+            let story = locked(&record.story);
+            (story.stage == Stage::Blocks).then(|| format!("{}: {}", record.component, story.what))
+        };
+        list.iter().filter_map(blocking).collect()
     }
 
-    fn begin(&self, component: &str, what: &str, wall: Wall, blocks: bool) -> Arc<Record> {
+    /// Who calls [`Self::look`] is told here, on a part's thread, that there is a new time for it.
+    pub fn when_calm(&self, tell: impl Fn() + Send + Sync + 'static) {
+        // There is one who looks, from the start to the end.
+        let _ = self.calmed.set(Calmed(Box::new(tell)));
+    }
+
+    /// Tells which incidents are over by now; when to look for the next one.
+    pub fn look(&self, now: Now) -> Mono {
+        let mut next = Mono::MAX;
+        for record in &*locked(&self.list) {
+            next = next.min(record.end_if_calm(|since| since.mono.after(CALM), now.mono));
+        }
+        next
+    }
+
+    /// Nothing will happen any more: what works now is over.
+    pub fn close(&self) {
+        for record in &*locked(&self.list) {
+            record.end_if_calm(|_| Mono::default(), Mono::MAX);
+        }
+    }
+
+    fn begin(
+        &self,
+        component: &str,
+        what: &str,
+        now: Now,
+        blocks: bool,
+        stage: Stage,
+    ) -> Arc<Record> {
         let record = Arc::new(Record {
             number: self.begun.fetch_add(1, Ordering::Relaxed) + 1,
             component: component.to_owned(),
             blocks,
-            began: wall,
+            began: now,
             times: AtomicU64::new(1),
-            story: Mutex::new(Story { what: what.to_owned(), ended: None }),
+            story: Mutex::new(Story { what: what.to_owned(), stage }),
         });
         let mut list = locked(&self.list);
         if list.len() == REMEMBERED_MAX {
             // Those that last are worth more than those that are over.
-            let over = list.iter().position(|record| locked(&record.story).ended.is_some());
-            list.remove(over.unwrap_or(0));
+            let is = |wanted: fn(Stage) -> bool| {
+                list.iter().position(|record| wanted(locked(&record.story).stage))
+            };
+            let over = is(|stage| matches!(stage, Stage::Over(_)));
+            let at = over.or_else(|| is(|stage| matches!(stage, Stage::Calm(_))));
+            let forgotten = list.remove(at.unwrap_or(0)).expect("there are as many");
+            // Its watch begins another when it fails again.
+            forgotten.end_if_calm(|_| Mono::default(), Mono::MAX);
         }
         list.push_back(record.clone());
         record
@@ -181,23 +273,55 @@ impl Incidents {
 }
 
 impl Record {
+    /// Ends and tells it if it is calm, and the time for that has come; that time, if it is later.
+    fn end_if_calm(&self, due: impl Fn(Now) -> Mono, now: Mono) -> Mono {
+        let mut story = locked(&self.story);
+        let Stage::Calm(since) = story.stage else { return Mono::MAX };
+        if due(since) > now {
+            return due(since);
+        }
+        story.stage = Stage::Over(since);
+        let (lasted, times) = (since.mono.since(self.began.mono), self.times());
+        let (component, what, lasted) = (&self.component, &story.what, human(lasted));
+        tracing::info!("{component}: recovered after {lasted} ({times} times): {what}");
+        Mono::MAX
+    }
+
+    /// What comes now is another incident, and tells of itself.
+    fn become_worse(&self, now: Now) {
+        self.end_if_calm(|_| Mono::default(), Mono::MAX);
+        let mut story = locked(&self.story);
+        if !matches!(story.stage, Stage::Over(_)) {
+            story.stage = Stage::Over(now);
+        }
+    }
+
     /// How often it was met.
-    fn end(&self, wall: Wall, lasted: Duration) -> u64 {
-        locked(&self.story).ended = Some((wall, lasted));
+    fn times(&self) -> u64 {
         self.times.load(Ordering::Relaxed)
     }
 
     fn incident(&self) -> Incident {
-        let story = locked(&self.story).clone();
+        let Story { what, stage } = locked(&self.story).clone();
+        let ended = match stage {
+            Stage::Blocks | Stage::Hinders => None,
+            Stage::Calm(at) | Stage::Over(at) => Some((at.wall, at.mono.since(self.began.mono))),
+        };
         Incident {
             number: self.number,
             component: self.component.clone(),
-            what: story.what,
+            what,
             blocks: self.blocks,
-            began: self.began,
-            ended: story.ended,
-            times: self.times.load(Ordering::Relaxed),
+            began: self.began.wall,
+            ended,
+            times: self.times(),
         }
+    }
+}
+
+impl fmt::Debug for Calmed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Calmed")
     }
 }
 
@@ -218,77 +342,4 @@ pub fn human(duration: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: u64) -> Now {
-        let ns = seconds * 1_000_000_000;
-        Now { mono: Mono(ns), wall: Wall(i64::try_from(ns).expect("small") + 7) }
-    }
-
-    #[test]
-    fn a_fault_lasts_from_detection_to_recovery() {
-        let incidents = Incidents::new();
-        let mut watch = incidents.watch("sink archive");
-        watch.recovered(at(0));
-        assert!(watch.blocked(at(1), "No space left on device"));
-        assert!(!watch.blocked(at(2), "No space left on device"));
-        assert!(!watch.blocked(at(3), "Input/output error"));
-        assert_eq!(incidents.blocking(), ["sink archive: Input/output error"]);
-        assert!(watch.is_open());
-        watch.recovered(at(5));
-        assert_eq!(incidents.blocking(), Vec::<String>::new());
-        let expected = Incident {
-            number: 1,
-            component: "sink archive".to_owned(),
-            what: "Input/output error".to_owned(),
-            blocks: true,
-            began: at(1).wall,
-            ended: Some((at(5).wall, Duration::from_secs(4))),
-            times: 3,
-        };
-        assert_eq!(incidents.list(), [expected]);
-        assert!(watch.fault(at(6), "again"), "a new incident after recovery");
-    }
-
-    #[test]
-    fn a_hindrance_does_not_block_until_it_becomes_worse() {
-        let incidents = Incidents::new();
-        let mut watch = incidents.watch("source net");
-        watch.fault(at(1), "out of descriptors");
-        assert!(incidents.blocking().is_empty());
-        watch.blocked(at(2), "cannot listen");
-        assert_eq!(incidents.blocking(), ["source net: cannot listen"]);
-        let list = incidents.list();
-        assert_eq!(list.len(), 2);
-        assert!(list[0].ended.is_some() && list[1].ended.is_none());
-        // A file of the same part that is well again does not make the whole part well.
-        watch.fault(at(3), "a sync failed");
-        assert_eq!(incidents.blocking(), ["source net: cannot listen"]);
-        watch.recovered(at(4));
-        assert!(incidents.blocking().is_empty());
-    }
-
-    #[test]
-    fn what_is_over_is_forgotten_first() {
-        let incidents = Incidents::new();
-        let mut lasting = incidents.watch("sink a");
-        lasting.blocked(at(1), "stuck");
-        let mut brief = incidents.watch("storage");
-        for second in 0..1000 {
-            brief.once(at(second), "cut");
-        }
-        let list = incidents.list();
-        assert_eq!(list.len(), REMEMBERED_MAX);
-        assert_eq!((list[0].number, list[0].what.as_str()), (1, "stuck"));
-        assert_eq!(list[1].number, 1001 - 254);
-        assert_eq!(list[255].number, 1001);
-        assert_eq!(incidents.blocking(), ["sink a: stuck"]);
-    }
-
-    #[test]
-    fn durations_read_well() {
-        let texts = [850, 12_345, 250_000, 7_500_000].map(|ms| human(Duration::from_millis(ms)));
-        assert_eq!(texts, ["850 ms", "12.3 s", "4 min 10 s", "2 h 5 min"]);
-    }
-}
+mod tests;

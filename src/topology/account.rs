@@ -13,6 +13,7 @@ pub(super) struct Ending {
 
 pub(super) fn close(crew: &mut Crew, ending: Ending) -> Outcome {
     crew.reap();
+    crew.handles.incidents.close();
     let stations = || {
         let sources = crew.sources.iter().map(|(station, _)| station);
         let sinks = crew.sinks.iter().map(|(station, _)| station);

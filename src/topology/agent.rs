@@ -143,6 +143,8 @@ impl Agent {
             let what = format!("a thread cannot be started: {error}");
             return Err(StartError(format!("{what}; raise the limit of threads (ulimit -u)")));
         }
+        let waker = agent.control.clone();
+        agent.crew.handles.incidents.when_calm(move || waker.wake());
         agent.crew.handles.readiness.enter(Phase::Running);
         Ok(agent)
     }
@@ -221,7 +223,9 @@ impl Agent {
             if let (Some(manager), Some(_)) = (&self.manager, watchdog) {
                 manager.tell("WATCHDOG=1");
             }
-            self.control.pause(watchdog.unwrap_or(LOOK).min(LOOK));
+            let now = self.crew.clock.now();
+            let incidents = self.crew.handles.incidents.look(now).since(now.mono);
+            self.control.pause(watchdog.unwrap_or(LOOK).min(LOOK).min(incidents));
         }
     }
 }

@@ -38,7 +38,7 @@ use crate::ring::{Bell, Seat, Wake};
 use crate::runtime::helper::Desk;
 use crate::runtime::parker::Parker;
 use crate::runtime::{Progress, Worker};
-use crate::telemetry::Watch;
+use crate::telemetry::{Incidents, Watch};
 use crate::time::{Mono, Now};
 
 /// How long what failed waits before it is tried again.
@@ -120,12 +120,19 @@ pub(super) struct Keeper {
     pub(super) reader: Desk<Seek, Sought>,
     pub(super) receipts: Arc<ReceiptPool>,
     pub(super) pages: Arc<Pool>,
-    pub(super) watch: Watch,
+    pub(super) watches: Watches,
     pub(super) parker: Parker,
     pub(super) seats: Seats,
     pub(super) state: Course,
     /// Nobody else has the directories as long as we have these.
     pub(super) _locks: Vec<Arc<dyn crate::storage::DiskFile>>,
+}
+
+/// What may go wrong, each for itself: that the disk is full says nothing of what is read back.
+pub(super) struct Watches {
+    writing: Watch,
+    reading: Watch,
+    removing: Watch,
 }
 
 /// What changes from one piece of work to the next.
@@ -144,6 +151,8 @@ pub(super) struct Course {
     receipt: Option<(Receipt, ReceiptSlip)>,
     /// A new segment is asked for.
     opening: bool,
+    /// And could not be had when it was last asked for.
+    unopened: bool,
     syncing: bool,
     /// The segment before the current one, until a sync covers it.
     older: Option<Arc<dyn crate::storage::DiskFile>>,
@@ -206,6 +215,13 @@ impl Seats {
     }
 }
 
+impl Watches {
+    pub(super) fn new(incidents: &Arc<Incidents>, channel: &str) -> Self {
+        let watch = || incidents.watch(&format!("channel {channel}"));
+        Self { writing: watch(), reading: watch(), removing: watch() }
+    }
+}
+
 impl Course {
     pub(super) fn new(delivered: &Delivered, credit: usize, receipts: usize) -> Self {
         let base = delivered.base();
@@ -219,6 +235,7 @@ impl Course {
             reading: None,
             receipt: None,
             opening: false,
+            unopened: false,
             syncing: false,
             older: None,
             rewrites: 0,
@@ -257,7 +274,7 @@ impl Keeper {
             }
             match self.log.append(&parcel.batch) {
                 Ok(written) => {
-                    self.watch.recovered(now);
+                    self.watches.writing.recovered(now);
                     self.accept(parcel, written, now);
                     wrote = true;
                 }
@@ -339,7 +356,7 @@ impl Keeper {
     }
 
     fn fail(&mut self, now: Now, what: &str) {
-        self.watch.blocked(now, what);
+        self.watches.writing.blocked(now, what);
         self.state.retry_at = now.mono.after(RETRY);
     }
 

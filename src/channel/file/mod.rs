@@ -41,7 +41,7 @@ use crate::runtime::helper::Helper;
 use crate::runtime::parker::Parker;
 use crate::storage::{Disk, DurableNames};
 use clerk::{Clerk, Reader};
-use keeper::{Course, Keeper, Manner, Seats};
+use keeper::{Course, Keeper, Manner, Seats, Watches};
 use options::Options;
 use record::Cipher;
 use shared::Shared;
@@ -234,7 +234,7 @@ impl Options {
             reader: pages,
             receipts,
             pages: pool,
-            watch: incidents.watch(&format!("channel {name}")),
+            watches: Watches::new(&incidents, &name),
             parker,
             seats,
             state,

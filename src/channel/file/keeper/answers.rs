@@ -20,10 +20,12 @@ impl Keeper {
                     self.state.opening = false;
                     match result {
                         Ok(file) => {
+                            self.state.unopened = false;
                             self.state.retry_at = Mono::default();
                             self.begin(number, path, file, now);
                         }
                         Err(error) => {
+                            self.state.unopened = true;
                             let what = format!("{} cannot be made: {error}", path.display());
                             self.fail(now, &what);
                         }
@@ -32,7 +34,10 @@ impl Keeper {
                 Answer::Synced { upto, result } => {
                     self.state.syncing = false;
                     match result {
-                        Ok(()) => self.synced(upto),
+                        Ok(()) => {
+                            self.synced(upto);
+                            self.breathe(now);
+                        }
                         Err(error) => self.unsynced(now, &error),
                     }
                 }
@@ -41,11 +46,12 @@ impl Keeper {
                     match result {
                         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                             let name = segment.path.display();
-                            self.watch.fault(now, &format!("{name} cannot be removed: {error}"));
+                            let what = format!("{name} cannot be removed: {error}");
+                            self.watches.removing.fault(now, &what);
                             self.state.remove_at = now.mono.after(RETRY);
                             self.log.put_back(segment);
                         }
-                        _ => {}
+                        _ => self.watches.removing.recovered(now),
                     }
                 }
             }
@@ -57,11 +63,25 @@ impl Keeper {
         any
     }
 
+    /// What was written is on the disk: all is well, if nothing waits for room.
+    fn breathe(&mut self, now: Now) {
+        let open = self.log.file.is_some() && !self.state.unopened;
+        if open && self.state.held.is_none() {
+            self.watches.writing.recovered(now);
+        }
+    }
+
     fn take_sought(&mut self, sought: Sought, now: Now) {
         let reading = self.state.reading.take().expect("it was asked");
         let Sought { page, outcome } = sought;
+        if !matches!(outcome, Outcome::Failed(_)) {
+            self.watches.reading.recovered(now);
+        }
         match outcome {
-            Outcome::Failed(error) => self.fail(now, &format!("reading back: {error}")),
+            Outcome::Failed(error) => {
+                self.watches.reading.blocked(now, &format!("reading back: {error}"));
+                self.state.retry_at = now.mono.after(RETRY);
+            }
             Outcome::Batch(step) if reading.again => {
                 if self.state.again.front().is_some_and(|again| again.seq == step.head.seq) {
                     self.hand_read(&step, page, reading, now);
@@ -73,7 +93,7 @@ impl Keeper {
             Outcome::Batch(step) => self.found(&step, page, reading, now),
             Outcome::Damaged { step, error } => {
                 let what = format!("batch {} cannot be read: {error}", step.head.seq);
-                self.watch.once(now, &what);
+                self.watches.reading.once(now, &what);
                 // What it cost is told by the next one that can be read.
                 self.state.sought = step.head.seq + 1;
                 self.state.cursor = Some(Place { segment: step.head.segment, offset: step.end() });

@@ -33,6 +33,34 @@ fn fail_a_sync(stand: &mut Stand, disk: &WatchedDisk) {
     stand.pass(Duration::from_millis(100));
 }
 
+/// The sync was asked for while all was well: that it succeeds says nothing of a disk that is full.
+#[test]
+fn a_sync_that_goes_well_does_not_end_another_fault() {
+    let disk = WatchedDisk::default();
+    let options = "path = 'DIR/out.log'\nsync = '1s'\nblock = { age = '100ms' }";
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut stand = Stand::on(dir, Arc::new(disk.clone()), options);
+    stand.put(&[("", "one")]);
+    stand.pass(Duration::from_millis(200));
+    stand.without_clerk(Duration::from_secs(1));
+    disk.fail("write", Some(28));
+    stand.put(&[("", "two")]);
+    stand.without_clerk(Duration::from_millis(200));
+    assert_eq!(stand.incidents.blocking().len(), 1, "{:?}", stand.incidents.list());
+    let synced = |stand: &Stand| stand.ledger.snapshot().sinks[0].synced_events;
+    assert_eq!(synced(&stand), 0, "the clerk has it in hand");
+    stand.pass(Duration::from_millis(1));
+    assert_eq!(synced(&stand), 1);
+    assert_eq!(stand.incidents.blocking().len(), 1, "{:?}", stand.incidents.list());
+    disk.fail("write", None);
+    stand.pass(Duration::from_millis(500));
+    assert_eq!(stand.incidents.blocking(), [""; 0]);
+    assert_eq!(stand.incidents.list().len(), 1);
+    stand.close();
+    assert_eq!(stand.read("out.log.zst"), "one\ntwo\n");
+    stand.adds_up();
+}
+
 /// How many of the files that count hold this text: whatever is not set aside, as far as it reads.
 fn found(stand: &Stand, text: &str) -> usize {
     let files = stand.files().into_iter().filter(|name| !name.ends_with(".bad"));

@@ -99,7 +99,8 @@ impl Writer {
                     // Empty, but with room for the next ones.
                     open.asked = done;
                 }
-                self.recover(id, now);
+                // A sync says nothing of an append that failed meanwhile, and is tried again.
+                self.breathe(now);
             }
             (Some(Err(error)), _) => return self.sync_failed(id, now, &error),
             // A block came while the clerk only looked: it is synced before anything else.
