@@ -68,7 +68,8 @@ fn channel(what: &str, dir: &TempDir, more: &[&str]) -> Output {
 
 fn waiting(dir: &TempDir) -> u64 {
     let output = channel("stats", dir, &["--json"]);
-    let stats: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let stats = serde_json::from_slice(&output.stdout);
+    let stats: Value = stats.unwrap_or_else(|error| panic!("{error}: {output:?}"));
     stats["waiting_events"].as_u64().expect("a count")
 }
 
@@ -211,6 +212,18 @@ fn what_is_no_log_is_named() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains("no log is in"), "{said}");
     }
+}
+
+/// An agent that has nothing yet has no segment either.
+#[test]
+fn a_log_that_is_not_begun_is_empty() {
+    let agent = Agent::start(&to_nobody("4MiB"));
+    assert_eq!(waiting(&agent.dir), 0);
+    for what in ["verify", "export"] {
+        let output = channel(what, &agent.dir, &[]);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0), "{output:?}");
+    }
+    agent.stop().well();
 }
 
 /// A second signal stops at once; what was written stays.

@@ -24,7 +24,12 @@ pub struct LogReader {
     /// Batches below were synced when the newest state was written.
     synced: u64,
     put: Put,
+    /// Some channel has been here, though it may have nothing yet.
+    begun: bool,
 }
+
+/// So often the directories are looked at when segments go meanwhile.
+const LOOKS_MAX: usize = 100;
 
 /// One segment.
 struct Part {
@@ -34,6 +39,12 @@ struct Part {
     steps: Vec<Step>,
     bytes: u64,
     end_seq: u64,
+}
+
+/// A segment that can be read whatever becomes of its name.
+struct Opened {
+    entry: Entry,
+    file: Arc<dyn DiskFile>,
 }
 
 /// What stands in a segment.
@@ -68,11 +79,10 @@ pub struct LogTotals {
 impl LogReader {
     /// Finds out what there is; contents are not read.
     pub fn open(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<Self, OpenError> {
-        let mut parts = Vec::new();
-        let mut log = None;
-        for Entry { number, path } in recovery::list(disk, dirs)? {
+        let (mut parts, mut log) = (Vec::new(), None);
+        for Opened { entry, file } in open_all(disk, || recovery::list(disk, dirs))? {
+            let Entry { number, path } = entry;
             let read = || -> io::Result<Part> {
-                let file = disk.open_read(&path)?;
                 let bytes = file.bytes()?;
                 let wanted = Wanted { log, segment: number };
                 let (mut steps, mut offset) = (Vec::new(), 0);
@@ -82,17 +92,14 @@ impl LogReader {
                 }
                 Ok(Part { path: path.clone(), file, steps, bytes, end_seq: u64::MAX })
             };
-            let part = match read() {
-                Ok(part) => part,
-                // Delivered meanwhile, and removed.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(OpenError::reading(&path, &error)),
-            };
+            let part = read().map_err(|error| OpenError::reading(&path, &error))?;
             log = log.or_else(|| part.steps.first().map(|step| step.head.log));
             parts.push(part);
         }
-        let mut reader =
-            Self { parts, delivered: Delivered::default(), synced: 0, put: Put::default() };
+        let lock = |dir: &PathBuf| disk.exists(&dir.join(recovery::LOCK)).unwrap_or(false);
+        let begun = dirs.iter().any(lock);
+        let (delivered, put) = (Delivered::default(), Put::default());
+        let mut reader = Self { parts, delivered, synced: 0, put, begun };
         reader.find_state();
         Ok(reader)
     }
@@ -124,8 +131,9 @@ impl LogReader {
         }
     }
 
+    /// No channel has ever been here. One that is about to write its first batch has no segment.
     pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+        self.parts.is_empty() && !self.begun
     }
 
     /// The batches of a segment that count, in order.
@@ -221,5 +229,65 @@ impl LogReader {
             }
         }
         Ok(())
+    }
+}
+
+/// Opens all segments that are there at one time: what goes after that can still be read. One that
+/// went between the look at the directory and at the file was delivered, and newer ones say so:
+/// perhaps ones that were begun since, so the directory is looked at once more.
+fn open_all(
+    disk: &dyn Disk,
+    mut list: impl FnMut() -> Result<Vec<Entry>, OpenError>,
+) -> Result<Vec<Opened>, OpenError> {
+    for looks in 1.. {
+        let (mut open, mut gone) = (Vec::new(), false);
+        for entry in list()? {
+            match disk.open_read(&entry.path) {
+                Ok(file) => open.push(Opened { entry, file }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => gone = true,
+                Err(error) => return Err(OpenError::reading(&entry.path, &error)),
+            }
+        }
+        if !gone || looks == LOOKS_MAX {
+            return Ok(open);
+        }
+    }
+    unreachable!("the last look is enough")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::file::log::name_of;
+    use crate::storage::OsDisk;
+
+    #[test]
+    fn what_goes_meanwhile_is_looked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = |number| Entry { number, path: dir.path().join(name_of(number)) };
+        for number in [8, 9] {
+            std::fs::write(entry(number).path, "").unwrap();
+        }
+        let mut looks = 0;
+        let list = || {
+            looks += 1;
+            // Segment 7 was there when its name was read; when it is opened 8 has taken its place.
+            Ok(if looks == 1 { vec![entry(7)] } else { vec![entry(8), entry(9)] })
+        };
+        let open = open_all(&OsDisk, list).unwrap();
+        let numbers: Vec<u64> = open.iter().map(|one| one.entry.number).collect();
+        assert_eq!((looks, numbers), (2, vec![8, 9]));
+        // However fast they go, it ends.
+        assert!(open_all(&OsDisk, || Ok(vec![entry(7)])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_log_that_nothing_was_written_to_is_a_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || LogReader::open(&OsDisk, &[dir.path().to_owned()]).unwrap();
+        assert!(open().is_empty());
+        std::fs::write(dir.path().join(recovery::LOCK), "").unwrap();
+        assert!(!open().is_empty());
+        assert_eq!(open().totals(), LogTotals::default());
     }
 }
