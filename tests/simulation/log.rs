@@ -6,6 +6,9 @@
 //! close nothing that was done comes again; the ledger adds up; the log's space is given back. With
 //! a bit flipped at rest, what is missing is counted and nothing wrong is delivered.
 
+mod starts;
+mod stops;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::Path;
@@ -225,9 +228,17 @@ impl Story {
 
     fn live(&mut self, life: &mut Life) -> Result<(), String> {
         let steps = self.random.within(50..1500);
-        // Sinks that stand still for a while let the log grow.
         let lazy = self.random.once_in(2);
+        self.live_for(life, steps, lazy)
+    }
+
+    /// So many steps, or until the machine stops. `lazy` sinks stand still for the first half, and
+    /// let the log grow.
+    fn live_for(&mut self, life: &mut Life, steps: u64, lazy: bool) -> Result<(), String> {
         for step in 0..steps {
+            if self.disk.stopped_at().is_some() {
+                break;
+            }
             if self.faults && self.random.once_in(60) {
                 self.disk.set_weather(Weather::random(&mut self.random));
             }
@@ -414,6 +425,9 @@ impl Story {
         }
         if life.counters.gauge.events() != 0 {
             return Err(format!("{} events wait, and it is drained", life.counters.gauge.events()));
+        }
+        if !life.incidents.blocking().is_empty() {
+            return Err(format!("all is well, and {:?}", life.incidents.blocking()));
         }
         for fate in self.fates.iter_mut().filter(|fate| fate.done) {
             fate.settled = true;

@@ -77,6 +77,8 @@ pub(super) struct Log {
     wrapper: Wrapper,
     /// Of all segments.
     bytes: u64,
+    /// Behind the newest state of the current segment.
+    state_end: u64,
 }
 
 /// A record that was written.
@@ -143,6 +145,7 @@ impl Log {
             scratch: Page::new(STATE_ROOM as usize),
             wrapper: Wrapper::new(wrapping),
             bytes: segments.iter().map(|segment| segment.bytes).sum(),
+            state_end: 0,
             segments,
         }
     }
@@ -196,6 +199,7 @@ impl Log {
         self.segments.iter_mut().for_each(|older| older.end_seq = older.end_seq.min(first.seq));
         self.put = first;
         self.bytes += bytes;
+        self.state_end = bytes;
         self.segments.push_back(Segment {
             number,
             path,
@@ -274,8 +278,13 @@ impl Log {
             return Ok(false);
         }
         let written = self.write_state(&*file, number, offset, self.put, delivered)?;
-        self.grow(written);
+        self.state_end = self.grow(written).bytes;
         Ok(true)
+    }
+
+    /// What a start would have to verify: it takes the newest state's word for what is before it.
+    pub(super) fn bytes_since_state(&self) -> u64 {
+        self.file.as_ref().map_or(0, |_| self.current().bytes - self.state_end)
     }
 
     fn write_state(

@@ -1,7 +1,8 @@
 //! Finding out, at the start, how a log was left: which batches wait, and where new ones go.
 //!
-//! Only the first record of each segment is read, and the last segment: however much waits, the
-//! first batch is on its way in a moment. What older segments hold is verified when it is read.
+//! Only the first record of each segment is read, and of the last one the heads of all, and what
+//! stands behind the newest word on what was synced: however much waits, and however large segments
+//! are, the first batch is on its way in a moment. Everything else is verified when it is read.
 //! A new segment is begun whatever was left, so nothing that was written is ever written over.
 
 use std::collections::VecDeque;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use super::delivered::Delivered;
 use super::keys::Keys;
-use super::log::{Log, Put, Segment, number_of};
+use super::log::{Log, Put, Segment, State, number_of};
 use super::record::{Cipher, Damage, FRAME, HEAD_BYTES, Head, Kind};
 use super::scan::{self, ReadError, Wanted};
 use super::wrap::Wrapping;
@@ -307,41 +308,57 @@ fn walk(disk: &dyn Disk, segment: &Segment, log: Option<u64>) -> io::Result<End>
     let put =
         Put { seq: segment.first_seq, events: segment.events_before, bytes: segment.bytes_before };
     let mut end = End { put, bytes: 0, state: None };
-    let mut offset = 0;
+    // Batches that the newest state knows of and that are not there are lost; their numbers are
+    // taken, for they may have been delivered.
+    if let Some((at, State { synced, put, delivered })) = newest_state(&*file, segment, wanted)? {
+        end.put = if put.seq > end.put.seq { put } else { end.put };
+        end.bytes = at;
+        end.state = Some((synced, delivered));
+    }
+    let mut offset = end.bytes;
     while let Some(step) = scan::next(&*file, offset, segment.bytes, wanted)? {
         offset = step.end();
-        match step.head.kind {
-            Kind::State => match scan::read_state(&*file, &step) {
-                Ok(state) => {
-                    end.state = Some((state.synced, state.delivered));
-                    // Batches that it knows of and that are not there are lost; their numbers are
-                    // taken, for they may have been delivered.
-                    if state.put.seq > end.put.seq {
-                        end.put = state.put;
-                    }
-                }
+        let (head, outline) = (&step.head, &step.head.outline);
+        match head.kind {
+            // What a crash has torn was promised to nobody; a state could not be read just now.
+            Kind::State => continue,
+            Kind::Batch => match scan::verify(&*file, &step) {
                 Err(ReadError::Io(error)) => return Err(error),
                 Err(ReadError::Damaged(_)) => continue,
+                Ok(()) => {}
             },
-            Kind::Batch => {
-                // What a crash has torn was promised to nobody.
-                let promised = end.state.as_ref().is_some_and(|it| step.head.seq < it.0);
-                match scan::verify(&*file, &step) {
-                    Err(ReadError::Io(error)) => return Err(error),
-                    Err(ReadError::Damaged(_)) if !promised => continue,
-                    _ => {}
-                }
-                let outline = &step.head.outline;
-                if step.head.seq >= end.put.seq {
-                    end.put = Put {
-                        seq: step.head.seq + 1,
-                        events: step.head.events_before + u64::from(outline.events),
-                        bytes: step.head.bytes_before + outline.event_bytes,
-                    };
-                }
-            }
+        }
+        if head.seq >= end.put.seq {
+            end.put = Put {
+                seq: head.seq + 1,
+                events: head.events_before + u64::from(outline.events),
+                bytes: head.bytes_before + outline.event_bytes,
+            };
         }
         end.bytes = step.end();
     }
     Ok(end)
+}
+
+/// The last state of a segment that can be read, and where it ends; of batches only heads are read.
+fn newest_state(
+    file: &dyn DiskFile,
+    segment: &Segment,
+    wanted: Wanted,
+) -> io::Result<Option<(u64, State)>> {
+    let (mut states, mut offset) = (Vec::new(), 0);
+    while let Some(step) = scan::next(file, offset, segment.bytes, wanted)? {
+        offset = step.end();
+        if step.head.kind == Kind::State {
+            states.push(step);
+        }
+    }
+    for step in states.iter().rev() {
+        match scan::read_state(file, step) {
+            Ok(state) => return Ok(Some((step.end(), state))),
+            Err(ReadError::Io(error)) => return Err(error),
+            Err(ReadError::Damaged(_)) => {}
+        }
+    }
+    Ok(None)
 }

@@ -97,6 +97,7 @@ impl SimDisk {
     pub(super) fn may(&self, state: &mut State, op: Op) -> io::Result<()> {
         if let Some(left) = &mut state.fuse {
             if *left == 0 {
+                state.stopped_at.get_or_insert_with(|| name_of(op));
                 return Err(eio());
             }
             *left -= 1;

@@ -165,7 +165,11 @@ impl SimFile {
 
 impl ReadAt for SimFile {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-        self.with(Some(Op::Read), |_, inode| inode.cached.read_at(offset, out))
+        self.with(Some(Op::Read), |state, inode| {
+            let read = inode.cached.read_at(offset, out)?;
+            state.read_bytes += read as u64;
+            Ok(read)
+        })
     }
 
     fn bytes(&self) -> io::Result<u64> {
@@ -176,8 +180,17 @@ impl ReadAt for SimFile {
 impl DiskFile for SimFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
         let now = self.disk.now();
-        self.with(Some(Op::Write), |state, inode| {
+        self.with(None, |state, inode| {
             let at = usize::try_from(offset).expect("simulated files are small");
+            let stops = state.fuse == Some(0) && state.stopped_at.is_none();
+            if let Err(error) = self.disk.may(state, Op::Write) {
+                if stops {
+                    // Some of it was there when the machine stopped.
+                    let length = state.random.index(bytes.len() + 1);
+                    inode.change(Change::Write { at, bytes: bytes[..length].to_vec() });
+                }
+                return Err(error);
+            }
             let mut length = bytes.len();
             let short = state.weather.short;
             if length > 1 && short > 0 && state.random.once_in(short) {

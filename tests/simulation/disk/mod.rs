@@ -57,6 +57,9 @@ struct State {
     deleted: BTreeMap<u64, PathBuf>,
     /// Operations until everything fails, as if the machine had stopped; then comes the crash.
     fuse: Option<u64>,
+    /// The first operation that failed because of it.
+    stopped_at: Option<&'static str>,
+    read_bytes: u64,
     /// A deliberately broken disk: syncs say ok and do nothing.
     lies: bool,
 }
@@ -74,6 +77,8 @@ impl SimDisk {
             removed: Vec::new(),
             deleted: BTreeMap::new(),
             fuse: None,
+            stopped_at: None,
+            read_bytes: 0,
             lies: false,
         };
         Self { state: Arc::new(Mutex::new(state)), clock, trace }
@@ -96,6 +101,16 @@ impl SimDisk {
     pub(crate) fn light_fuse(&self, operations: u64) {
         self.trace.say(format!("the machine stops in {operations} operations"));
         self.lock().fuse = Some(operations);
+    }
+
+    /// The operation at which the machine stopped, until the crash.
+    pub(crate) fn stopped_at(&self) -> Option<String> {
+        self.lock().stopped_at.map(str::to_owned)
+    }
+
+    /// How much was read of all files.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.lock().read_bytes
     }
 
     /// Faults of one kind so far.
@@ -177,7 +192,7 @@ impl SimDisk {
         self.trace.say(format!("crash {crash:?}"));
         let mut guard = self.lock();
         let state = &mut *guard;
-        state.fuse = None;
+        (state.fuse, state.stopped_at) = (None, None);
         state.deleted.clear();
         for file in state.inodes.values_mut() {
             file.holder = None;

@@ -12,6 +12,9 @@ use crate::time::{Mono, Now};
 
 /// What was delivered is written down so often at most, when nothing else is to be synced.
 const STATE_EVERY: Duration = Duration::from_millis(100);
+/// And with so much behind the last one: a start verifies no more than that, however large segments
+/// are and however long the sinks are away.
+const STATE_BYTES: u64 = 8 << 20;
 const APART: Duration = Duration::from_nanos(limits::COMMIT_APART_NS);
 
 impl Keeper {
@@ -58,8 +61,9 @@ impl Keeper {
             self.ask_segment();
             return;
         };
-        let closing = self.state.closing && self.state.synced_written != self.log.synced;
-        if closing || self.delivered.changes() != self.state.state_written {
+        let news = self.state.synced_written != self.log.synced;
+        let told = news && (self.state.closing || self.log.bytes_since_state() >= STATE_BYTES);
+        if told || self.delivered.changes() != self.state.state_written {
             match self.log.append_state(&self.delivered) {
                 Ok(true) => {
                     self.state.state_written = self.delivered.changes();
