@@ -11,7 +11,7 @@
 
 use flumen::channel::file::record::{FRAME, HEAD_BYTES, RECORD_BYTES_MAX, payload_crc};
 use flumen::channel::file::{self, Keys, LogReader};
-use flumen::channel::{Built, ChannelContext};
+use flumen::channel::{Built, ChannelContext, ChannelKind};
 use flumen::config::Section;
 use flumen::memory::Credit;
 use flumen::memory::receipt::Reached;
@@ -36,7 +36,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if first % 2 == 1 {
         forge(&mut bytes, 0);
     }
-    log(&if first % 4 < 2 { vec![bytes] } else { in_two(&bytes) });
+    let kind = if first % 8 < 4 { file::KIND } else { file::SPILL };
+    log(&if first % 4 < 2 { vec![bytes] } else { in_two(&bytes) }, &kind);
 });
 
 /// As two segments, which then contradict each other.
@@ -47,15 +48,16 @@ pub(crate) fn in_two(bytes: &[u8]) -> Vec<Vec<u8>> {
 
 const DIR: &str = "/log";
 
-/// Keeps every promise about a log of these segments; the texts that were delivered.
-pub(crate) fn log(segments: &[Vec<u8>]) -> Vec<Vec<u8>> {
+/// Keeps every promise about a log of these segments; the texts that a channel of this kind has
+/// delivered.
+pub(crate) fn log(segments: &[Vec<u8>], kind: &ChannelKind) -> Vec<Vec<u8>> {
     let disk = Memory::with(segments);
     let bytes: usize = segments.iter().map(Vec::len).sum();
     // Each frame may be looked at some times, and each record's content read some times.
     let reads_max = 200 + 100 * (bytes / FRAME) as u64;
     let exported = look(&disk);
     assert!(disk.reads() <= reads_max, "{} reads of {bytes} bytes", disk.reads());
-    let delivered = deliver(&disk);
+    let delivered = deliver(&disk, kind);
     assert!(disk.reads() <= 4 * reads_max, "{} reads of {bytes} bytes", disk.reads());
     if let Some(delivered) = &delivered {
         let known = |text: &Vec<u8>| exported.contains(text);
@@ -92,7 +94,7 @@ fn look(disk: &Memory) -> Vec<Vec<u8>> {
 }
 
 /// As an agent does that starts with it; none when it is refused.
-fn deliver(disk: &Memory) -> Option<Vec<Vec<u8>>> {
+fn deliver(disk: &Memory, kind: &ChannelKind) -> Option<Vec<Vec<u8>>> {
     let options = format!("path = '{DIR}'\nsegment = '2MiB'\ncapacity = '1GiB'\nreserve = '0'");
     let section = Section::parse(&options, file::OPTIONS);
     let incidents = Incidents::new();
@@ -106,7 +108,7 @@ fn deliver(disk: &Memory) -> Option<Vec<Vec<u8>>> {
         confirmed: Reached::Synced,
         random: 77,
     };
-    let built = (file::KIND.plan)(&section).build(context).ok()?;
+    let built = (kind.plan)(&section).build(context).ok()?;
     let Built { channel, mut keepers, mut helpers, .. } = built;
     let clock = ManualClock::at(Wall(1_700_000_000_000_000_000));
     let (mut texts, mut turns, mut closing) = (Vec::new(), 0, false);
@@ -330,6 +332,7 @@ mod replay {
     use super::{Memory, forge, in_two, log, look};
     use crate::replay::{Random, files, mutate};
     use flumen::channel::file::record::FRAME;
+    use flumen::channel::file::{KIND, SPILL};
 
     /// What stands in heads and states.
     const PIECES: [&[u8]; 9] = [
@@ -356,17 +359,22 @@ mod replay {
         let mut delivered = 0;
         for bytes in corpus() {
             for segments in [vec![bytes.clone()], in_two(&bytes)] {
-                delivered += log(&segments).len();
+                let [texts, spilled] = [KIND, SPILL].map(|kind| log(&segments, &kind));
+                assert_eq!(texts, spilled);
+                delivered += texts.len();
                 let mut forged = segments;
                 for (number, bytes) in forged.iter_mut().enumerate() {
                     forge(bytes, number as u64);
                 }
-                log(&forged);
+                log(&forged, &KIND);
+                log(&forged, &SPILL);
             }
         }
         assert!(delivered >= 10, "{delivered}");
-        assert!(log(&[]).is_empty() && log(&[Vec::new()]).is_empty());
-        assert!(log(&[vec![0; 3 * FRAME]]).is_empty());
+        for kind in [KIND, SPILL] {
+            assert!(log(&[], &kind).is_empty() && log(&[Vec::new()], &kind).is_empty());
+            assert!(log(&[vec![0; 3 * FRAME]], &kind).is_empty());
+        }
     }
 
     /// A field of some head, or of what stands behind it, becomes something else.
@@ -399,7 +407,7 @@ mod replay {
                 let numbered = segments.iter_mut().zip(0..);
                 numbered.for_each(|(bytes, number)| forge(bytes, number));
             }
-            let delivered = log(&segments);
+            let delivered = log(&segments, if round % 4 < 2 { &KIND } else { &SPILL });
             let known = delivered.iter().all(|text| texts.contains(text));
             assert!(forged || known, "round {round}: an event that nobody sent");
         }

@@ -41,7 +41,8 @@ struct Line {
     clock: Arc<ManualClock>,
     assembly: Assembly,
     spent: Allocations,
-    /// Sinks get a turn in so many steps.
+    /// Sources, and sinks, get a turn in so many steps.
+    sources_every: u64,
     sinks_every: u64,
     steps: u64,
 }
@@ -57,15 +58,23 @@ impl Line {
         let clock = Arc::new(ManualClock::at(Wall(1_700_000_000_000_000_000)));
         let ground = Ground { disk: Arc::new(OsDisk), clock: Arc::clone(&clock) as Arc<dyn Clock> };
         let assembly = build::build(&plan, &ground, no_endpoint).expect("builds");
-        Self { clock, assembly, spent: Allocations::default(), sinks_every: 1, steps: 0 }
+        Self {
+            clock,
+            assembly,
+            spent: Allocations::default(),
+            sources_every: 1,
+            sinks_every: 1,
+            steps: 0,
+        }
     }
 
     /// Every worker once; a millisecond goes by.
     fn step(&mut self) {
         let before = allocations();
         self.steps += 1;
+        let turn = self.steps.is_multiple_of(self.sources_every);
+        let sources = self.assembly.sources.iter_mut().filter(|_| turn).map(|it| &mut it.worker);
         let turn = self.steps.is_multiple_of(self.sinks_every);
-        let sources = self.assembly.sources.iter_mut().map(|it| &mut it.worker);
         let sinks = self.assembly.sinks.iter_mut().filter(|_| turn).map(|it| &mut it.worker);
         for worker in sources.chain(&mut self.assembly.keepers).chain(sinks) {
             let now = self.clock.now();
