@@ -42,6 +42,10 @@ impl Channel for MemoryChannel {
         self.ring.poll()
     }
 
+    fn evict(&self) -> Option<Parcel> {
+        self.ring.poll()
+    }
+
     fn is_empty(&self) -> bool {
         self.ring.is_empty()
     }

@@ -9,6 +9,7 @@ pub mod file;
 pub mod memory;
 #[cfg(not(loom))]
 mod registry;
+pub mod selector;
 pub mod sieve;
 pub mod valve;
 
@@ -24,6 +25,7 @@ use crate::time::Mono;
 pub use registry::{
     BuildError, Built, CHANNELS, ChannelContext, ChannelKind, ChannelPlan, IMPLIED, implied,
 };
+pub use selector::{SELECTOR, Selector};
 pub use sieve::Sieve;
 pub use valve::{Flow, Inlet, Valve, WhenFull};
 
@@ -73,6 +75,11 @@ pub trait Channel: Send + Sync {
     /// for a moment and still have much.
     fn is_drained(&self) -> bool {
         self.is_empty()
+    }
+
+    /// Gives up the batch that has waited longest, for a newer one; None: it gives up none.
+    fn evict(&self) -> Option<Parcel> {
+        None
     }
 
     /// Throws away what nobody will poll. What that was is still in the gauge.

@@ -106,21 +106,29 @@ pub(crate) const WHEN_FULL: OptionDoc = OptionDoc {
     name: "when_full",
     default: Some("wait"),
     doc: "wait: TCP senders wait and a UDP socket is not read; \
-          drop_newest: read, discard and count as channel_full",
+          drop_newest: read, discard and count as channel_full; \
+          drop_oldest: the batch that waited longest goes instead, of memory channels only",
 };
 
 /// What `when_full` says.
 pub(crate) fn when_full(section: &Section) -> WhenFull {
-    if section.optional_text("when_full").as_deref() == Some("drop_oldest") {
-        let what = "`when_full`: \"drop_oldest\" is not built yet";
-        section.fail("when_full", what, "write \"wait\" or \"drop_newest\"");
-        return WhenFull::Wait;
+    let choices = [
+        ("wait", WhenFull::Wait),
+        ("drop_newest", WhenFull::DropNewest),
+        ("drop_oldest", WhenFull::DropOldest),
+    ];
+    section.choice(WHEN_FULL.name, &choices)
+}
+
+/// The same of a channel that keeps what it took.
+pub(crate) fn when_full_durable(section: &Section) -> WhenFull {
+    let chosen = when_full(section);
+    if chosen != WhenFull::DropOldest {
+        return chosen;
     }
-    if !section.usable("when_full") {
-        return WhenFull::Wait;
-    }
-    let choices = [("wait", WhenFull::Wait), ("drop_newest", WhenFull::DropNewest)];
-    section.choice("when_full", &choices)
+    let what = "`when_full`: \"drop_oldest\" is of memory channels: this one keeps what it took";
+    section.fail(WHEN_FULL.name, what, "write \"wait\" or \"drop_newest\"");
+    WhenFull::Wait
 }
 
 // ── memory ──

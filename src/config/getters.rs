@@ -116,6 +116,42 @@ impl Section {
         texts
     }
 
+    /// A table of which the keys are free: each with a list of strings, or one alone.
+    pub fn table_of_lists(
+        &self,
+        key: &'static str,
+    ) -> Vec<(Spanned<String>, Vec<Spanned<String>>)> {
+        let remedy = format!("write `{key} = {{ \"…\" = [\"…\"] }}`");
+        let Given::Entry(entry) = self.given(key) else {
+            self.keep(key, None, false);
+            return Vec::new();
+        };
+        let Value::Table(table) = &entry.value.value else {
+            self.wrong_type(key, &entry.value, "a table", &remedy);
+            return Vec::new();
+        };
+        let mut lists = Vec::new();
+        for entry in &table.entries {
+            let one = std::slice::from_ref(&entry.value);
+            let items = match &entry.value.value {
+                Value::List(items) => items.as_slice(),
+                _ => one,
+            };
+            let mut texts = Vec::new();
+            for item in items {
+                match &item.value {
+                    Value::Text { text, .. } => {
+                        texts.push(Spanned::new(text.clone(), item.span.clone()));
+                    }
+                    _ => self.wrong_type(key, item, "a list of strings", &remedy),
+                }
+            }
+            lists.push((entry.key.clone(), texts));
+        }
+        self.keep(key, Some(entry.value.value.shown()), true);
+        lists
+    }
+
     // ---- numbers ------------------------------------------------------------------------------
 
     /// Bytes.

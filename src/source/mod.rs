@@ -48,6 +48,7 @@ pub mod relp;
 pub mod remarks;
 pub mod restraint;
 pub mod reverse;
+pub mod routing;
 pub mod runner;
 pub mod senders;
 mod seq;

@@ -61,6 +61,11 @@ impl Parser {
         }
     }
 
+    /// Not counted here: the events are counted elsewhere.
+    pub fn forget(&mut self) {
+        self.unparsed = [0; Unparsed::COUNT];
+    }
+
     #[inline]
     fn read_event(&mut self, event: &Fresh<'_>) -> Reading {
         if event.marks.contains(Marks::UNPARSED) {

@@ -60,6 +60,15 @@ pub struct Pace {
     pub slice_ns: Option<i64>,
 }
 
+impl Pace {
+    /// The page's events belong to another slice of time than this.
+    pub(super) fn turned(&self, page: &Page, wall: Wall) -> bool {
+        let slice = |wall: Wall, ns: i64| wall.0.div_euclid(ns);
+        let turned = |ns| slice(page.time_min(), ns) != slice(wall, ns);
+        !page.is_empty() && self.slice_ns.is_some_and(turned)
+    }
+}
+
 impl SourceRunner {
     pub fn new(
         name: String,
@@ -219,10 +228,7 @@ impl SourceRunner {
 
     /// The page's events so far belong to another slice of time, or `now` no longer fits them.
     fn turned(&self, page: &Page, now: Now) -> bool {
-        let slice = |wall: Wall, ns: i64| wall.0.div_euclid(ns);
-        let turned =
-            self.pace.slice_ns.is_some_and(|ns| slice(page.time_min(), ns) != slice(now.wall, ns));
-        !page.is_empty() && (turned || !page.accepts_time(now.wall))
+        self.pace.turned(page, now.wall) || !page.is_empty() && !page.accepts_time(now.wall)
     }
 }
 
@@ -295,7 +301,7 @@ impl Worker for SourceRunner {
 }
 
 /// A worker with a partial page looks at its rings again after so long at the least.
-const TICK: Duration = Duration::from_millis(1);
+pub(super) const TICK: Duration = Duration::from_millis(1);
 
 /// Counts a page that is about to be offered. Received and routed are counted together, so that
 /// the source's equation holds at every moment; what is still in hand is `held_events`.
@@ -314,7 +320,7 @@ fn count(page: &Page, counters: &SourceCounters) {
 }
 
 /// Telemetry knows nothing of events, so it has names of its own for the same marks.
-fn mark_key(mark: Mark) -> crate::telemetry::Mark {
+pub(super) fn mark_key(mark: Mark) -> crate::telemetry::Mark {
     match mark {
         Mark::Truncated => crate::telemetry::Mark::Truncated,
         Mark::Split => crate::telemetry::Mark::Split,

@@ -18,7 +18,11 @@ pub(super) fn check(
         let section = &source.section;
         let mark = source.plan.as_ref().and_then(|plan| plan.acknowledges());
         let Some(mark) = mark.filter(|_| section.usable("ack")) else { continue };
-        for index in own {
+        for (bit, index) in own.iter().enumerate() {
+            if source.selector.is_optional(bit) {
+                // No sender waits for it.
+                continue;
+            }
             check_channel(section, &channels[*index]);
             if channels[*index].is_durable() {
                 // It confirms by itself, and keeps what it confirmed.

@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::plan::{Admin, Plan, PlannedSink, PlannedSource};
+use crate::channel::selector::Mapping;
 use crate::channel::sieve::{Sieve, copies_for};
-use crate::channel::{self, Channel, ChannelContext, Inlet, Valve};
+use crate::channel::{self, Channel, ChannelContext, Inlet, Selector, Valve, WhenFull};
 use crate::event::Event;
 use crate::interceptor::Tools;
 use crate::memory::{Credit, Pool};
@@ -18,6 +19,7 @@ use crate::runtime::clock::Clock;
 use crate::sink::{self, Orders, SinkContext};
 use crate::source::intercepting::{Intercepting, Staging};
 use crate::source::parsing::Parser;
+use crate::source::routing::{Route, RoutingRunner};
 use crate::source::runner::SourceRunner;
 use crate::source::{self, Bound, SourceContext};
 use crate::storage::Disk;
@@ -205,6 +207,16 @@ fn sieve(
     Arc::new(Sieve::new(channel, keep, copies, Arc::clone(counters)))
 }
 
+/// What is read of a message for anybody's sake.
+fn wants(planned: &PlannedSource) -> Fields {
+    planned.wanted.union(planned.chain.wanted()).union(planned.chosen_by)
+}
+
+/// Reads what messages say, when they are some and somebody wants to know.
+fn parser(planned: &PlannedSource, wanted: Fields) -> Option<Parser> {
+    planned.plan.zones().and_then(|zones| Parser::new(wanted, zones))
+}
+
 /// What interceptors want to know of this machine.
 fn tools() -> Tools {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -304,11 +316,11 @@ impl Assembly {
             let context = SourceContext {
                 name: planned.name.clone(),
                 exact: planned.exact,
-                want_pri: planned.wanted.union(planned.chain.wanted()) != Fields::NONE,
+                want_pri: wants(planned) != Fields::NONE,
                 want_headers: planned.want_headers,
-                want_host: planned.wanted.union(planned.chain.wanted()).contains(Fields::HOSTNAME),
+                want_host: wants(planned).contains(Fields::HOSTNAME),
                 page_bytes: plan.budget.page_bytes,
-                channels: planned.channels.len(),
+                channels: planned.selector.required(planned.channels.len()),
                 furthest: plan.furthest(planned),
                 counters: counters.sources[index].clone(),
                 incidents: Arc::clone(&self.handles.incidents),
@@ -339,35 +351,80 @@ impl Assembly {
         inlets: &[Arc<InletCounters>],
         counters: &Arc<SourceCounters>,
     ) -> SourceWorker {
-        let inlets = planned.channels.iter().zip(inlets).map(|(channel, counters)| Inlet {
+        let inlet = |(bit, (channel, counters)): (usize, (&usize, &Arc<InletCounters>))| Inlet {
             channel: Arc::clone(&self.channels[*channel]),
-            when_full: plan.channels[*channel].plan.when_full(),
+            when_full: match planned.selector.is_optional(bit) {
+                true => WhenFull::Optional,
+                false => plan.channels[*channel].plan.when_full(),
+            },
             counters: Arc::clone(counters),
-        });
-        let valve = Valve::new(Arc::clone(&self.pool), inlets.collect(), &source.waker());
+        };
+        let inlets = planned.channels.iter().zip(inlets).enumerate().map(inlet).collect();
         let name = format!("source.{}.{thread}", planned.name);
-        let runner = SourceRunner::new(name, source, valve, Arc::clone(counters), planned.pace);
-        let parser = |wanted| planned.plan.zones().and_then(|zones| Parser::new(wanted, zones));
-        let in_chain = planned.chain.wanted();
+        let own = Arc::clone(counters);
+        let worker = match &planned.selector {
+            Selector::Multiplexing(mapping) => {
+                self.routing(planned, name, source, inlets, mapping.clone(), own)
+            }
+            _ => self.running(planned, name, source, inlets, own),
+        };
+        SourceWorker { worker, core: planned.cores[thread], counters: Arc::clone(counters) }
+    }
+
+    /// The worker of a source whose batches go to all of its channels, or to one of them.
+    fn running(
+        &self,
+        planned: &PlannedSource,
+        name: String,
+        source: Box<dyn source::Source>,
+        inlets: Vec<Inlet>,
+        counters: Arc<SourceCounters>,
+    ) -> Box<dyn Worker> {
+        let valve = Valve::new(Arc::clone(&self.pool), inlets, &source.waker());
+        let valve = match planned.selector {
+            Selector::Balancing { random: chance } => valve.balanced(chance.then(random)),
+            _ => valve,
+        };
         let refuses = planned.chain.only_refuses();
-        let wanted = if refuses { planned.wanted.union(in_chain) } else { planned.wanted };
-        let runner = runner.with_parser(parser(wanted)).with_filters(planned.filters.clone());
-        let chain = || planned.chain.build(&tools());
-        let runner = match (planned.chain.is_empty(), refuses) {
+        let in_chain = if refuses { planned.chain.wanted() } else { Fields::NONE };
+        let runner = SourceRunner::new(name, source, valve, counters, planned.pace)
+            .with_parser(parser(planned, planned.wanted.union(in_chain)))
+            .with_filters(planned.filters.clone());
+        Box::new(match (planned.chain.is_empty(), refuses) {
             (true, _) => runner,
-            (false, true) => runner.with_refusing(Some(chain())),
+            (false, true) => runner.with_refusing(Some(planned.chain.build(&tools()))),
             (false, false) => {
-                let page = self.pool.take().expect("the sum has a page for each of these threads");
-                let longest = planned.plan.event_bytes_max();
-                let staging = Staging::new(page, chain(), longest).with_parser(parser(in_chain));
+                let staging = self.staging(planned, planned.chain.wanted());
                 let own = Intercepting::new(staging, planned.keeps_headers);
                 runner.with_intercepting(Some(own))
             }
-        };
-        SourceWorker {
-            worker: Box::new(runner),
-            core: planned.cores[thread],
-            counters: Arc::clone(counters),
-        }
+        })
+    }
+
+    /// The worker of a source that chooses channels event by event.
+    fn routing(
+        &self,
+        planned: &PlannedSource,
+        name: String,
+        source: Box<dyn source::Source>,
+        inlets: Vec<Inlet>,
+        mapping: Mapping,
+        counters: Arc<SourceCounters>,
+    ) -> Box<dyn Worker> {
+        let staging = self.staging(planned, planned.chain.wanted().union(planned.chosen_by));
+        let parsers = inlets.iter().map(|_| parser(planned, planned.wanted)).collect();
+        let pool = Arc::clone(&self.pool);
+        let keeps_headers = planned.keeps_headers;
+        let route = Route { mapping, inlets, pool, parsers, keeps_headers };
+        let runner = RoutingRunner::new(name, source, staging, route, counters, planned.pace);
+        Box::new(runner.with_filters(planned.filters.clone()))
+    }
+
+    /// What a source reads into whose events are changed or dealt out.
+    fn staging(&self, planned: &PlannedSource, wanted: Fields) -> Staging {
+        let page = self.pool.take().expect("the sum has a page for each of these threads");
+        let chain = planned.chain.build(&tools());
+        let staging = Staging::new(page, chain, planned.plan.event_bytes_max());
+        staging.with_parser(parser(planned, wanted))
     }
 }

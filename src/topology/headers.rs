@@ -2,12 +2,14 @@
 
 use super::plan::Draft;
 use super::sections::{SinkDraft, SourceDraft};
+use crate::channel::Selector;
 use crate::codec::field::Field;
 use crate::config::{listed, nearest};
 use crate::event::HeaderNames;
 use crate::event::headers::TOLD;
 use crate::interceptor::ChainPlan;
 use crate::limits::HEADERS_BYTES_MAX;
+use crate::syslog::parse::Fields;
 
 /// Whether a sink behind these channels reads headers.
 pub(super) fn wanted(draft: &Draft, channels: &[usize]) -> bool {
@@ -23,7 +25,24 @@ fn reads_some(sink: &SinkDraft) -> bool {
 /// A source's interceptors, without those that would mark events for nobody.
 pub(super) fn chain(draft: &Draft, source: &SourceDraft, channels: &[usize]) -> ChainPlan {
     let chain = source.chain.clone();
-    if wanted(draft, channels) { chain } else { chain.without_marks() }
+    if wanted(draft, channels) || chosen_by(source).is_some() {
+        chain
+    } else {
+        chain.without_marks()
+    }
+}
+
+/// The header that channels are chosen by.
+pub(super) fn chosen_by(source: &SourceDraft) -> Option<&str> {
+    match &source.selector {
+        Selector::Multiplexing(mapping) => Some(&mapping.header),
+        Selector::Replicating { .. } | Selector::Balancing { .. } => None,
+    }
+}
+
+/// What must be read of a message for a header of that name.
+pub(super) fn fields_of(name: &str) -> Fields {
+    Field::read(name).map_or(Fields::NONE, |field| field.wanted())
 }
 
 /// What headers can add to the longest event of a channel, for sinks that read them.
@@ -44,6 +63,21 @@ fn set_by(source: &SourceDraft) -> HeaderNames {
 /// Tells of headers that a sink names and nobody sets: a name that was mistyped would else be
 /// missing in silence.
 pub(super) fn check(draft: &Draft) {
+    for source in &draft.sources {
+        let (Some(header), Some(plan)) = (chosen_by(source), &source.plan) else { continue };
+        let set = set_by(source);
+        if !set.contains(header) && !is_said(header, plan.zones().is_some()) {
+            let what = format!(
+                "nobody sets the header `{header}` that channels are chosen by: all events go to \
+                 the default"
+            );
+            let remedy = match nearest(header, set.names.iter().map(String::as_str).chain(TOLD)) {
+                Some(word) => format!("did you mean `{word}`?"),
+                None => "set it by an interceptor, `static` or `regex_extractor`".to_owned(),
+            };
+            source.section.warn("selector", what, remedy);
+        }
+    }
     for (sink, channel) in draft.sinks.iter().zip(&draft.links.sinks) {
         let (Some(plan), Some(channel)) = (&sink.plan, channel) else { continue };
         let mut set = HeaderNames::default();
@@ -68,6 +102,18 @@ pub(super) fn check(draft: &Draft) {
                 sink.section.fail(key, what, remedy);
             }
         }
+    }
+}
+
+/// An event has a field of that name without anybody's doing, or its message says so, if it is
+/// `parsed`.
+fn is_said(name: &str, parsed: bool) -> bool {
+    match Field::read(name) {
+        Some(Field::Header(_)) => parsed && fields_of(name) != Fields::NONE,
+        // The sender's address, where no message says another.
+        Some(Field::Host) => true,
+        Some(field) => parsed || field.wanted() == Fields::NONE,
+        None => false,
     }
 }
 

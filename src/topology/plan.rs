@@ -15,7 +15,7 @@ use super::listeners;
 use super::parts::Parts;
 use super::sections::{self, AgentDraft, ChannelDraft, SinkDraft, SourceDraft};
 use crate::channel::sieve::copies_for;
-use crate::channel::{ChannelPlan, WhenFull};
+use crate::channel::{ChannelPlan, Selector, WhenFull};
 use crate::config::units::{show_duration, show_size};
 use crate::config::{AgentConfig, Problem, Setting};
 use crate::interceptor::{ChainPlan, Filters};
@@ -61,7 +61,10 @@ impl Plan {
     /// The furthest mark that a source hears of from all of its channels. A durable one keeps what
     /// it confirms.
     pub fn furthest(&self, source: &PlannedSource) -> Reached {
-        let channels = source.channels.iter().map(|index| &self.channels[*index]);
+        let required =
+            |(bit, index): (usize, &usize)| (!source.selector.is_optional(bit)).then_some(*index);
+        let required = source.channels.iter().enumerate().filter_map(required);
+        let channels = required.map(|index| &self.channels[index]);
         let marks = channels.map(|channel| match channel.plan.is_durable() {
             true => Reached::Synced,
             false => channel.confirmed,
@@ -89,6 +92,9 @@ pub struct PlannedSource {
     pub pace: Pace,
     pub filters: Filters,
     pub chain: ChainPlan,
+    pub selector: Selector,
+    /// What must be read of a message to choose its channels.
+    pub chosen_by: Fields,
     pub settings: Vec<Setting>,
 }
 
@@ -245,6 +251,9 @@ impl Draft {
         let pairs = self.sources.into_iter().zip(self.links.sources);
         for ((draft, channels), asked) in pairs.zip(asked) {
             let Asked { wanted, mut pace, keeps_headers, chain, exact } = asked;
+            let chosen_by = headers::chosen_by(&draft);
+            let chooses = chosen_by.is_some();
+            let chosen_by = chosen_by.map_or(Fields::NONE, headers::fields_of);
             let plan = draft.plan.expect("a whole draft has every plan");
             pace.backlog = plan.is_patient().then_some(backlog);
             let cores = dealer.deal(draft.cores.as_ref(), plan.threads(), machine);
@@ -258,10 +267,12 @@ impl Draft {
                 wanted,
                 exact,
                 keeps_headers,
-                want_headers: keeps_headers || !chain.reads().is_empty(),
+                want_headers: keeps_headers || chooses || !chain.reads().is_empty(),
                 pace,
                 filters: draft.filters,
                 chain,
+                selector: draft.selector,
+                chosen_by,
                 settings,
             });
         }
@@ -270,22 +281,10 @@ impl Draft {
         let mut sinks = Vec::new();
         let pairs = self.sinks.into_iter().zip(self.links.sinks);
         for ((draft, channel), event_bytes_max) in pairs.zip(event_bytes_max) {
-            let plan = draft.plan.expect("a whole draft has every plan");
-            let channel = channel.expect("a whole draft is linked");
-            let cores = dealer.deal(draft.cores.as_ref(), plan.threads(), machine);
-            let settings = draft.section.settings();
-            let (name, kind) = (draft.name.value, draft.kind);
-            let filters = draft.filters;
-            sinks.push(PlannedSink {
-                name,
-                kind,
-                plan,
-                channel,
-                cores,
-                event_bytes_max,
-                filters,
-                settings,
-            });
+            let plan = draft.plan.as_ref();
+            let threads = plan.map_or(0, |plan| plan.threads());
+            let cores = dealer.deal(draft.cores.as_ref(), threads, machine);
+            sinks.push(planned_sink(draft, channel, cores, event_bytes_max));
         }
         Plan {
             name: self.agent.name,
@@ -351,11 +350,34 @@ fn planned_channel(
     }
 }
 
+fn planned_sink(
+    draft: SinkDraft,
+    channel: Option<usize>,
+    cores: Vec<Option<usize>>,
+    event_bytes_max: usize,
+) -> PlannedSink {
+    PlannedSink {
+        name: draft.name.value,
+        kind: draft.kind,
+        plan: draft.plan.expect("a whole draft has every plan"),
+        channel: channel.expect("a whole draft is linked"),
+        cores,
+        event_bytes_max,
+        filters: draft.filters,
+        settings: draft.section.settings(),
+    }
+}
+
 /// Threads that do not fit a bell, or only take turns on their cores.
 fn check_threads(draft: &Draft, machine: &Machine) {
     let diagnostics = draft.agent.section.diagnostics();
     let threads_of = |source: &SourceDraft| source.plan.as_ref().map_or(0, |plan| plan.threads());
-    let threads: usize = draft.sources.iter().map(threads_of).sum();
+    // Where channels are chosen event by event a thread waits for each of them by itself.
+    let seats = |(source, channels): (&SourceDraft, &Vec<usize>)| {
+        let chooses = headers::chosen_by(source).is_some();
+        threads_of(source) * if chooses { channels.len().max(1) } else { 1 }
+    };
+    let threads: usize = draft.sources.iter().zip(&draft.links.sources).map(seats).sum();
     let max = limits::SLEEPERS_MAX;
     if threads > max {
         let what = format!("the sources have {threads} threads together, {max} are possible");
@@ -462,6 +484,20 @@ pub(super) fn show_line(line: &MemoryLine) -> String {
     format!("{:<18}{mib:>10.2} MiB  {}", line.part, line.what)
 }
 
+/// Pages that a thread of a source fills without credit of any channel.
+fn pages_without_credit(draft: &Draft, source: &SourceDraft, channels: &[usize]) -> usize {
+    let drops = |(bit, channel): &(usize, &usize)| {
+        let waits = draft.channels[**channel].when_full() == WhenFull::Wait;
+        !waits || source.selector.is_optional(*bit)
+    };
+    let dropping = channels.iter().enumerate().filter(drops).count();
+    match source.selector {
+        Selector::Multiplexing(_) => dropping,
+        Selector::Balancing { .. } => dropping.min(1),
+        Selector::Replicating { .. } => usize::from(dropping == channels.len()),
+    }
+}
+
 fn demand(draft: &Draft) -> Demand {
     let mut fixed = Vec::new();
     let mut in_hands = Vec::new();
@@ -471,17 +507,15 @@ fn demand(draft: &Draft) -> Demand {
         fixed.extend(plan.memory(&source.name));
         page_bytes_min = plan.page_bytes_min().max(page_bytes_min);
         let chain = headers::chain(draft, source, channels);
-        if !chain.only_refuses() {
+        if !chain.only_refuses() || headers::chosen_by(source).is_some() {
             let why = "before their interceptors".to_owned();
             in_hands.push((format!("sources.{}", source.name), why, plan.threads() as u64));
             let least = plan.event_bytes_max() + 2 * limits::HEADERS_BYTES_MAX;
             page_bytes_min = page_bytes_min.max(least + limits::PAGE_HEADER_BYTES);
         }
-        let drops = |channel: &usize| draft.channels[*channel].when_full() == WhenFull::DropNewest;
-        if channels.iter().all(drops) {
-            let why = "in the hands of threads that drop".to_owned();
-            in_hands.push((format!("sources.{}", source.name), why, plan.threads() as u64));
-        }
+        let why = "in the hands of threads that drop".to_owned();
+        let dropping = pages_without_credit(draft, source, channels) * plan.threads();
+        in_hands.push((format!("sources.{}", source.name), why, dropping as u64));
     }
     for (sink, channel) in draft.sinks.iter().zip(&draft.links.sinks) {
         let (Some(plan), Some(channel)) = (&sink.plan, channel) else { continue };

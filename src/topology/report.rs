@@ -79,7 +79,8 @@ fn channels(plan: &Plan, text: &mut String) {
         }
         let full = match channel.plan.when_full() {
             WhenFull::Wait => "senders wait",
-            WhenFull::DropNewest => "the newest is dropped and counted",
+            WhenFull::DropNewest | WhenFull::Optional => "the newest is dropped and counted",
+            WhenFull::DropOldest => "the oldest is dropped and counted",
         };
         let (credit, size) = (channel.credit, show_size(size));
         line!(text, "    holds {capacity}: {credit} batches of {size}; when full {full}");

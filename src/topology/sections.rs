@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::cores::{Cores, Machine};
 use super::parts::{self, Parts};
 use super::plan::{Admin, Pages};
-use crate::channel::{ChannelPlan, WhenFull};
+use crate::channel::{ChannelPlan, SELECTOR, Selector, WhenFull};
 use crate::config::{AgentConfig, Component, OptionDoc, Section, Spanned};
 use crate::interceptor::{CHAIN, ChainPlan, FILTERS, Filters};
 use crate::sink::SinkPlan;
@@ -60,11 +60,12 @@ const SOURCE: &[OptionDoc] = &[
     OptionDoc {
         name: "channels",
         default: Some(""),
-        doc: "several channels instead: each gets every event",
+        doc: "several channels instead: each gets every event, or as `selector` says",
     },
     CORES,
     FILTERS,
     CHAIN,
+    SELECTOR,
 ];
 
 const CHANNEL: &[OptionDoc] = &[TYPE];
@@ -100,6 +101,7 @@ pub(super) struct SourceDraft {
     pub(super) listens: Vec<Spanned<String>>,
     pub(super) filters: Filters,
     pub(super) chain: ChainPlan,
+    pub(super) selector: Selector,
 }
 
 pub(super) struct ChannelDraft {
@@ -164,10 +166,10 @@ fn is_address(text: &str) -> bool {
 pub(super) fn source(component: &Component, parts: &Parts, machine: &Machine) -> SourceDraft {
     let section = component.section.clone();
     section.describe(SOURCE);
-    section.later("selector", "chooses channels event by event");
     let found = parts::find(&section, parts.sources);
     let wanted = source_channels(&section);
     let cores = Cores::read(&section, machine);
+    let selector = Selector::plan(&section, &wanted);
     let mut draft = SourceDraft {
         name: component.name.clone(),
         section: section.clone(),
@@ -178,6 +180,7 @@ pub(super) fn source(component: &Component, parts: &Parts, machine: &Machine) ->
         listens: Vec::new(),
         filters: Filters::plan(&section),
         chain: ChainPlan::plan(&section),
+        selector,
     };
     if let Some(kind) = found {
         section.describe(kind.options);

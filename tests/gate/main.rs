@@ -154,6 +154,23 @@ fn a_batch_that_is_sifted_allocates_nothing() {
 }
 
 #[test]
+fn a_batch_that_is_dealt_out_allocates_nothing() {
+    let ways = [
+        "{ type = 'multiplexing', header = 'severity', mapping = { info = 'a', err = ['a', 'b'] }, \
+         default = 'b' }",
+        "{ type = 'load_balancing', policy = 'random' }",
+    ];
+    for way in ways {
+        let text = generated("type = 'null'\nchannel = 'a'").replace(
+            "rate = 'max'",
+            &format!("rate = 'max'\nchannels = ['a', 'b']\nselector = {way}"),
+        ) + "[sinks.other]\ntype = 'null'\nchannel = 'b'\n\
+             [channels.a]\ntype = 'memory'\n[channels.b]\ntype = 'memory'\n";
+        nothing(way, Line::build(&text, SINKS).measure(|| {}));
+    }
+}
+
+#[test]
 fn a_batch_into_a_file_allocates_nothing() {
     let cases = [
         "codec = 'zstd'",

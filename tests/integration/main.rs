@@ -47,6 +47,7 @@ mod relp;
 mod relps;
 mod reverse_dns;
 mod rsyslog;
+mod selectors;
 mod small_disk;
 mod spooldir;
 mod stock_tools;

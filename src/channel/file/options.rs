@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::record::{Cipher, Codec};
 use crate::channel::WhenFull;
-use crate::channel::registry::{WHEN_FULL, when_full};
+use crate::channel::registry::{WHEN_FULL, when_full_durable};
 use crate::config::{OptionDoc, Section};
 
 pub const OPTIONS: &[OptionDoc] = &[
@@ -123,7 +123,7 @@ impl Options {
         let events = section.optional_integer("capacity_events", 1..=i64::MAX);
         Self {
             spill,
-            when_full: when_full(section),
+            when_full: when_full_durable(section),
             paths,
             capacity_bytes,
             capacity_events: events.map_or(u64::MAX, i64::unsigned_abs),

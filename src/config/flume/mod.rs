@@ -6,8 +6,8 @@
 //! what would have an effect that is not built is an error.
 //!
 //! Reading order: `lexer` the syntax · `fill` what is looked up, by `around` · `tree` agents
-//! and components · `sources` (and `syslog`), `channels`, `sinks` one component each, made with
-//! `make`; what is not there is in `refused` · `print` the tables as TOML.
+//! and components · `sources` (and `syslog`), `channels`, `selector`, `sinks` one component each,
+//! made with `make`; what is not there is in `refused` · `print` the tables as TOML.
 
 pub(super) mod around;
 mod channels;
@@ -19,6 +19,7 @@ mod make;
 mod mistakes;
 pub(super) mod print;
 mod refused;
+mod selector;
 mod sinks;
 mod sources;
 mod syslog;

@@ -94,7 +94,7 @@ pub(super) fn later<'k>(
     None
 }
 
-/// Interceptors and selectors of a source.
+/// Interceptors of a source.
 pub(super) fn interceptors(part: &Part) {
     if let Some(key) = part.find("interceptors") {
         let what = "`interceptors` are not read from properties files yet";
@@ -105,22 +105,6 @@ pub(super) fn interceptors(part: &Part) {
         );
     }
     part.ignore_below("interceptors.");
-    let Some(kind) = part.text("selector.type") else {
-        part.ignore_below("selector.");
-        return;
-    };
-    match word(&kind).as_str() {
-        "replicating" | "replicatingchannelselector" => part.refuse(&[(
-            "selector.optional",
-            "leave it out: every channel that is named must take an event",
-        )]),
-        _ => {
-            let what =
-                format!("the selector `{}` is not read from properties files yet", kind.value);
-            part.fail(&kind.span, what, "leave it out: each channel gets every event");
-            part.ignore_below("selector.");
-        }
-    }
 }
 
 /// TLS of a source: Flume's keys are in Java's keystores, ours in PEM files.

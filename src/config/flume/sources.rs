@@ -3,6 +3,7 @@
 use super::files;
 use super::make::{Made, text};
 use super::refused::{self, NEVER_SOURCES};
+use super::selector;
 use super::syslog::{multiport, syslogtcp, syslogudp};
 use super::tree::{Key, Part};
 use crate::config::value::{Spanned, Table, Value};
@@ -64,6 +65,7 @@ pub(super) fn translate(part: &Part) -> Option<(Spanned<String>, Table)> {
         part.missing("channels", "where its events go, several divided by blanks");
     }
     refused::interceptors(part);
+    selector::translate(&mut made);
     part.finish();
     Some(made.table())
 }
