@@ -61,6 +61,11 @@ pub const COMMIT_EVENTS_MIN: u64 = 64;
 pub const BLOCK_RAW_BYTES_MAX: usize = 64 << 20;
 /// A header frame with all its optional fields: as far as a reader follows a length in a lead.
 pub const BLOCK_HEADER_BYTES_MAX: usize = 16 << 20;
+/// What a block header says of its events' times and peers: with the header and its other fields it
+/// fits a gzip extra field, which ends at 64 KiB. A block whose events need more is ended.
+pub const META_BYTES_MAX: usize = 48 << 10;
+/// Peers of one block: what the table that numbers them has room for.
+pub const META_PEERS_MAX: usize = 2048;
 
 /// Dirty files that are synced one by one; above it one sync of their file system is cheaper
 /// (ten thousand fdatasync take seconds, one syncfs tenths of one), though it also writes what

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::base64::decode;
 use crate::codec::Encoding;
 use crate::codec::datagram::Record;
+use crate::storage::meta::Received;
 use crate::time::Wall;
 
 /// A stored event. Looking at the line costs nothing; fields are parsed when asked for.
@@ -19,6 +20,8 @@ pub struct EventView<'a> {
     pub block_times: Option<(Wall, Wall)>,
     /// Of a datagram that was kept as it came.
     pub own: Option<Own>,
+    /// When it was received and from whom, if its block keeps that (`keep_meta`).
+    pub received: Option<Received>,
 }
 
 /// What a file keeps of an event beside its text.
@@ -58,13 +61,13 @@ impl<'a> EventView<'a> {
         encoding: Option<Encoding>,
         block_times: Option<(Wall, Wall)>,
     ) -> Self {
-        Self { line, encoding, block_times, own: None }
+        Self { line, encoding, block_times, own: None, received: None }
     }
 
     pub fn of_record(record: Record<'a>, block_times: Option<(Wall, Wall)>) -> Self {
         let Record { at, peer, local, truncated, bytes } = record;
         let own = Some(Own { at, peer, local, truncated });
-        Self { line: bytes, encoding: Some(Encoding::Datagram), block_times, own }
+        Self { own, ..Self::of_line(bytes, Some(Encoding::Datagram), block_times) }
     }
 
     /// The event's text. A JSON line without a message, or that is no JSON, is its own text.

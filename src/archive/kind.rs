@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::codec::{Codec, Encoding};
 use crate::storage::Container;
-use crate::storage::block::decode_frame;
+use crate::storage::block::glance;
 use crate::storage::catalog::OPEN_SUFFIX;
 
 /// Enough of a file to know it by.
@@ -12,7 +12,7 @@ pub(super) const HEAD_BYTES: usize = 512;
 
 /// What a file is, by its first bytes; a name decides about a skippable frame that is not ours.
 pub(super) fn sniff(head: &[u8], path: &Path) -> Codec {
-    if let Ok((header, _)) = decode_frame(head)
+    if let Some(header) = glance(head)
         && let Some(codec) = Codec::from_wire_id(header.container.wire_id())
     {
         return codec;
@@ -33,7 +33,7 @@ pub(super) fn sniff(head: &[u8], path: &Path) -> Codec {
 /// Whether a file of ours holds records of datagrams.
 pub(super) fn has_records(head: &[u8]) -> bool {
     let datagram = Encoding::Datagram.wire_id();
-    decode_frame(head).is_ok_and(|(header, _)| header.encoder == datagram)
+    glance(head).is_some_and(|header| header.encoder == datagram)
 }
 
 pub(super) fn plain_name(path: &Path) -> bool {

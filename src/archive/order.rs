@@ -18,7 +18,7 @@ use super::kind::HEAD_BYTES;
 use super::query::TimeRange;
 use super::survey::{Gap, Layout, Survey, open_file, survey};
 use crate::codec::Codec;
-use crate::storage::block::decode_frame;
+use crate::storage::block::glance;
 use crate::storage::segment::BlockEntry;
 use crate::storage::{Disk, DiskFile, read_full_at};
 use crate::time::Wall;
@@ -101,7 +101,7 @@ impl Ordered {
             let (_, file) = open_file(&*self.disk, &self.paths[number])?;
             let mut head = [0; HEAD_BYTES];
             let read = read_full_at(&*file, 0, &mut head)?;
-            Ok(decode_frame(&head[..read]).ok().map(|(header, _)| header.time_min))
+            Ok(glance(&head[..read]).map(|header| header.time_min))
         };
         first().ok().flatten().unwrap_or(Wall::MIN)
     }

@@ -43,6 +43,15 @@ impl TimeRange {
     pub const ALL: Self = Self { since: Wall::MIN, until: Wall::MAX };
 
     /// Whether a block of these first and last times may hold an event of the range.
+    /// Whether events of these first and last times may be outside.
+    pub fn cuts(&self, first: Wall, last: Wall) -> bool {
+        !(self.holds(first) && self.holds(last))
+    }
+
+    pub fn holds(&self, at: Wall) -> bool {
+        at >= self.since && (at < self.until || self.until == Wall::MAX)
+    }
+
     pub fn meets(&self, first: Wall, last: Wall) -> bool {
         last >= self.since && (first < self.until || self.until == Wall::MAX)
     }
@@ -65,6 +74,18 @@ impl Query {
 
     /// Puts the lines that are wanted into `spans`, in order.
     pub fn select(&self, block: &BlockView<'_>, spans: &mut Vec<Span>) {
+        self.find(block, spans);
+        if block.times.is_some_and(|(first, last)| self.range.cuts(first, last)) {
+            let mut numbers = Numbers::default();
+            let text = block.whole_lines();
+            spans.retain(|span| {
+                let received = block.received(numbers.of(text, span.start));
+                received.is_none_or(|received| self.range.holds(received.at))
+            });
+        }
+    }
+
+    fn find(&self, block: &BlockView<'_>, spans: &mut Vec<Span>) {
         spans.clear();
         if block.has_records() {
             return self.select_records(block, spans);
@@ -115,6 +136,22 @@ impl Query {
         host(&event).is_some_and(|host| {
             self.hosts.iter().any(|wanted| wanted.as_bytes().eq_ignore_ascii_case(&host))
         })
+    }
+}
+
+/// Numbers of lines, asked for in the order of the lines.
+#[derive(Default)]
+pub struct Numbers {
+    at: usize,
+    number: u32,
+}
+
+impl Numbers {
+    /// Of the line that begins at `start`.
+    pub fn of(&mut self, text: &[u8], start: usize) -> u32 {
+        self.number += memchr::memchr_iter(b'\n', &text[self.at..start]).count() as u32;
+        self.at = start;
+        self.number
     }
 }
 

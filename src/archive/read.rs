@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use self::beyond::Beyond;
 use super::kind::{HEAD_BYTES, has_records, is_open, plain_name, sniff};
-use super::survey::FRONT_BYTES;
+use super::survey::{FRONT_BYTES, read_meta};
 use super::{ArchiveError, EventView};
 use crate::codec::datagram::{Record, whole_bytes};
 use crate::codec::{Codec, Decompressor, Encoding};
 use crate::storage::block::{BlockHeader, crc32c};
+use crate::storage::meta::{Meta, Received};
 use crate::storage::segment::{BlockEntry, Check, End, Scanner};
 use crate::storage::{Disk, DiskFile, read_full_at};
 use crate::time::Wall;
@@ -27,6 +28,10 @@ pub struct BlockView<'a> {
     pub bytes: &'a [u8],
     pub encoding: Option<Encoding>,
     pub times: Option<(Wall, Wall)>,
+    /// Times and peers of its events, if it keeps them.
+    pub meta: Option<&'a Meta>,
+    /// How many events of the block stand before `bytes`.
+    pub(super) from: u32,
     /// False: the last line is still being written, or was cut.
     whole: bool,
 }
@@ -72,6 +77,7 @@ pub struct Reader {
     summary: Summary,
     stored: Vec<u8>,
     raw: Vec<u8>,
+    meta: Option<Meta>,
 }
 
 enum Source {
@@ -101,7 +107,24 @@ const LINE_BYTES_MAX: usize = 16 << 20;
 impl<'a> BlockView<'a> {
     /// A block that ends with the end of a line.
     pub fn whole(bytes: &'a [u8], encoding: Option<Encoding>, times: Option<(Wall, Wall)>) -> Self {
-        Self { bytes, encoding, times, whole: true }
+        Self { bytes, encoding, times, meta: None, from: 0, whole: true }
+    }
+
+    /// With what the block says of each event, unless its lines are not its events: one that kept
+    /// its control characters may hold LF of its own.
+    pub fn with_meta(mut self, meta: Option<&'a Meta>) -> Self {
+        if meta.is_none() || self.has_records() {
+            return self;
+        }
+        let lines = memchr::memchr_iter(b'\n', self.bytes).count() as u64;
+        let open = self.bytes.last().is_some_and(|last| *last != b'\n');
+        self.meta = meta.filter(|meta| lines + u64::from(open) == u64::from(meta.events()));
+        self
+    }
+
+    /// What is known of the event of this number among those of `bytes`.
+    pub fn received(&self, event: u32) -> Option<Received> {
+        self.meta?.of(self.from + event)
     }
 
     /// The bytes without a last line that may be half.
@@ -119,6 +142,7 @@ impl<'a> BlockView<'a> {
         let (mut rest, whole) = (self.bytes, self.whole);
         let (encoding, block_times) = (self.encoding, self.times);
         let records = self.has_records();
+        let (meta, mut number) = (self.meta, self.from);
         std::iter::from_fn(move || {
             if records {
                 let (record, length) = Record::read(rest)?;
@@ -134,7 +158,9 @@ impl<'a> BlockView<'a> {
                 None if whole && !rest.is_empty() => std::mem::take(&mut rest),
                 None => return None,
             };
-            Some(EventView::of_line(line, encoding, block_times))
+            let received = meta.and_then(|meta| meta.of(number));
+            number = number.wrapping_add(1);
+            Some(EventView { received, ..EventView::of_line(line, encoding, block_times) })
         })
     }
 }
@@ -177,7 +203,7 @@ impl Reader {
             first_damage: None,
             ending: Ending::Unread,
         };
-        Self { source, summary, stored: Vec::new(), raw: Vec::new() }
+        Self { source, summary, stored: Vec::new(), raw: Vec::new(), meta: None }
     }
 
     pub fn summary(&self) -> &Summary {
@@ -205,14 +231,14 @@ impl Reader {
         let Some((encoding, times, whole)) = found else { return Ok(None) };
         let bytes = &self.raw[..];
         self.summary.raw_bytes += bytes.len() as u64;
-        let view = BlockView { bytes, encoding, times, whole };
+        let view = BlockView { whole, ..BlockView::whole(bytes, encoding, times) };
         self.summary.events += if view.has_records() {
             view.event_count()
         } else {
             let open = whole && bytes.last().is_some_and(|last| *last != b'\n');
             memchr::memchr_iter(b'\n', bytes).count() as u64 + u64::from(open)
         };
-        Ok(Some(view))
+        Ok(Some(view.with_meta(self.meta.as_ref())))
     }
 
     /// Fills `raw`; says how it is encoded, its times, and whether its last line is whole.
@@ -244,6 +270,7 @@ impl Reader {
             });
             match decoded {
                 Ok(()) => {
+                    self.meta = read_meta(&**file, &entry)?;
                     self.summary.blocks += 1;
                     let encoding = Encoding::from_wire_id(header.encoder);
                     let times = Some((header.time_min, header.time_max));
@@ -302,6 +329,7 @@ impl Reader {
         if let Ending::StreamTorn { .. } = self.summary.ending {
             return Ok(None);
         }
+        self.meta = None;
         let raw = &mut self.raw;
         raw.clear();
         raw.append(carry);

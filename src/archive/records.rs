@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::query::Span;
+use super::query::{Numbers, Span};
 use super::{BlockView, EventView};
 use crate::codec::Encoding;
 use crate::codec::datagram::{Record, records, whole_bytes};
@@ -38,8 +38,13 @@ impl<'a> BlockView<'a> {
             wanted.next_if(|next| **next == *span).is_some()
         });
         let lines = if self.has_records() { &[] } else { spans };
+        let mut numbers = Numbers::default();
         let lines = lines.iter().map(move |span| {
-            EventView::of_line(&view.bytes[span.start..span.end], view.encoding, view.times)
+            let line = &view.bytes[span.start..span.end];
+            // Where nothing is known of events, nobody counts lines.
+            let received =
+                view.meta.and_then(|_| view.received(numbers.of(view.bytes, span.start)));
+            EventView { received, ..EventView::of_line(line, view.encoding, view.times) }
         });
         lines.chain(found.map(|(_, event)| event))
     }
@@ -52,6 +57,7 @@ impl<'a> BlockView<'a> {
                 end => end.map(|at| at + 1),
             };
             self.bytes = &self.bytes[end.unwrap_or(self.bytes.len())..];
+            self.from = self.from.saturating_add(1);
         }
         self
     }

@@ -9,14 +9,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::BlockView;
 use super::kind::{is_open, plain_name, sniff};
 use crate::codec::{Codec, Decompressor, Encoding};
-use crate::storage::block::{crc32c, decode_frame};
+use crate::storage::block::{crc32c, decode_whole, header_frame_bytes};
 use crate::storage::catalog::OPEN_SUFFIX;
+use crate::storage::fields::{META, find};
 use crate::storage::index_reader::read_index;
+use crate::storage::meta::{Meta, MetaError};
 use crate::storage::resync::{next_block, next_block_before};
 use crate::storage::segment::{BlockEntry, Check, Damage, End, Scanner};
-use crate::storage::{Disk, DiskFile, read_full_at};
+use crate::storage::{Container, Disk, DiskFile, read_full_at};
 
 /// What a file is to who takes its blocks in any order.
 #[derive(Debug)]
@@ -178,6 +181,7 @@ pub struct BlockDecoder {
     decompressors: Vec<(Codec, Box<dyn Decompressor>)>,
     stored: Vec<u8>,
     raw: Vec<u8>,
+    meta: Option<Meta>,
 }
 
 impl BlockDecoder {
@@ -214,6 +218,24 @@ impl BlockDecoder {
         Ok(Ok(&self.raw))
     }
 
+    /// As [`BlockDecoder::decode`], with what the header says of the block; of its events only with
+    /// `meta`.
+    pub fn view(
+        &mut self,
+        file: &dyn DiskFile,
+        codec: Codec,
+        entry: &BlockEntry,
+        meta: bool,
+    ) -> io::Result<Result<BlockView<'_>, String>> {
+        self.meta = if meta { read_meta(file, entry)? } else { None };
+        let times = Some((entry.time_min, entry.time_max));
+        if let Err(why) = self.decode(file, codec, entry)? {
+            return Ok(Err(why));
+        }
+        let view = BlockView::whole(&self.raw, encoding(entry), times);
+        Ok(Ok(view.with_meta(self.meta.as_ref())))
+    }
+
     /// As [`BlockDecoder::decode`], and the header too: whole, saying what is known of the block,
     /// and its checksum that of the stored bytes.
     pub fn verify(
@@ -224,8 +246,16 @@ impl BlockDecoder {
     ) -> io::Result<Result<&[u8], String>> {
         let mut frame = vec![0; entry.header_bytes as usize];
         let read = read_full_at(file, entry.offset, &mut frame)?;
-        let header = match decode_frame(&frame[..read]) {
-            Ok((header, bytes)) if BlockEntry::new(entry.offset, bytes, &header) == *entry => {
+        let header = match decode_whole(&frame[..read]) {
+            Ok((header, fields))
+                if BlockEntry::new(entry.offset, frame.len(), &header) == *entry =>
+            {
+                let meta = find(fields, META);
+                if let Some(Err(error)) = meta.map(|it| Meta::decode(it, header.event_count))
+                    && error == MetaError::Contradiction
+                {
+                    return Ok(Err(error.to_string()));
+                }
                 header
             }
             Ok(_) => return Ok(Err("header and index say different things".to_owned())),
@@ -249,4 +279,18 @@ impl BlockDecoder {
 /// How the events of a block were encoded.
 pub fn encoding(entry: &BlockEntry) -> Option<Encoding> {
     Encoding::from_wire_id(entry.encoder)
+}
+
+/// What a block's header says of its events; None when it says nothing, or not in order.
+pub(super) fn read_meta(file: &dyn DiskFile, entry: &BlockEntry) -> io::Result<Option<Meta>> {
+    let bytes = entry.header_bytes as usize;
+    // The shortest header of any codec has no fields.
+    if bytes <= header_frame_bytes(Container::Zstd) {
+        return Ok(None);
+    }
+    let mut frame = vec![0; bytes];
+    let read = read_full_at(file, entry.offset, &mut frame)?;
+    let Ok((header, fields)) = decode_whole(&frame[..read]) else { return Ok(None) };
+    let meta = find(fields, META).map(|field| Meta::decode(field, header.event_count));
+    Ok(meta.and_then(Result::ok))
 }

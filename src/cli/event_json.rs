@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::output::time_text;
 use crate::archive::{BlockView, EventView, base64_encode};
+use crate::storage::meta::Received;
 
 #[derive(serde::Serialize)]
 struct Line<'a> {
@@ -51,6 +52,9 @@ pub(super) fn json_line(
     if let Some(own) = datagram {
         fields.time = Some(time_text(own.at).into());
         fields.peer = own.peer.map(|peer| peer.to_string().into());
+    } else if let Some(Received { at, peer }) = event.received {
+        fields.time.get_or_insert_with(|| time_text(at).into());
+        fields.peer = fields.peer.or_else(|| Some(peer?.to_string().into()));
     }
     let own = fields.time.is_some();
     let time = fields.time.or_else(|| block_time.map(Cow::Borrowed));

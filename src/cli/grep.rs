@@ -271,6 +271,7 @@ impl<'a> Search<'a> {
             out.write_all(line)?;
             return out.write_all(b"\n");
         };
+        // Lines around an event may be of the block before: the times are those of blocks.
         let event = EventView::of_line(line, piece.encoding, piece.times);
         let time = piece.times.map(|(_, last)| time_text(last));
         json_line(&of.path.to_string_lossy(), time.as_deref(), &event, &mut out)

@@ -106,6 +106,7 @@ struct Totals {
     events: u64,
     raw_bytes: u64,
     stored_bytes: u64,
+    header_bytes: u64,
 }
 
 impl Totals {
@@ -115,6 +116,7 @@ impl Totals {
             events: sum(|block| block.event_count),
             raw_bytes: sum(|block| block.raw_bytes),
             stored_bytes: sum(|block| block.stored_bytes),
+            header_bytes: sum(|block| block.header_bytes),
         }
     }
 }
@@ -159,12 +161,14 @@ fn table(path: &Path, found: &Scan, out: &mut impl Write) -> io::Result<()> {
     let totals = Totals::of(&found.blocks);
     writeln!(
         out,
-        "total: {} blocks, {} events, {} bytes stored as {}, ratio {:.2}; file {} bytes",
+        "total: {} blocks, {} events, {} bytes stored as {}, ratio {:.2}; headers {} bytes; \
+         file {} bytes",
         found.blocks.len(),
         totals.events,
         totals.raw_bytes,
         totals.stored_bytes,
         ratio(totals.raw_bytes, totals.stored_bytes),
+        totals.header_bytes,
         found.file_bytes,
     )
 }
@@ -190,6 +194,7 @@ fn json_of(path: &Path, found: &Scan) -> Value {
         "events": totals.events,
         "raw_bytes": totals.raw_bytes,
         "stored_bytes": totals.stored_bytes,
+        "header_bytes": totals.header_bytes,
         "file_bytes": found.file_bytes,
         "time_min": found.blocks.iter().map(|block| block.time_min).min().map(time_text),
         "time_max": found.blocks.iter().map(|block| block.time_max).max().map(time_text),
@@ -201,6 +206,7 @@ fn block_json((number, block): (usize, &BlockEntry)) -> Value {
     json!({
         "block": number,
         "offset": block.offset,
+        "header_bytes": block.header_bytes,
         "stored_bytes": block.stored_bytes,
         "raw_bytes": block.raw_bytes,
         "events": block.event_count,

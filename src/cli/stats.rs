@@ -16,7 +16,7 @@ use super::pipe::open_pipe;
 use crate::archive::crew::{Out, in_order, threads_default};
 use crate::archive::order::{Job, Subject};
 use crate::archive::query::{TimeRange, host, severity};
-use crate::archive::survey::{BlockDecoder, encoding};
+use crate::archive::survey::BlockDecoder;
 use crate::archive::{ArchiveError, BlockView, Ending, Reader};
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::syslog::names::SEVERITIES;
@@ -110,7 +110,7 @@ fn stats(
     let mut failed = gathered.failed;
     let parts = in_order(threads_default(), gathered.work(range), || {
         let mut decoder = BlockDecoder::default();
-        move |work, out: &Out<Part>| count(work, &mut decoder, out)
+        move |work, out: &Out<Part>| count(work, range, &mut decoder, out)
     })?;
     let mut total = Counts::default();
     for part in parts {
@@ -131,7 +131,7 @@ fn stats(
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn count(work: Work, decoder: &mut BlockDecoder, out: &Out<Part>) {
+fn count(work: Work, range: TimeRange, decoder: &mut BlockDecoder, out: &Out<Part>) {
     let bad = |of: Subject, what: String, missing: bool| {
         let text = format!("{}: {what}", of.path.display());
         Part { of: Some(of), counts: Counts::default(), trouble: Some((text, missing)) }
@@ -146,12 +146,8 @@ fn count(work: Work, decoder: &mut BlockDecoder, out: &Out<Part>) {
             return stream(of, reader, out);
         }
         Work::File(Job::Block { of, file, codec, entry, number }) => {
-            match decoder.decode(&*file, codec, &entry) {
-                Ok(Ok(raw)) => {
-                    let times = Some((entry.time_min, entry.time_max));
-                    let view = BlockView::whole(raw, encoding(&entry), times);
-                    Part { of: None, counts: Counts::of(&view), trouble: None }
-                }
+            match decoder.view(&*file, codec, &entry, true) {
+                Ok(Ok(view)) => Part { of: None, counts: Counts::of(&view, range), trouble: None },
                 Ok(Err(why)) => bad(of, format!("block {number} is left out: {why}"), false),
                 Err(error) => bad(of, format!("block {number}: {error}"), false),
             }
@@ -180,7 +176,7 @@ fn stream(of: Subject, reader: Result<Reader, ArchiveError>, out: &Out<Part>) {
     loop {
         match reader.next_block() {
             Ok(Some(view)) => {
-                let counts = Counts::of(&view);
+                let counts = Counts::of(&view, TimeRange::ALL);
                 if !out.put(Part { of: None, counts, trouble: None }) {
                     return;
                 }
@@ -202,10 +198,16 @@ impl Count {
 }
 
 impl Counts {
-    fn of(view: &BlockView<'_>) -> Self {
+    /// Of events that keep their times only those in the range.
+    fn of(view: &BlockView<'_>, range: TimeRange) -> Self {
         let mut counts = Self { blocks: 1, ..Self::default() };
         let hour = |at: Wall| at.seconds().div_euclid(3600) * 3600;
+        let block_hour = view.times.map(|(_, last)| hour(last));
         for event in view.events() {
+            let own = event.own.map(|own| own.at).or(event.received.map(|received| received.at));
+            if own.is_some_and(|at| !range.holds(at)) {
+                continue;
+            }
             let one = Count { events: 1, bytes: event.line.len() as u64 };
             counts.all.add(one);
             let severity = severity(&event).map_or(8, usize::from);
@@ -214,12 +216,7 @@ impl Counts {
                 Some(host) => counts.host(&host, one),
                 None => counts.no_host.add(one),
             }
-            if let Some(own) = &event.own {
-                counts.hours.entry(Some(hour(own.at))).or_default().add(one);
-            }
-        }
-        if counts.hours.is_empty() {
-            counts.hours.insert(view.times.map(|(_, last)| hour(last)), counts.all);
+            counts.hours.entry(own.map(hour).or(block_hour)).or_default().add(one);
         }
         counts
     }
@@ -289,7 +286,7 @@ mod tests {
 
     fn counts(text: &str, last: Option<i64>) -> Counts {
         let times = last.map(|last| (Wall(0), Wall(last * 1_000_000_000)));
-        Counts::of(&BlockView::whole(text.as_bytes(), None, times))
+        Counts::of(&BlockView::whole(text.as_bytes(), None, times), TimeRange::ALL)
     }
 
     fn shown(counts: &Counts, hosts: usize, bars: bool) -> String {

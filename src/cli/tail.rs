@@ -12,7 +12,7 @@ use super::output::{finish, tell};
 use super::pipe::is_pipe;
 use crate::archive::order::{Job, Subject};
 use crate::archive::query::TimeRange;
-use crate::archive::survey::{BlockDecoder, encoding, open_file};
+use crate::archive::survey::{BlockDecoder, open_file};
 use crate::archive::{BlockView, Reader};
 use crate::codec::Codec;
 use crate::storage::OsDisk;
@@ -138,18 +138,16 @@ impl Last {
         let mut decoder = BlockDecoder::default();
         for late in blocks {
             let decoded = open_file(&OsDisk, &late.of.path)
-                .and_then(|(_, file)| decoder.decode(&*file, late.codec, &late.entry))
+                .and_then(|(_, file)| decoder.view(&*file, late.codec, &late.entry, json))
                 .unwrap_or_else(|error| Err(error.to_string()));
-            let raw = match decoded {
-                Ok(raw) => raw,
+            let view = match decoded {
+                Ok(view) => view,
                 Err(why) => {
                     let at = late.entry.offset;
                     self.fail(&late.of, &format!("the block at byte {at} is left out: {why}"));
                     continue;
                 }
             };
-            let times = Some((late.entry.time_min, late.entry.time_max));
-            let view = BlockView::whole(raw, encoding(&late.entry), times);
             let passed = passed_over.min(u64::from(late.entry.event_count));
             passed_over -= passed;
             write(&late.of, &view.skip_events(passed), json, out)?;

@@ -18,7 +18,7 @@
 //!   56  CRC32C raw          4
 //!   60  CRC32C stored       4   lets recovery check without decompressing
 //!   64  CRC32C header       4   of bytes 0..64 and of the optional fields
-//!   68  optional fields         { kind u16, length u16, bytes }*, unknown kinds are skipped
+//!   68  optional fields         { kind u16, length u16, bytes }*: see `fields`
 //! ```
 //! Segment id and sequence are known when a block is appended, not when it is compressed (blocks
 //! are compressed in parallel, and a failed append may be retried into another segment):
@@ -95,12 +95,24 @@ pub fn seal_block<E>(
     raw: &[u8],
     compress: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<(), E>,
 ) -> Result<(), E> {
+    seal_block_with(out, facts, &[], raw, compress)
+}
+
+/// As [`seal_block`], with optional fields behind the header. They are left out of plain text.
+pub fn seal_block_with<E>(
+    out: &mut Vec<u8>,
+    facts: &BlockFacts,
+    fields: &[u8],
+    raw: &[u8],
+    compress: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
     let start = out.len();
     if facts.container == Container::Plain {
         return compress(raw, out).inspect_err(|_| out.truncate(start));
     }
     assert!(raw.len() <= BLOCK_RAW_BYTES_MAX, "a block of {} bytes", raw.len());
-    let payload_at = facts.container.open_frame(HEADER_BYTES, out);
+    let payload_at = facts.container.open_frame(HEADER_BYTES + fields.len(), out);
+    out[payload_at + HEADER_BYTES..][..fields.len()].copy_from_slice(fields);
     let data_at = out.len();
     if let Err(error) = compress(raw, out) {
         out.truncate(start);
@@ -115,13 +127,13 @@ pub fn seal_block<E>(
         event_count: facts.event_count,
         raw_bytes: u32::try_from(raw.len()).expect("a block is under 4 GiB"),
         stored_bytes: u32::try_from(out.len() - data_at).expect("a block is under 4 GiB"),
-        optional_bytes: 0,
+        optional_bytes: u32::try_from(fields.len()).expect("a container holds less"),
         time_min: facts.time_min,
         time_max: facts.time_max,
         crc_raw: crc32c(raw),
         crc_stored: crc32c(&out[data_at..]),
     };
-    header.encode(&mut out[payload_at..payload_at + HEADER_BYTES]);
+    header.encode(&mut out[payload_at..][..HEADER_BYTES + fields.len()]);
     Ok(())
 }
 
@@ -142,6 +154,12 @@ pub fn stamp(container: Container, block: &mut [u8], segment_id: u64, sequence: 
 
 /// The whole header frame at the start of `bytes`: the header, and how long the frame is.
 pub fn decode_frame(bytes: &[u8]) -> Result<(BlockHeader, usize), HeaderError> {
+    let (header, fields) = decode_whole(bytes)?;
+    Ok((header, header.container.frame_bytes(HEADER_BYTES + fields.len())))
+}
+
+/// The whole header frame at the start of `bytes`: the header, and the fields behind it.
+pub fn decode_whole(bytes: &[u8]) -> Result<(BlockHeader, &[u8]), HeaderError> {
     let Some(lead) = Container::lead(bytes) else {
         let cut = Container::may_begin(bytes);
         return Err(if cut { HeaderError::Short } else { HeaderError::Magic });
@@ -151,7 +169,23 @@ pub fn decode_frame(bytes: &[u8]) -> Result<(BlockHeader, usize), HeaderError> {
     if (header.container == Container::Gzip) != lead.gzip {
         return Err(HeaderError::Contradiction);
     }
-    Ok((header, lead.frame_bytes))
+    Ok((header, &payload[HEADER_BYTES..]))
+}
+
+/// What the front of a header frame says, that may be longer than `bytes` and is then not checked:
+/// enough to guess by, not to believe.
+pub fn glance(bytes: &[u8]) -> Option<BlockHeader> {
+    match decode_frame(bytes) {
+        Ok((header, _)) => Some(header),
+        Err(HeaderError::Short) => {
+            let lead = Container::lead(bytes)?;
+            let payload = bytes.get(lead.lead_bytes..)?.get(..HEADER_BYTES)?;
+            let header = BlockHeader::read(payload).filter(|_| payload.starts_with(&MAGIC))?;
+            let gzip = header.container == Container::Gzip;
+            (payload[4] == VERSION && gzip == lead.gzip).then_some(header)
+        }
+        Err(_) => None,
+    }
 }
 
 /// The payload of a header frame whose tail is in order.
@@ -193,8 +227,19 @@ impl BlockHeader {
         if payload[4] != VERSION {
             return Err(HeaderError::Version(payload[4]));
         }
-        let header = Self {
-            container: Container::from_wire_id(payload[5]).ok_or(HeaderError::Contradiction)?,
+        let header = Self::read(payload).ok_or(HeaderError::Contradiction)?;
+        let whole = payload.len() == HEADER_BYTES + header.optional_bytes as usize;
+        let sane = whole
+            && header.stored_bytes > 0
+            && header.raw_bytes as usize <= BLOCK_RAW_BYTES_MAX
+            && header.container != Container::Plain;
+        if sane { Ok(header) } else { Err(HeaderError::Contradiction) }
+    }
+
+    /// The fixed fields, unchecked.
+    fn read(payload: &[u8]) -> Option<Self> {
+        Some(Self {
+            container: Container::from_wire_id(payload[5])?,
             encoder: payload[6],
             segment_id: u64::from_le_bytes(take(payload, 8)),
             sequence: u64::from_le_bytes(take(payload, 16)),
@@ -206,13 +251,7 @@ impl BlockHeader {
             time_max: Wall(i64::from_le_bytes(take(payload, 48))),
             crc_raw: u32::from_le_bytes(take(payload, 56)),
             crc_stored: u32::from_le_bytes(take(payload, 60)),
-        };
-        let whole = payload.len() == HEADER_BYTES + header.optional_bytes as usize;
-        let sane = whole
-            && header.stored_bytes > 0
-            && header.raw_bytes as usize <= BLOCK_RAW_BYTES_MAX
-            && header.container != Container::Plain;
-        if sane { Ok(header) } else { Err(HeaderError::Contradiction) }
+        })
     }
 }
 
@@ -301,6 +340,21 @@ mod tests {
         assert_eq!(BlockHeader::decode(&payload).unwrap().optional_bytes, 9);
         payload[HEADER_BYTES + 3] ^= 1;
         assert_eq!(BlockHeader::decode(&payload), Err(HeaderError::Checksum));
+    }
+
+    #[test]
+    fn a_long_header_is_known_by_its_front() {
+        for container in [Container::Gzip, Container::Lz4, Container::Zstd] {
+            let mut out = Vec::new();
+            seal_block_with(&mut out, &facts(container), &[7; 3000], b"abc", copy).unwrap();
+            let (header, bytes) = decode_frame(&out).unwrap();
+            assert_eq!((bytes, &out[bytes..]), (container.frame_bytes(3068), &b"abc"[..]));
+            assert_eq!(decode_whole(&out).unwrap().1, [7; 3000]);
+            assert_eq!((glance(&out), glance(&out[..512])), (Some(header), Some(header)));
+            out[container.lead_bytes()] ^= 1;
+            assert_eq!(glance(&out[..512]), None);
+        }
+        assert_eq!(glance(b"some text that is long enough to be a header of ours, and more"), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   block      one [header frame][data frame]; pure functions over bytes
+//!   fields     what may stand behind a block's header; `meta`: times and peers of its events
 //!   segment    a run of blocks: scanned, sealed; its index in `index`, read by `index_reader`
 //!   resync     the next whole block behind a damaged place
 //!   catalog    NAME.log.zst.open → NAME.log.zst
@@ -25,8 +26,10 @@ pub mod catalog;
 pub mod container;
 pub mod current;
 pub mod durable_names;
+pub mod fields;
 pub mod index;
 pub mod index_reader;
+pub mod meta;
 pub mod numbers;
 pub mod os_disk;
 pub mod recovery;

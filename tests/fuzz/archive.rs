@@ -42,8 +42,13 @@ pub(crate) fn archive(path: &Path, bytes: &[u8]) -> Vec<u8> {
         match job {
             Job::Block { file, codec, entry, .. } => {
                 let verified = decoder.verify(&*file, codec, &entry).unwrap().is_ok();
-                match decoder.decode(&*file, codec, &entry).unwrap() {
-                    Ok(raw) => text.extend_from_slice(raw),
+                match decoder.view(&*file, codec, &entry, true).unwrap() {
+                    Ok(view) => {
+                        // Of every event, or of none.
+                        let told = view.events().filter(|event| event.received.is_some()).count();
+                        assert!(told == 0 || told == view.events().count(), "{told}");
+                        text.extend_from_slice(view.bytes);
+                    }
                     Err(_) => {
                         assert!(!verified, "verified, and cannot be decoded");
                         faults += 1;
@@ -75,6 +80,12 @@ pub(crate) fn archive(path: &Path, bytes: &[u8]) -> Vec<u8> {
 mod replay {
     use super::archive;
     use crate::replay::{Random, files, mutate};
+    use flumen::codec::Codec;
+    use flumen::storage::block::{BlockFacts, seal_block_with, stamp};
+    use flumen::storage::index::index_frames;
+    use flumen::storage::meta::MetaCoder;
+    use flumen::storage::segment::{BlockEntry, Check, scan};
+    use flumen::time::Wall;
     use std::path::PathBuf;
 
     /// What stands in files of ours: magics, lengths, the index.
@@ -91,15 +102,55 @@ mod replay {
         b"\n",
     ];
 
+    /// The same file, whose headers keep times and peers.
+    fn with_meta(file: &[u8]) -> Vec<u8> {
+        let found = scan(&file, Check::Stored).unwrap();
+        let container = found.container.unwrap();
+        let (mut out, mut blocks) = (Vec::new(), Vec::new());
+        for (number, block) in (0_u64..).zip(&found.blocks) {
+            let (mut coder, mut fields) = (MetaCoder::default(), Vec::new());
+            for event in 0..block.event_count {
+                let peer = format!("10.0.0.{}:{}", event % 3, 500 + event);
+                assert!(coder.push(Wall(i64::from(event) * 12_345), Some(peer.parse().unwrap())));
+            }
+            coder.finish(&mut fields);
+            let facts = BlockFacts {
+                container,
+                encoder: block.encoder,
+                event_count: block.event_count,
+                time_min: block.time_min,
+                time_max: block.time_max,
+            };
+            let stored = &file[block.data_offset() as usize..block.end_offset() as usize];
+            let codec = Codec::from_wire_id(container.wire_id()).unwrap();
+            let mut raw = Vec::new();
+            let raw_bytes = block.raw_bytes as usize;
+            codec.decompressor().decompress(stored, raw_bytes, &mut raw).unwrap();
+            let at = out.len();
+            let copy = |_: &[u8], out: &mut Vec<u8>| {
+                out.extend_from_slice(stored);
+                Ok::<(), ()>(())
+            };
+            seal_block_with(&mut out, &facts, &fields, &raw, copy).unwrap();
+            stamp(container, &mut out[at..], 7, number);
+            blocks.push(BlockEntry::of_block(at as u64, &out[at..]).unwrap());
+        }
+        index_frames(container, 7, &blocks, &mut out);
+        out
+    }
+
     #[test]
     fn mutated_files_keep_every_promise() {
         let dir = tempfile::tempdir().unwrap();
-        let kept: Vec<(PathBuf, Vec<u8>)> = files("tests/compat/v1")
+        let mut kept: Vec<(PathBuf, Vec<u8>)> = files("tests/compat/v1")
             .into_iter()
             .filter(|file| file.file_name().unwrap().to_string_lossy().starts_with("raw.log."))
             .map(|file| (file.clone(), std::fs::read(file).unwrap()))
             .collect();
         assert_eq!(kept.len(), 3);
+        let told: Vec<_> =
+            kept.iter().map(|(path, file)| (path.clone(), with_meta(file))).collect();
+        kept.extend(told);
         let whole: Vec<Vec<u8>> = kept.iter().map(|(path, bytes)| archive(path, bytes)).collect();
         assert!(whole.iter().all(|text| *text == whole[0] && text.len() == 253));
         let mut random = Random(0x0DDB_1A5E_5BAD_5EED);

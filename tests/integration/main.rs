@@ -43,6 +43,7 @@ mod peers;
 mod proxy;
 mod python;
 mod readme;
+mod received;
 mod relp;
 mod relps;
 mod reverse_dns;

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Ending, Found, Reader, Source};
-use crate::archive::survey::{BlockDecoder, Gap, Layout, encoding, survey};
+use crate::archive::survey::{BlockDecoder, Gap, Layout, encoding, read_meta, survey};
 use crate::codec::Codec;
 use crate::storage::DiskFile;
 use crate::storage::index_reader::read_index;
@@ -82,6 +82,7 @@ impl Reader {
             match beyond.decoder.decode(&*beyond.file, beyond.codec, &entry)? {
                 Ok(_) => {
                     self.raw = beyond.decoder.take();
+                    self.meta = read_meta(&*beyond.file, &entry)?;
                     self.summary.blocks += 1;
                     let times = Some((entry.time_min, entry.time_max));
                     return Ok(Some((encoding(&entry), times, true)));

@@ -1,14 +1,12 @@
 //! One job of a search: a block or a stream, decoded, searched, and what was found made ready to be
 //! written. Runs on the threads of the crew.
 
-use std::io::Write;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::Path;
 
 use crate::archive::crew::Out;
 use crate::archive::order::{Job, Subject};
 use crate::archive::query::{Query, Span};
-use crate::archive::survey::{BlockDecoder, encoding};
+use crate::archive::survey::BlockDecoder;
 use crate::archive::{BlockView, Ending, EventView, Reader, Summary};
 use crate::cli::event_json::json_line;
 use crate::cli::gather::Work;
@@ -81,10 +79,10 @@ impl Searcher {
                 self.stream(of, reader.map_err(|error| error.to_string()), out);
             }
             Work::File(Job::Block { of, file, codec, entry, number }) => {
-                let piece = match self.decoder.decode(&*file, codec, &entry) {
-                    Ok(Ok(raw)) => {
-                        let times = Some((entry.time_min, entry.time_max));
-                        let view = BlockView::whole(raw, encoding(&entry), times);
+                let cut = self.query.range.cuts(entry.time_min, entry.time_max);
+                let meta = cut || self.shape == Shape::Json;
+                let piece = match self.decoder.view(&*file, codec, &entry, meta) {
+                    Ok(Ok(view)) => {
                         let mut piece = found(&self.query, self.shape, &of, &view, &mut self.spans);
                         piece.stored_bytes = u64::from(entry.stored_bytes);
                         // The block itself goes along, and with it no copy.
@@ -230,7 +228,7 @@ fn lines(text: &[u8], spans: &[Span], out: &mut Vec<u8>) {
     }
 }
 
-fn json(path: &Arc<PathBuf>, event: &EventView<'_>, time: Option<&str>, out: &mut Vec<u8>) {
-    let written = json_line(&path.to_string_lossy(), time, event, &mut *out);
-    written.and_then(|()| out.flush()).expect("a vector takes everything");
+fn json(path: &Path, event: &EventView<'_>, time: Option<&str>, out: &mut Vec<u8>) {
+    let written = json_line(&path.to_string_lossy(), time, event, out);
+    written.expect("a vector takes everything");
 }

@@ -15,10 +15,12 @@ use super::path::Template;
 use super::tempo::Tempo;
 use crate::channel::{Channel, Parcel};
 use crate::codec::encoders::Encoder;
+use crate::event::Event;
 use crate::limits;
 use crate::memory::ReceiptSlip;
 use crate::memory::Shared;
 use crate::memory::gate::exempt;
+use crate::storage::meta::{MetaCoder, Received};
 use crate::telemetry::SinkCounters;
 use crate::time::{Mono, Now, Wall};
 
@@ -47,6 +49,16 @@ pub(super) enum Body {
     Gathered,
 }
 
+/// What a job is put in, all empty.
+pub(super) struct Vessel<'a> {
+    /// What was gathered.
+    pub(super) raw: &'a mut Vec<u8>,
+    /// Optional fields of the block's header.
+    pub(super) fields: &'a mut Vec<u8>,
+    /// Go with the job if there is one.
+    pub(super) slips: &'a mut Vec<ReceiptSlip>,
+}
+
 pub(super) struct Assembler {
     channel: Arc<dyn Channel>,
     encoder: Arc<dyn Encoder + Sync>,
@@ -61,6 +73,9 @@ pub(super) struct Assembler {
     current: Option<(Parcel, u32)>,
     next_ticket: u64,
     counters: Arc<SinkCounters>,
+    /// Times and peers of the events of the open block, or of the block that is being handed out,
+    /// if they are kept.
+    meta: Option<MetaCoder>,
 }
 
 /// The place of a batch, remembered for as long as its time unit lasts.
@@ -87,6 +102,7 @@ impl Assembler {
         patience: Duration,
         tempo: Arc<Tempo>,
         counters: Arc<SinkCounters>,
+        meta: Option<MetaCoder>,
     ) -> Self {
         let slice = template.slice().map(|slice| slice.min(Duration::from_secs(900)));
         let slice_ns = slice.and_then(|slice| i64::try_from(slice.as_nanos()).ok());
@@ -102,32 +118,26 @@ impl Assembler {
             current: None,
             next_ticket: 0,
             counters,
+            meta,
         }
     }
 
-    /// The next block to make, if there is one now. `raw` is the caller's empty buffer, `slips` go
-    /// with the job if there is one. With `hurry` an open block goes though it is neither full nor
-    /// due.
-    pub(super) fn take(
-        &mut self,
-        now: Now,
-        hurry: bool,
-        raw: &mut Vec<u8>,
-        slips: &mut Vec<ReceiptSlip>,
-    ) -> Option<Job> {
+    /// The next block to make, if there is one now. With `hurry` an open block goes though it is
+    /// neither full nor due.
+    pub(super) fn take(&mut self, now: Now, hurry: bool, vessel: Vessel<'_>) -> Option<Job> {
         loop {
             if self.current.is_some() {
-                return Some(self.take_part(slips));
+                return Some(self.take_part(vessel));
             }
             if self.open.contents.is_some() && now.mono >= self.due() {
                 if self.has_enough() {
                     self.tempo.hasten(now.mono);
                 }
-                return Some(self.take_open(raw, slips));
+                return Some(self.take_open(vessel));
             }
             let Some(parcel) = self.channel.poll() else {
                 let leftover = hurry && self.open.contents.is_some();
-                return leftover.then(|| self.take_open(raw, slips));
+                return leftover.then(|| self.take_open(vessel));
             };
             self.counters.channel_wait.record(now.mono.since(parcel.offered_at));
             let place = self.places.of(parcel.batch.time_min());
@@ -135,14 +145,14 @@ impl Assembler {
             match room {
                 Room::Gather => self.gather(parcel, place),
                 Room::AfterOpen => {
-                    let job = self.take_open(raw, slips);
+                    let job = self.take_open(vessel);
                     self.current = Some((parcel, 0));
                     return Some(job);
                 }
                 Room::Alone => self.current = Some((parcel, 0)),
             }
             if self.open.raw.len() >= self.sizes.block {
-                return Some(self.take_open(raw, slips));
+                return Some(self.take_open(vessel));
             }
         }
     }
@@ -177,7 +187,8 @@ impl Assembler {
         self.next_ticket
     }
 
-    fn room_for(&self, parcel: &Parcel, place: &Place) -> Room {
+    /// For [`Room::Gather`] the times and peers have been taken.
+    fn room_for(&mut self, parcel: &Parcel, place: &Place) -> Room {
         let batch = &parcel.batch;
         let most = match self.encoder.as_is(batch) {
             Some(bytes) => bytes.len(),
@@ -188,11 +199,22 @@ impl Assembler {
         let joins = open.is_none_or(|open| {
             open.place == *place && self.open.slips.len() < limits::BLOCK_RECEIPTS_MAX
         });
+        let is_open = open.is_some();
+        let small = most <= self.sizes.block / 4;
+        let gather = small && (!is_open || fits && joins);
         match () {
-            () if most <= self.sizes.block / 4 && fits && joins => Room::Gather,
-            () if open.is_some() => Room::AfterOpen,
-            () if most <= self.sizes.block / 4 => Room::Gather,
+            () if gather && self.take_meta(parcel) => Room::Gather,
+            () if is_open => Room::AfterOpen,
             () => Room::Alone,
+        }
+    }
+
+    /// Takes times and peers of a whole batch, or says that there is no room for them.
+    fn take_meta(&mut self, parcel: &Parcel) -> bool {
+        let received = |event: Event<'_>| Received { at: event.at, peer: event.origin.peer };
+        match &mut self.meta {
+            Some(meta) => meta.push_all(parcel.batch.events().map(received)),
+            None => true,
         }
     }
 
@@ -214,9 +236,11 @@ impl Assembler {
         self.tempo.wait(contents.events);
     }
 
-    fn take_open(&mut self, raw: &mut Vec<u8>, slips: &mut Vec<ReceiptSlip>) -> Job {
-        debug_assert!(raw.is_empty());
+    fn take_open(&mut self, vessel: Vessel<'_>) -> Job {
+        let Vessel { raw, fields, slips } = vessel;
+        debug_assert!(raw.is_empty() && fields.is_empty());
         std::mem::swap(raw, &mut self.open.raw);
+        self.meta.iter_mut().for_each(|meta| meta.finish(fields));
         self.open.first_at = Mono::MAX;
         self.tempo.wait(0);
         let mut contents = self.open.contents.take().expect("the caller saw an open block");
@@ -225,13 +249,15 @@ impl Assembler {
     }
 
     /// The whole current batch as it is, or its next part.
-    fn take_part(&mut self, slips: &mut Vec<ReceiptSlip>) -> Job {
+    fn take_part(&mut self, vessel: Vessel<'_>) -> Job {
+        let Vessel { fields, slips, .. } = vessel;
         let (mut parcel, from) = self.current.take().expect("the caller saw a current batch");
         let place = self.places.of(parcel.batch.time_min());
         let batch = &parcel.batch;
         let as_is = self.encoder.as_is(batch).map(<[u8]>::len);
         let whole = as_is.is_some_and(|bytes| bytes <= self.sizes.block.max(self.sizes.raw));
-        if from == 0 && whole {
+        if from == 0 && whole && self.take_meta(&parcel) {
+            self.meta.iter_mut().for_each(|meta| meta.finish(fields));
             let contents = Contents {
                 place,
                 events: batch.event_count(),
@@ -246,7 +272,9 @@ impl Assembler {
         let (mut most, mut length, mut to) = (0, 0, from);
         for event in batch.events().skip(limits::usize_of(from)) {
             most += self.encoder.bound_event(&event);
-            if to > from && (most > self.sizes.raw || length >= self.sizes.block) {
+            let full = to > from && (most > self.sizes.raw || length >= self.sizes.block);
+            let meta = self.meta.as_mut();
+            if full || !meta.is_none_or(|meta| meta.push(event.at, event.origin.peer)) {
                 break;
             }
             length += event.bytes.len() + 1;
@@ -256,6 +284,7 @@ impl Assembler {
             to += 1;
         }
         contents.events = to - from;
+        self.meta.iter_mut().for_each(|meta| meta.finish(fields));
         let batch = batch.clone();
         if to < batch.event_count() {
             contents.slips = with(slips, parcel.slip.as_ref().map(ReceiptSlip::part));

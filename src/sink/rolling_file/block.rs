@@ -8,7 +8,7 @@ use crate::codec::encoders::Encoder;
 use crate::codec::{Codec, Compressor};
 use crate::memory::ReceiptSlip;
 use crate::storage::Container;
-use crate::storage::block::{BlockFacts, header_frame_bytes, seal_block};
+use crate::storage::block::{BlockFacts, header_frame_bytes, seal_block_with};
 use crate::time::Wall;
 
 /// Where a block belongs.
@@ -68,12 +68,16 @@ pub(super) struct Press {
     container: Container,
     encoder_id: u8,
     compressor: Box<dyn Compressor>,
+    /// Of the next block's header, and how long they may be.
+    pub(super) fields: Vec<u8>,
+    fields_bytes_max: usize,
 }
 
 impl Press {
-    pub(super) fn new(codec: Codec, level: i32, encoder_id: u8) -> Self {
-        let compressor = codec.compressor(level);
-        Self { container: container_of(codec), encoder_id, compressor }
+    pub(super) fn new(codec: Codec, level: i32, encoder_id: u8, fields_bytes_max: usize) -> Self {
+        let (container, compressor) = (container_of(codec), codec.compressor(level));
+        let fields = Vec::with_capacity(fields_bytes_max);
+        Self { container, encoder_id, compressor, fields, fields_bytes_max }
     }
 
     /// A batch that is a block as it is: compressed into the empty buffer, or left where it stands.
@@ -105,14 +109,18 @@ impl Press {
         };
         let compressor = &mut self.compressor;
         // A library that cannot compress into a buffer of its own bound is broken: our failure.
-        seal_block(&mut buffer, &facts, raw, |raw, out| compressor.compress(raw, out))
+        let compress = |raw: &[u8], out: &mut Vec<u8>| compressor.compress(raw, out);
+        seal_block_with(&mut buffer, &facts, &self.fields, raw, compress)
             .unwrap_or_else(|error| panic!("a block could not be compressed: {error}"));
+        self.fields.clear();
         Block { buffer, batch: None, contents }
     }
 
     /// The most bytes a block of `raw_bytes` can have.
     pub(super) fn bound(&self, raw_bytes: usize) -> usize {
-        header_frame_bytes(self.container) + self.compressor.bound(raw_bytes)
+        header_frame_bytes(self.container)
+            + self.fields_bytes_max
+            + self.compressor.bound(raw_bytes)
     }
 }
 

@@ -174,7 +174,7 @@ impl Keyed {
     fn flush(&mut self, open: u32, now: Now) -> bool {
         let Some(Blank { bytes, slips }) = self.buffers.poll() else { return false };
         self.raw.clear();
-        let contents = self.open.take(open, &mut self.raw, slips);
+        let contents = self.open.take(open, &mut self.raw, &mut self.press.fields, slips);
         let block = self.press.press(&self.raw, bytes, contents);
         self.writer.add(block, now);
         true

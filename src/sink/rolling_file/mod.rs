@@ -24,6 +24,7 @@ mod open_blocks;
 mod options;
 mod ordered;
 mod path;
+mod records;
 mod roll_policy;
 mod safe;
 mod tempo;
@@ -44,6 +45,7 @@ use crate::ring::{Ring, Turnstile};
 use crate::runtime::Worker;
 use crate::runtime::helper::{Desk, Helper};
 use crate::runtime::parker::Parker;
+use crate::storage::meta::{META_CODER_BYTES, META_FIELD_BYTES_MAX, MetaCoder};
 use crate::storage::recovery::{Mode, Outcome, recover};
 use crate::storage::segment::BlockEntry;
 use crate::storage::{DurableNames, Numbers};
@@ -58,6 +60,7 @@ use on_seal::{Finished, OnSeal};
 use open_blocks::{Bounds, KEY_BYTES, OpenBlocks};
 use options::Options;
 use ordered::{Ordered, Shared};
+use records::RECORD_BYTES_MAX;
 use tempo::Tempo;
 use writer::{QUESTIONS_MAX, Rules, Ties, Writer};
 
@@ -90,7 +93,8 @@ impl Options {
         let encoder = self.encoder();
         let block =
             if self.keyed() { self.block_bytes.min(KEY_BLOCK_BYTES) } else { self.block_bytes };
-        Sizes { block, raw: block + encoder.bound(event_bytes_max).max(block / 4) }
+        let record = if self.keyed() && self.keep_meta { RECORD_BYTES_MAX } else { 0 };
+        Sizes { block, raw: block + record + encoder.bound(event_bytes_max).max(block / 4) }
     }
 
     /// Finished blocks between compressor and file.
@@ -104,7 +108,12 @@ impl Options {
     }
 
     fn press(&self) -> Press {
-        Press::new(self.codec, self.level, self.encoder().encoding().wire_id())
+        let fields = if self.keep_meta { META_FIELD_BYTES_MAX } else { 0 };
+        Press::new(self.codec, self.level, self.encoder().encoding().wire_id(), fields)
+    }
+
+    fn meta(&self) -> Option<MetaCoder> {
+        self.keep_meta.then(MetaCoder::default)
     }
 
     fn patience(&self) -> Duration {
@@ -205,6 +214,7 @@ impl Options {
             self.patience(),
             tempo,
             Arc::clone(&context.counters[0]),
+            self.meta(),
         );
         let desk = writer.desk().clone();
         let shared = Arc::new(Shared {
@@ -249,7 +259,7 @@ impl Options {
             let bounds = Bounds {
                 bytes: self.block_memory(),
                 block_bytes: sizes.block,
-                event_bytes: self.encoder().bound(context.event_bytes_max),
+                event_bytes: self.encoder().bound(context.event_bytes_max) + RECORD_BYTES_MAX,
                 keys: KEYS_MAX / self.threads,
                 patience: self.patience(),
                 seed: context.now.wall.0 as u64 ^ context.now.mono.0.rotate_left(32),
@@ -266,7 +276,7 @@ impl Options {
                 counters: Arc::clone(&context.counters[thread]),
                 parker,
                 seats,
-                open: OpenBlocks::new(Arc::clone(&self.template), bounds),
+                open: OpenBlocks::new(Arc::clone(&self.template), bounds, self.meta()),
                 raw: Vec::with_capacity(sizes.raw),
                 current: None,
                 deals: 0,
@@ -374,6 +384,11 @@ impl SinkPlan for Options {
             ));
         }
         lines.push(line("block index".to_owned(), size_of::<BlockEntry>() * self.entries()));
+        if self.keep_meta {
+            let coders = if self.keyed() { threads } else { 1 };
+            let bytes = META_CODER_BYTES * coders + META_FIELD_BYTES_MAX * threads;
+            lines.push(line("times and peers".to_owned(), bytes));
+        }
         // A codec that does nothing has no contexts to show.
         lines.retain(|line| line.bytes > 0);
         lines

@@ -19,11 +19,13 @@ use super::arena::{Arena, Chain};
 use super::block::{Contents, Place};
 use super::keys::Keys;
 use super::path::Template;
+use super::records::{self, RECORDS_MAX};
 use crate::codec::encoders::Encoder;
 use crate::event::Event;
 use crate::limits::BLOCK_RECEIPTS_MAX;
 use crate::memory::ReceiptSlip;
 use crate::memory::gate::exempt;
+use crate::storage::meta::{MetaCoder, Received};
 use crate::time::{Mono, Now, Wall};
 
 /// What a key costs: its slot, its place in table and heap, its text, and a path of 100 bytes.
@@ -66,6 +68,8 @@ pub(super) struct OpenBlocks {
     due: Mono,
     /// Blocks that somebody waits for and has no other copy of, and some that are gone.
     awaited: Vec<u32>,
+    /// Times and peers are kept: they stand in front of each event until its block goes.
+    meta: Option<MetaCoder>,
 }
 
 /// A batch whose events are put.
@@ -114,7 +118,7 @@ struct List {
 }
 
 impl OpenBlocks {
-    pub(super) fn new(template: Arc<Template>, bounds: Bounds) -> Self {
+    pub(super) fn new(template: Arc<Template>, bounds: Bounds, meta: Option<MetaCoder>) -> Self {
         let slice = template.slice().map(|slice| slice.min(Duration::from_secs(900)));
         Self {
             template,
@@ -130,6 +134,7 @@ impl OpenBlocks {
             open: 0,
             due: Mono::MAX,
             awaited: Vec::new(),
+            meta,
         }
     }
 
@@ -179,7 +184,15 @@ impl OpenBlocks {
     pub(super) fn put(&mut self, event: &Event<'_>, deal: &Deal<'_>, encoder: &dyn Encoder) -> Put {
         let known = self.known();
         self.encoded.clear();
-        encoder.encode_event(event, &mut self.encoded);
+        if self.meta.is_some() {
+            let received = Received { at: event.at, peer: event.origin.peer };
+            records::begin(&mut self.encoded, received);
+            let record_bytes = self.encoded.len();
+            encoder.encode_event(event, &mut self.encoded);
+            records::ended(&mut self.encoded, record_bytes);
+        } else {
+            encoder.encode_event(event, &mut self.encoded);
+        }
         if let Some(full) = self.in_the_way(known, deal) {
             return Put::After(full);
         }
@@ -265,11 +278,21 @@ impl OpenBlocks {
         None
     }
 
-    /// Moves a block's bytes behind `raw`; its key stays. `slips` are for the next block of the
-    /// key: empty, but with room.
-    pub(super) fn take(&mut self, id: u32, raw: &mut Vec<u8>, slips: Vec<ReceiptSlip>) -> Contents {
+    /// Moves a block's bytes into the empty `raw` and the fields of its header into `fields`; its
+    /// key stays. `slips` are for the next block of the key: empty, but with room.
+    pub(super) fn take(
+        &mut self,
+        id: u32,
+        raw: &mut Vec<u8>,
+        fields: &mut Vec<u8>,
+        slips: Vec<ReceiptSlip>,
+    ) -> Contents {
         let slot = &mut self.slots[id as usize];
         self.arena.take(&mut slot.chain, raw);
+        if let Some(meta) = &mut self.meta {
+            records::take_out(raw, meta);
+            meta.finish(fields);
+        }
         slot.turn = slot.turn.wrapping_add(1);
         self.open -= 1;
         let contents = Contents {
@@ -293,7 +316,8 @@ impl OpenBlocks {
         }
         let crowded = |id: &u32| {
             let slot = &self.slots[*id as usize];
-            slot.slips.len() >= BLOCK_RECEIPTS_MAX && slot.deal != deal.number
+            let told = self.meta.is_some() && slot.events >= RECORDS_MAX && !chain.is_empty();
+            told || slot.slips.len() >= BLOCK_RECEIPTS_MAX && slot.deal != deal.number
         };
         if let Some(crowded) = known.filter(crowded) {
             return Some(crowded);
@@ -431,7 +455,7 @@ mod tests {
         let template = Arc::new(Template::parse(path, TimeZone::UTC, Clock::Received).unwrap());
         let (block_bytes, event_bytes) = (64 << 10, 4 << 10);
         let bounds = Bounds { bytes, block_bytes, event_bytes, keys, patience: PATIENCE, seed: 7 };
-        OpenBlocks::new(template, bounds)
+        OpenBlocks::new(template, bounds, None)
     }
 
     fn peer(number: u32) -> IpAddr {
@@ -456,7 +480,7 @@ mod tests {
 
     fn take(open: &mut OpenBlocks, id: u32) -> (String, String) {
         let mut raw = Vec::new();
-        let contents = open.take(id, &mut raw, Vec::new());
+        let contents = open.take(id, &mut raw, &mut Vec::new(), Vec::new());
         assert_eq!(contents.events as usize, raw.iter().filter(|byte| **byte == b'\n').count());
         let path = contents.place.stem.display().to_string();
         (path, String::from_utf8(raw).unwrap())
@@ -532,7 +556,7 @@ mod tests {
         let mut stem = |number| {
             assert_eq!(put(&mut open, number, "x", 0), Put::Done);
             let id = open.first_due(Now::default(), true).unwrap();
-            open.take(id, &mut Vec::new(), Vec::new()).place.stem
+            open.take(id, &mut Vec::new(), &mut Vec::new(), Vec::new()).place.stem
         };
         let first = stem(1);
         assert!(Arc::ptr_eq(&first, &stem(1)));

@@ -53,6 +53,7 @@ const OPTIONS: &[OptionDoc] = &[
     row("roll", Some(""), "when a file is finished"),
     row("keep", Some(""), "which finished files are kept; all by default"),
     row("block", Some(""), "when a block is finished"),
+    row("keep_meta", Some("false"), "time and peer of each event in the headers of blocks"),
     row("sync", Some("1s"), "fdatasync at least so often, or block, or never"),
 ];
 
@@ -102,6 +103,8 @@ pub(super) struct Options {
     pub(super) threads: usize,
     encoder: SharedEncoder,
     pub(super) codec: Codec,
+    /// Each event's time and peer stand in the header of its block.
+    pub(super) keep_meta: bool,
     pub(super) level: i32,
     pub(super) roll: RollPolicy,
     pub(super) keep: Keep,
@@ -172,6 +175,7 @@ fn plan(section: &Section) -> Options {
         threads: threads.unwrap_or(1),
         encoder,
         codec,
+        keep_meta: keep_meta(section, codec),
         level: level(section, codec),
         roll: roll(section),
         keep: keep(section),
@@ -282,6 +286,21 @@ fn check_records(section: &Section, codec: Codec) {
     }
 }
 
+fn keep_meta(section: &Section, codec: Codec) -> bool {
+    if !section.flag("keep_meta") {
+        return false;
+    }
+    if codec == Codec::None {
+        let remedy = "write codec = \"lz4\", the cheapest with headers, or leave `keep_meta` out";
+        section.fail("keep_meta", "plain text has no headers to keep times and peers in", remedy);
+    }
+    if section.text("control") == "keep" {
+        let remedy = "leave out `control` or `keep_meta`";
+        section.fail("keep_meta", "with `control = \"keep\"` a line may be no whole event", remedy);
+    }
+    true
+}
+
 fn level(section: &Section, codec: Codec) -> i32 {
     let kind = codec.kind();
     let Some(levels) = kind.levels.clone() else {
@@ -357,6 +376,8 @@ mod tests {
             ("path = '/l/x'\nblock = { memory = '1MiB' }", "1MiB is below 2MiB"),
             ("path = '/l/x'\nencoder = 'datagram'\ncodec = 'none'", "`datagram` writes none"),
             ("path = '/l/x'\nencoder = 'datagram'\ncontrol = 'keep'", "no effect on the encoder"),
+            ("path = '/l/x'\ncodec = 'none'\nkeep_meta = true", "plain text has no headers"),
+            ("path = '/l/x'\ncontrol = 'keep'\nkeep_meta = true", "may be no whole event"),
             ("path = '/l/x'\ncodec = 'lz4'\nlevel = 3", "`level` has no effect on lz4"),
         ] {
             let section = Section::parse(text, OPTIONS);

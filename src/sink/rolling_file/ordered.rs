@@ -11,7 +11,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::assembler::{Assembler, Body, Job};
+use super::assembler::{Assembler, Body, Job, Vessel};
 use super::block::{Blank, Block, Press};
 use super::clerk::{Answer, Question};
 use super::writer::Writer;
@@ -159,8 +159,12 @@ impl Worker for Ordered {
             self.buffer = self.shared.buffers.poll();
         }
         if let Some(mut buffer) = self.buffer.take() {
-            let (raw, slips) = (&mut self.raw, &mut buffer.slips);
-            let job = lock(&self.shared.assembler).take(now, self.closing, raw, slips);
+            let vessel = Vessel {
+                raw: &mut self.raw,
+                fields: &mut self.press.fields,
+                slips: &mut buffer.slips,
+            };
+            let job = lock(&self.shared.assembler).take(now, self.closing, vessel);
             match job {
                 Some(job) => {
                     self.job = Some((job, buffer.bytes));

@@ -1,0 +1,106 @@
+//! `keep_meta`: each event's own time and peer, from a socket into a file's headers and out again,
+//! whatever the codec, whether one file or one a host.
+
+use crate::commands::{flumen, said};
+use crate::grep::Place;
+use crate::harness::{Agent, SYSLOG_TO_FILE, until};
+use jiff::Timestamp;
+use serde_json::Value;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
+
+struct Told {
+    time: Timestamp,
+    peer: String,
+    message: String,
+}
+
+fn json(command: &str, path: &Path) -> Vec<Told> {
+    let found = said(flumen(command).arg("--json").arg(path));
+    assert_eq!((found.code, found.err.as_str()), (Some(0), ""));
+    let told = found.out.lines().map(|line| {
+        let value: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(value["time_of"], "event", "{line}");
+        let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        Told { time: text("time").parse().unwrap(), peer: text("peer"), message: text("message") }
+    });
+    told.collect()
+}
+
+fn config(codec: &str, path: &str) -> String {
+    let whole = SYSLOG_TO_FILE.replace(r#""zstd""#, &format!("{codec:?}\nkeep_meta = true"));
+    whole.replace("{dir}/out.log", &format!("{{dir}}/logs/{path}"))
+}
+
+/// Three senders by TCP and UDP, some of them at a time, with other times between.
+fn send(agent: &Agent) -> Vec<(SocketAddr, String)> {
+    let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut streams = [agent.tcp("net"); 2].map(|address| TcpStream::connect(address).unwrap());
+    let mut sent = Vec::new();
+    for round in 0..4_u64 {
+        for (number, stream) in streams.iter_mut().enumerate() {
+            let from = stream.local_addr().unwrap();
+            let lines: Vec<String> = (0..50)
+                .map(|line| format!("<34>Oct 11 22:14:15 web{number} su: {round} {line} {from}"))
+                .collect();
+            stream.write_all((lines.join("\n") + "\n").as_bytes()).unwrap();
+            sent.extend(lines.into_iter().map(|line| (from, line)));
+        }
+        let from = datagrams.local_addr().unwrap();
+        for line in 0..20 {
+            let line = format!("<34>Oct 11 22:14:15 web2 su: {round} {line} {from}");
+            datagrams.send_to(line.as_bytes(), agent.udp("net")).unwrap();
+            sent.push((from, line));
+        }
+        agent.wait_for(sent.len() as u64);
+    }
+    sent
+}
+
+#[test]
+fn each_event_has_its_own_time_and_peer() {
+    let cases = ["zstd", "gzip", "lz4"].map(|codec| (codec, "out.log"));
+    for (codec, path) in cases.into_iter().chain([("zstd", "%{host}.log")]) {
+        let agent = Agent::start(&config(codec, path));
+        let sent = send(&agent);
+        let logs = agent.dir.path().join("logs");
+        let count = || said(flumen("grep -c").arg("").arg(&logs)).out;
+        assert!(until(|| count() == "480\n"), "{codec}");
+        let dir = agent.stop().well().dir;
+        let logs = dir.path().join("logs");
+        let told = json("cat", &logs);
+        assert_eq!(told.len(), 480, "{codec}");
+        for (from, line) in &sent {
+            let found: Vec<&Told> = told.iter().filter(|it| it.message == *line).collect();
+            assert_eq!(found.len(), 1, "{line}");
+            assert_eq!(found[0].peer, from.to_string(), "{codec} {path}");
+        }
+        // Each round was accepted before the next was sent.
+        let round = |n: usize| {
+            let mark = format!("su: {n} ");
+            let times = told.iter().filter(|it| it.message.contains(&mark)).map(|it| it.time);
+            (times.clone().min().unwrap(), times.max().unwrap())
+        };
+        for n in 0..3 {
+            assert!(round(n).1 < round(n + 1).0, "{codec} {path} {n}");
+        }
+        // Exactly the events of a round, though its blocks may hold others.
+        let (since, until) = (round(1).0.to_string(), round(2).0.to_string());
+        let arguments = ["grep", "", "logs", "--since", &since, "--until", &until];
+        let place = Place { dir };
+        for more in [&[][..], &["--json"]] {
+            let found = said(place.flumen(&[&arguments[..], more].concat()));
+            assert_eq!(found.code, Some(0));
+            let other = found.out.lines().filter(|line| !line.contains("su: 1 ")).count();
+            assert_eq!((other, found.out.lines().count()), (0, 120), "{codec} {since} {until}");
+        }
+        let stats = said(place.flumen(&["stats", "logs", "--since", &since, "--until", &until]));
+        assert!(stats.out.starts_with("120 events, "), "{}", stats.out);
+        let tail = json("tail -n 3", &place.dir.path().join("logs"));
+        assert!(tail.iter().all(|it| it.message.contains("su: 3 ") && !it.peer.is_empty()));
+        assert_eq!(said(place.flumen(&["verify", "logs"])).code, Some(0));
+        let table = said(place.flumen(&["inspect", "logs"]));
+        assert_eq!((table.code, table.err.as_str()), (Some(0), ""));
+    }
+}
