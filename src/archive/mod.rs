@@ -23,6 +23,7 @@ mod read;
 mod records;
 pub mod survey;
 pub mod tape;
+mod words;
 
 use std::io;
 use std::ops::ControlFlow;

@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use super::words::{self, Needs};
+use crate::storage::tokens::Word;
 use memchr::memmem::Finder;
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
@@ -16,6 +18,7 @@ use regex_syntax::hir::{self, Class, Hir, HirKind, Literal, Look};
 #[derive(Clone, Debug)]
 pub struct Pattern {
     search: Search,
+    needs: Needs,
 }
 
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub struct Reading {
     /// As text, not as an expression.
     pub fixed: bool,
     pub ignore_case: bool,
+    /// Nothing of a word stands beside a match.
+    pub word: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -44,18 +49,25 @@ const REGEX_BYTES_MAX: usize = 64 << 20;
 impl Pattern {
     /// Several patterns stand on lines of their own; each of them may match.
     pub fn new(text: &str, reading: Reading) -> Result<Self, PatternError> {
-        let simple = !text.contains('\n') && !reading.ignore_case;
+        let simple = !text.contains('\n') && !reading.ignore_case && !reading.word;
         if text.is_empty() {
-            return Ok(Self { search: Search::Everything });
+            return Ok(Self { search: Search::Everything, needs: Needs::new() });
         }
         if simple && (reading.fixed || regex::escape(text) == text) {
             let finder = Box::new(Finder::new(text.as_bytes()).into_owned());
-            return Ok(Self { search: Search::Literal(finder) });
+            let needs = words::needs(&Hir::literal(text.as_bytes()));
+            return Ok(Self { search: Search::Literal(finder), needs });
         }
-        let expression = within_a_line(text, reading)?;
+        let hir = within_a_line(text, reading)?;
+        let (expression, needs) = (hir.to_string(), words::needs(&hir));
         let regex = RegexBuilder::new(&expression).size_limit(REGEX_BYTES_MAX).build();
         let regex = regex.map_err(|error| PatternError(error.to_string()))?;
-        Ok(Self { search: Search::Expression(regex) })
+        Ok(Self { search: Search::Expression(regex), needs })
+    }
+
+    /// Words of which every line that matches holds all of one list; empty when none is certain.
+    pub fn needs(&self) -> &[Vec<Word>] {
+        &self.needs
     }
 
     /// A place in the first line at or behind `from` that matches, `from` being the beginning of a
@@ -95,16 +107,18 @@ impl Pattern {
 }
 
 /// One expression for all of them, of which no match holds LF.
-fn within_a_line(text: &str, reading: Reading) -> Result<String, PatternError> {
+fn within_a_line(text: &str, reading: Reading) -> Result<Hir, PatternError> {
     let mut parser = ParserBuilder::new();
     parser.utf8(false).case_insensitive(reading.ignore_case);
     let mut parts = Vec::new();
     for line in text.split('\n') {
         let line = if reading.fixed { regex::escape(line) } else { line.to_owned() };
         let parsed = parser.build().parse(&line);
-        parts.push(without_lf(&parsed.map_err(|error| PatternError(error.to_string()))?));
+        let part = without_lf(&parsed.map_err(|error| PatternError(error.to_string()))?);
+        let [begins, ends] = [Look::WordStartHalfUnicode, Look::WordEndHalfUnicode].map(Hir::look);
+        parts.push(if reading.word { Hir::concat(vec![begins, part, ends]) } else { part });
     }
-    Ok(Hir::alternation(parts).to_string())
+    Ok(Hir::alternation(parts))
 }
 
 fn without_lf(hir: &Hir) -> Hir {
@@ -140,7 +154,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn pattern(text: &str, fixed: bool, ignore_case: bool) -> Pattern {
-        Pattern::new(text, Reading { fixed, ignore_case }).unwrap()
+        Pattern::new(text, Reading { fixed, ignore_case, word: false }).unwrap()
     }
 
     /// Numbers of the lines that match, found as a block is searched.

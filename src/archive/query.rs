@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use super::pattern::{Pattern, Reading};
 use super::{BlockView, EventView};
 use crate::codec::Encoding;
+use crate::storage::tokens::Word;
 use crate::syslog::parse::{Expect, Fields, parse, pri_of};
 use crate::time::Wall;
 
@@ -65,11 +66,16 @@ impl Query {
     }
 
     pub fn of_hosts(mut self, hosts: Vec<String>) -> Self {
-        let reading = Reading { fixed: true, ignore_case: true };
+        let reading = Reading { fixed: true, ignore_case: true, word: false };
         let any = Pattern::new(&hosts.join("\n"), reading);
         self.hosts_pattern = any.ok().filter(|_| !hosts.is_empty());
         self.hosts = hosts;
         self
+    }
+
+    /// Words of which a block must hold all of one list to have an event that is wanted.
+    pub fn needs(&self) -> &[Vec<Word>] {
+        if self.invert { &[] } else { self.pattern.needs() }
     }
 
     /// Puts the lines that are wanted into `spans`, in order.

@@ -31,8 +31,11 @@ use crate::time::{Mono, Wall};
     flumen grep '' /var/log/flumen --host web01 --severity ..err --json\n\n\
     Reads finished and unfinished files of any codec, directories searched through; a dash is\n\
     standard input. Blocks outside the time range are not read. Files that keep times come in\n\
-    the order of time, block by block. A moment is \"1h\" (ago), \"10:00\" (today), or\n\
-    \"2026-11-21T10:00:00Z\". --since and --until choose whole blocks by when they were received.\n\
+    the order of time, block by block. Blocks whose headers tell their words (`tokens`) are\n\
+    passed over when -w, or what stands around a word in PATTERN, rules them out.\n\
+    A moment is \"1h\" (ago), \"10:00\" (today), or \"2026-11-21T10:00:00Z\". --since and --until\n\
+    choose whole blocks by when they were received, and exactly where the sink keeps each\n\
+    event's time (`keep_meta`).\n\
     Exits 0 when an event was found, 1 when none was, 2 when something could not be read.")]
 pub struct GrepArgs {
     /// A regular expression; several stand on lines of their own; the empty one finds every event
@@ -47,6 +50,9 @@ pub struct GrepArgs {
     /// Letters match in either case
     #[arg(short, long)]
     pub ignore_case: bool,
+    /// Only whole words: no letter, digit or underscore beside what matches
+    #[arg(short, long)]
+    pub word_regexp: bool,
     /// Events that do not match
     #[arg(short = 'v', long)]
     pub invert_match: bool,
@@ -119,7 +125,8 @@ pub fn run(args: &GrepArgs) -> ExitCode {
 }
 
 fn query(args: &GrepArgs, now: Wall) -> Result<Query, String> {
-    let reading = Reading { fixed: args.fixed_strings, ignore_case: args.ignore_case };
+    let (fixed, ignore_case, word) = (args.fixed_strings, args.ignore_case, args.word_regexp);
+    let reading = Reading { fixed, ignore_case, word };
     let pattern = Pattern::new(&args.pattern, reading).map_err(|error| {
         format!("\"{}\" is no regular expression: {error}\n(-F takes it as text)", args.pattern)
     })?;
@@ -320,9 +327,9 @@ impl<'a> Search<'a> {
         let seconds = self.clock.now().mono.0 as f64 / 1e9;
         let (raw, stored) = (total.raw_bytes as f64 / 1e6, total.stored_bytes as f64 / 1e6);
         complain(&format!(
-            "{} events found in {} files\n{} blocks searched, {} left out for their times, {} \
-             places bad\n{raw:.1} MB of text, stored as {stored:.1} MB in blocks\n{seconds:.3} s, \
-             {:.0} MB/s of text\n",
+            "{} events found in {} files\n{} blocks searched, {} left out for their times or \
+             words, {} places bad\n{raw:.1} MB of text, stored as {stored:.1} MB in blocks\n\
+             {seconds:.3} s, {:.0} MB/s of text\n",
             total.selected,
             total.files.len(),
             total.blocks,

@@ -204,7 +204,8 @@ impl Counts {
         let hour = |at: Wall| at.seconds().div_euclid(3600) * 3600;
         let block_hour = view.times.map(|(_, last)| hour(last));
         for event in view.events() {
-            let own = event.own.map(|own| own.at).or(event.received.map(|received| received.at));
+            let received = || event.received.map(|received| received.at);
+            let own = event.own.map(|own| own.at).or_else(received);
             if own.is_some_and(|at| !range.holds(at)) {
                 continue;
             }

@@ -3,6 +3,8 @@
 
 /// Times and peers of the block's events: see `meta`.
 pub const META: u16 = 1;
+/// Its words: see `tokens`. It stands first, so that it is found without the others.
+pub const TOKENS: u16 = 2;
 
 const HEAD_BYTES: usize = 4;
 

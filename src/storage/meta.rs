@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn a_coder_without_room_says_so_and_keeps_what_it_has() {
         let mut coder = MetaCoder::default();
-        let far = |event: u32| Wall(if event % 2 == 0 { i64::MIN } else { i64::MAX });
+        let far = |event: u32| Wall(if event.is_multiple_of(2) { i64::MIN } else { i64::MAX });
         let mut events = 0;
         while coder.push(far(events), peer(&format!("[fe80::{events:x}%3]:1"))) {
             events += 1;

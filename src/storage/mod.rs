@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   block      one [header frame][data frame]; pure functions over bytes
-//!   fields     what may stand behind a block's header; `meta`: times and peers of its events
+//!   fields     what may stand behind a block's header; `meta`: times and peers of its events;
+//!              `tokens`: which words it holds
 //!   segment    a run of blocks: scanned, sealed; its index in `index`, read by `index_reader`
 //!   resync     the next whole block behind a damaged place
 //!   catalog    NAME.log.zst.open → NAME.log.zst
@@ -37,6 +38,7 @@ pub mod resync;
 pub mod retention;
 pub mod segment;
 pub mod sync_round;
+pub mod tokens;
 #[cfg(test)]
 pub(crate) mod watched_disk;
 

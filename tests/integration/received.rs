@@ -1,5 +1,6 @@
-//! `keep_meta`: each event's own time and peer, from a socket into a file's headers and out again,
-//! whatever the codec, whether one file or one a host.
+//! What headers of blocks keep besides: `tokens`, the words of a block, and `keep_meta`, each
+//! event's own time and peer, from a socket into a file and out again, whatever the codec, whether
+//! one file or one a host.
 
 use crate::commands::{flumen, said};
 use crate::grep::Place;
@@ -102,5 +103,35 @@ fn each_event_has_its_own_time_and_peer() {
         assert_eq!(said(place.flumen(&["verify", "logs"])).code, Some(0));
         let table = said(place.flumen(&["inspect", "logs"]));
         assert_eq!((table.code, table.err.as_str()), (Some(0), ""));
+    }
+}
+
+/// Blocks without a word are passed over, those with it are not, whatever else their headers keep.
+#[test]
+fn grep_passes_over_blocks_without_the_word() {
+    for (codec, path) in [("zstd", "out.log"), ("gzip", "out.log"), ("lz4", "%{host}.log")] {
+        let told = config(codec, path).replace("keep_meta", "tokens = true\nkeep_meta");
+        let agent = Agent::start(&told);
+        let sent = send(&agent);
+        let place = Place { dir: agent.stop().well().dir };
+        let grep = |arguments: &[&str]| {
+            let found = said(place.flumen(&[&["grep", "--stats"], arguments, &["logs"]].concat()));
+            let skipped = found.err.contains("\n0 blocks searched");
+            assert!(found.err.contains("blocks searched"), "{}", found.err);
+            (found.out.lines().count(), skipped)
+        };
+        // A filter may take a word for one of its own, once in hundreds of times.
+        let absent = (0..20).map(|n| grep(&["-w", &format!("needle{n}")]));
+        let absent: Vec<_> = absent.collect();
+        assert!(absent.iter().all(|(lines, _)| *lines == 0), "{codec} {path}: {absent:?}");
+        let skipped = absent.iter().filter(|(_, skipped)| *skipped).count();
+        assert!(skipped >= 10, "{codec} {path}: {absent:?}");
+        assert_eq!(grep(&["needle"]), (0, false), "no whole word is asked for");
+        assert_eq!(grep(&["-wi", "WEB1"]), (200, false));
+        assert_eq!(grep(&[r"\bsu: 2 (7|8) "]), (6, false));
+        assert_eq!(grep(&["-vw", "needle"]), (sent.len(), false));
+        assert_eq!(said(place.flumen(&["verify", "logs"])).code, Some(0));
+        let json = said(place.flumen(&["grep", "--json", "", "logs"]));
+        assert!(json.out.lines().all(|line| line.contains(r#""time_of":"event""#)), "{codec}");
     }
 }

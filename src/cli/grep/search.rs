@@ -6,13 +6,16 @@ use std::path::Path;
 use crate::archive::crew::Out;
 use crate::archive::order::{Job, Subject};
 use crate::archive::query::{Query, Span};
-use crate::archive::survey::BlockDecoder;
+use crate::archive::survey::{BlockDecoder, encoding};
 use crate::archive::{BlockView, Ending, EventView, Reader, Summary};
 use crate::cli::event_json::json_line;
 use crate::cli::gather::Work;
 use crate::cli::output::time_text;
 use crate::cli::pipe::open_pipe;
 use crate::codec::Encoding;
+use crate::storage::DiskFile;
+use crate::storage::segment::BlockEntry;
+use crate::storage::tokens::may_hold;
 use crate::time::Wall;
 
 /// How what was found is shown.
@@ -78,6 +81,9 @@ impl Searcher {
                 let reader = Reader::of_file(&of.path, file);
                 self.stream(of, reader.map_err(|error| error.to_string()), out);
             }
+            Work::File(Job::Block { file, entry, .. }) if self.passes_over(&*file, &entry) => {
+                out.put(Piece { skipped_blocks: 1, ..Piece::default() });
+            }
             Work::File(Job::Block { of, file, codec, entry, number }) => {
                 let cut = self.query.range.cuts(entry.time_min, entry.time_max);
                 let meta = cut || self.shape == Shape::Json;
@@ -114,6 +120,14 @@ impl Searcher {
                 out.put(piece);
             }
         }
+    }
+
+    /// By the words that the block holds. What cannot be read is told when it is decoded.
+    fn passes_over(&self, file: &dyn DiskFile, entry: &BlockEntry) -> bool {
+        // Heads of records stand beside the words of datagrams.
+        let lines = encoding(entry) != Some(Encoding::Datagram);
+        let needs = self.query.needs();
+        lines && !needs.is_empty() && !may_hold(&file, entry, needs).unwrap_or(true)
     }
 
     fn stream(&mut self, of: Subject, reader: Result<Reader, String>, out: &Out<Piece>) {

@@ -102,7 +102,6 @@ impl Assembler {
         patience: Duration,
         tempo: Arc<Tempo>,
         counters: Arc<SinkCounters>,
-        meta: Option<MetaCoder>,
     ) -> Self {
         let slice = template.slice().map(|slice| slice.min(Duration::from_secs(900)));
         let slice_ns = slice.and_then(|slice| i64::try_from(slice.as_nanos()).ok());
@@ -118,8 +117,12 @@ impl Assembler {
             current: None,
             next_ticket: 0,
             counters,
-            meta,
+            meta: None,
         }
+    }
+
+    pub(super) fn keeping(self, meta: Option<MetaCoder>) -> Self {
+        Self { meta, ..self }
     }
 
     /// The next block to make, if there is one now. With `hurry` an open block goes though it is

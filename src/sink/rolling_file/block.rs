@@ -8,7 +8,8 @@ use crate::codec::encoders::Encoder;
 use crate::codec::{Codec, Compressor};
 use crate::memory::ReceiptSlip;
 use crate::storage::Container;
-use crate::storage::block::{BlockFacts, header_frame_bytes, seal_block_with};
+use crate::storage::block::{BlockFacts, HEADER_BYTES, header_frame_bytes, seal_block_with};
+use crate::storage::tokens::{TOKENS_FIELD_BYTES_MAX, TokenSieve};
 use crate::time::Wall;
 
 /// Where a block belongs.
@@ -71,13 +72,25 @@ pub(super) struct Press {
     /// Of the next block's header, and how long they may be.
     pub(super) fields: Vec<u8>,
     fields_bytes_max: usize,
+    /// Finds a block's words, if they are told; the field stands before the others, put together.
+    sieve: Option<TokenSieve>,
+    together: Vec<u8>,
 }
 
 impl Press {
     pub(super) fn new(codec: Codec, level: i32, encoder_id: u8, fields_bytes_max: usize) -> Self {
         let (container, compressor) = (container_of(codec), codec.compressor(level));
-        let fields = Vec::with_capacity(fields_bytes_max);
-        Self { container, encoder_id, compressor, fields, fields_bytes_max }
+        let (fields, together) = (Vec::with_capacity(fields_bytes_max), Vec::new());
+        let sieve = None;
+        Self { container, encoder_id, compressor, fields, fields_bytes_max, sieve, together }
+    }
+
+    /// Tells of each block which words it holds.
+    pub(super) fn with_tokens(mut self) -> Self {
+        self.fields_bytes_max += TOKENS_FIELD_BYTES_MAX;
+        self.together.reserve(self.fields_bytes_max);
+        self.sieve = Some(TokenSieve::default());
+        self
     }
 
     /// A batch that is a block as it is: compressed into the empty buffer, or left where it stands.
@@ -109,6 +122,13 @@ impl Press {
         };
         let compressor = &mut self.compressor;
         // A library that cannot compress into a buffer of its own bound is broken: our failure.
+        if let Some(sieve) = &mut self.sieve {
+            let room = self.container.payload_bytes_max().saturating_sub(HEADER_BYTES);
+            let room = room.saturating_sub(self.fields.len()).min(TOKENS_FIELD_BYTES_MAX);
+            sieve.sift(raw, room, &mut self.together);
+            self.together.append(&mut self.fields);
+            std::mem::swap(&mut self.fields, &mut self.together);
+        }
         let compress = |raw: &[u8], out: &mut Vec<u8>| compressor.compress(raw, out);
         seal_block_with(&mut buffer, &facts, &self.fields, raw, compress)
             .unwrap_or_else(|error| panic!("a block could not be compressed: {error}"));

@@ -48,6 +48,7 @@ use crate::runtime::parker::Parker;
 use crate::storage::meta::{META_CODER_BYTES, META_FIELD_BYTES_MAX, MetaCoder};
 use crate::storage::recovery::{Mode, Outcome, recover};
 use crate::storage::segment::BlockEntry;
+use crate::storage::tokens::{TOKENS_FIELD_BYTES_MAX, TokenSieve};
 use crate::storage::{DurableNames, Numbers};
 use crate::syslog::parse::Fields;
 
@@ -109,7 +110,9 @@ impl Options {
 
     fn press(&self) -> Press {
         let fields = if self.keep_meta { META_FIELD_BYTES_MAX } else { 0 };
-        Press::new(self.codec, self.level, self.encoder().encoding().wire_id(), fields)
+        let encoding = self.encoder().encoding().wire_id();
+        let press = Press::new(self.codec, self.level, encoding, fields);
+        if self.tokens { press.with_tokens() } else { press }
     }
 
     fn meta(&self) -> Option<MetaCoder> {
@@ -214,8 +217,8 @@ impl Options {
             self.patience(),
             tempo,
             Arc::clone(&context.counters[0]),
-            self.meta(),
-        );
+        )
+        .keeping(self.meta());
         let desk = writer.desk().clone();
         let shared = Arc::new(Shared {
             assembler: Mutex::new(assembler),
@@ -388,6 +391,10 @@ impl SinkPlan for Options {
             let coders = if self.keyed() { threads } else { 1 };
             let bytes = META_CODER_BYTES * coders + META_FIELD_BYTES_MAX * threads;
             lines.push(line("times and peers".to_owned(), bytes));
+        }
+        if self.tokens {
+            let bytes = TokenSieve::BYTES + TOKENS_FIELD_BYTES_MAX;
+            lines.push(line(format!("words of blocks × {threads} threads"), bytes * threads));
         }
         // A codec that does nothing has no contexts to show.
         lines.retain(|line| line.bytes > 0);

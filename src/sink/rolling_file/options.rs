@@ -54,6 +54,11 @@ const OPTIONS: &[OptionDoc] = &[
     row("keep", Some(""), "which finished files are kept; all by default"),
     row("block", Some(""), "when a block is finished"),
     row("keep_meta", Some("false"), "time and peer of each event in the headers of blocks"),
+    row(
+        "tokens",
+        Some("false"),
+        "the words of each block in its header: grep -w passes over others",
+    ),
     row("sync", Some("1s"), "fdatasync at least so often, or block, or never"),
 ];
 
@@ -105,6 +110,8 @@ pub(super) struct Options {
     pub(super) codec: Codec,
     /// Each event's time and peer stand in the header of its block.
     pub(super) keep_meta: bool,
+    /// Each block's words stand in its header.
+    pub(super) tokens: bool,
     pub(super) level: i32,
     pub(super) roll: RollPolicy,
     pub(super) keep: Keep,
@@ -176,6 +183,7 @@ fn plan(section: &Section) -> Options {
         encoder,
         codec,
         keep_meta: keep_meta(section, codec),
+        tokens: tokens(section, codec),
         level: level(section, codec),
         roll: roll(section),
         keep: keep(section),
@@ -284,6 +292,10 @@ fn check_records(section: &Section, codec: Codec) {
         let what = "`control` has no effect on the encoder `datagram`: every byte is kept";
         section.warn("control", what, "leave it out");
     }
+    for key in ["keep_meta", "tokens"].into_iter().filter(|key| section.explicit(key)) {
+        let what = format!("`{key}` is of no use to the encoder `datagram`: it keeps times itself");
+        section.warn(key, what, "leave it out");
+    }
 }
 
 fn keep_meta(section: &Section, codec: Codec) -> bool {
@@ -299,6 +311,15 @@ fn keep_meta(section: &Section, codec: Codec) -> bool {
         section.fail("keep_meta", "with `control = \"keep\"` a line may be no whole event", remedy);
     }
     true
+}
+
+fn tokens(section: &Section, codec: Codec) -> bool {
+    let asked = section.flag("tokens");
+    if asked && codec == Codec::None {
+        let remedy = "write codec = \"lz4\", the cheapest with headers, or leave `tokens` out";
+        section.fail("tokens", "plain text has no headers to keep words in", remedy);
+    }
+    asked
 }
 
 fn level(section: &Section, codec: Codec) -> i32 {
@@ -377,6 +398,7 @@ mod tests {
             ("path = '/l/x'\nencoder = 'datagram'\ncodec = 'none'", "`datagram` writes none"),
             ("path = '/l/x'\nencoder = 'datagram'\ncontrol = 'keep'", "no effect on the encoder"),
             ("path = '/l/x'\ncodec = 'none'\nkeep_meta = true", "plain text has no headers"),
+            ("path = '/l/x'\ncodec = 'none'\ntokens = true", "no headers to keep words in"),
             ("path = '/l/x'\ncontrol = 'keep'\nkeep_meta = true", "may be no whole event"),
             ("path = '/l/x'\ncodec = 'lz4'\nlevel = 3", "`level` has no effect on lz4"),
         ] {

@@ -49,7 +49,7 @@ mod tests {
     fn records_are_taken_out_and_the_widest_of_them_fit_a_header() {
         let mut raw = Vec::new();
         let event = |number: u32| Received {
-            at: Wall(if number % 2 == 0 { i64::MIN } else { i64::MAX }),
+            at: Wall(if number.is_multiple_of(2) { i64::MIN } else { i64::MAX }),
             peer: Some(format!("[fe80::{number:x}%9]:{number}").parse().unwrap()),
         };
         for number in 0..RECORDS_MAX {
