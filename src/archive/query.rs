@@ -43,8 +43,7 @@ pub struct Span {
 impl TimeRange {
     pub const ALL: Self = Self { since: Wall::MIN, until: Wall::MAX };
 
-    /// Whether a block of these first and last times may hold an event of the range.
-    /// Whether events of these first and last times may be outside.
+    /// Whether a block of these first and last times may hold an event outside the range.
     pub fn cuts(&self, first: Wall, last: Wall) -> bool {
         !(self.holds(first) && self.holds(last))
     }
@@ -53,6 +52,7 @@ impl TimeRange {
         at >= self.since && (at < self.until || self.until == Wall::MAX)
     }
 
+    /// Whether a block of these first and last times may hold an event of the range.
     pub fn meets(&self, first: Wall, last: Wall) -> bool {
         last >= self.since && (first < self.until || self.until == Wall::MAX)
     }

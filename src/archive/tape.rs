@@ -5,9 +5,9 @@
 //!                                 ├──▶ reels: some hundred events with their times
 //!   captures ──▶ packets, merged ─┘
 //! ```
-//! Of archives every event that keeps a time of its own has that one (datagrams, JSON); others are
-//! spread evenly between the first and the last time of their block. Of captures the payloads of
-//! UDP datagrams are taken, and all else is counted.
+//! Of archives every event that keeps a time of its own has that one (datagrams, JSON, text with
+//! `keep_meta`); others are spread evenly between the first and the last time of their block. Of
+//! captures the payloads of UDP datagrams are taken, and all else is counted.
 //!
 //! Memory: a block for each file whose times overlap, up to `OPEN_MAX` of them; of a capture one
 //! packet.

@@ -23,8 +23,8 @@ use crate::time::Wall;
     flumen replay /var/log/flows --to udp://127.0.0.1:2055\n  \
     flumen replay monday.pcapng --port 514 --to udp://127.0.0.1:5514 --speed 10x\n  \
     flumen replay /var/log/flumen --since 1h --to tcp://127.0.0.1:5514 --speed max\n\n\
-    Of archives written with encoder = \"datagram\" and of captures every event has its own\n\
-    time; of others, events are spread over the time of their block. Of captures the payloads\n\
+    Of archives written with encoder = \"datagram\" or keep_meta and of captures every event has\n\
+    its own time; of others, events are spread over that of their block. Of captures the payloads\n\
     of UDP datagrams are sent; TCP segments are counted and passed over. All events leave from\n\
     one socket of this machine. Ctrl-C stops and still tells what was sent.")]
 pub struct ReplayArgs {

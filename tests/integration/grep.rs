@@ -7,7 +7,7 @@ use crate::numbered::line;
 use crate::peers::peer;
 use flumen::codec::Codec;
 use flumen::storage::Container;
-use flumen::storage::block::{BlockFacts, seal_block, stamp};
+use flumen::storage::block::{BlockFacts, seal_block_with, stamp};
 use flumen::storage::index::index_frames;
 use flumen::storage::segment::BlockEntry;
 use flumen::time::Wall;
@@ -30,6 +30,17 @@ pub(crate) struct Segment {
 
 /// A segment of these texts, a block each, of which the first was received in minute `first`.
 pub(crate) fn segment(codec: Codec, texts: &[String], first: i64, sealed: bool) -> Segment {
+    segment_with(codec, texts, first, sealed, |_| Vec::new())
+}
+
+/// The same with these fields in the headers of blocks.
+pub(crate) fn segment_with(
+    codec: Codec,
+    texts: &[String],
+    first: i64,
+    sealed: bool,
+    fields: impl Fn(&str) -> Vec<u8>,
+) -> Segment {
     let container = Container::from_wire_id(codec.wire_id()).unwrap();
     let mut compressor = codec.compressor(1);
     let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
@@ -44,7 +55,7 @@ pub(crate) fn segment(codec: Codec, texts: &[String], first: i64, sealed: bool) 
             time_max: Wall(time_min.0 + MINUTE - 1),
         };
         let compress = |raw: &[u8], out: &mut Vec<u8>| compressor.compress(raw, out);
-        seal_block(&mut bytes, &facts, text.as_bytes(), compress).unwrap();
+        seal_block_with(&mut bytes, &facts, &fields(text), text.as_bytes(), compress).unwrap();
         stamp(container, &mut bytes[at..], 77 + first as u64, sequence as u64);
         blocks.push(BlockEntry::of_block(at as u64, &bytes[at..]).unwrap());
     }

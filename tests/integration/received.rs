@@ -3,8 +3,10 @@
 //! one file or one a host.
 
 use crate::commands::{flumen, said};
-use crate::grep::Place;
+use crate::grep::{Place, segment_with, suffix};
 use crate::harness::{Agent, SYSLOG_TO_FILE, until};
+use flumen::codec::Codec;
+use flumen::storage::tokens::TokenSieve;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::io::Write;
@@ -133,5 +135,27 @@ fn grep_passes_over_blocks_without_the_word() {
         assert_eq!(said(place.flumen(&["verify", "logs"])).code, Some(0));
         let json = said(place.flumen(&["grep", "--json", "", "logs"]));
         assert!(json.out.lines().all(|line| line.contains(r#""time_of":"event""#)), "{codec}");
+    }
+}
+
+/// Lines around an event may stand in a block that does not hold the word.
+#[test]
+fn lines_around_are_those_of_the_next_block_too() {
+    let place = Place::new();
+    let texts = ["one\ntwo\n", "a needle\n", "three\nfour\n", "five\n"].map(str::to_owned);
+    let words = |text: &str| {
+        let mut field = Vec::new();
+        TokenSieve::default().sift(text.as_bytes(), 1 << 16, &mut field);
+        field
+    };
+    for codec in [Codec::Zstd, Codec::Gzip, Codec::Lz4] {
+        let name = format!("x.log{}", suffix(codec));
+        place.put(&name, &segment_with(codec, &texts, 0, true, words).bytes);
+        let said =
+            |more: &str| said(place.flumen(&["grep", "--stats", "-w", more, "needle", &name]));
+        let plain = said("-F");
+        assert!(plain.err.contains("\n1 blocks searched"), "{}", plain.err);
+        assert_eq!(said("-C1").out, "two\na needle\nthree\n", "{codec}");
+        assert_eq!(said("-A3").out, "a needle\nthree\nfour\nfive\n", "{codec}");
     }
 }

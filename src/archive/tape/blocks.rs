@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::Findings;
 use crate::archive::order::{Job, Ordered};
 use crate::archive::query::TimeRange;
-use crate::archive::survey::{BlockDecoder, encoding};
+use crate::archive::survey::BlockDecoder;
 use crate::archive::{BlockView, EventView, Reader};
 use crate::storage::OsDisk;
 use crate::time::Wall;
@@ -91,10 +91,8 @@ impl Blocks {
     fn enter(&mut self, job: Job, findings: &mut Findings) {
         match job {
             Job::Block { of, file, codec, entry, number } => {
-                let told = match self.decoder.decode(&*file, codec, &entry) {
-                    Ok(Ok(raw)) => {
-                        let times = Some((entry.time_min, entry.time_max));
-                        let view = BlockView::whole(raw, encoding(&entry), times);
+                let told = match self.decoder.view(&*file, codec, &entry, true) {
+                    Ok(Ok(view)) => {
                         let mut open = self.spare.pop().unwrap_or_default();
                         open.take(&view, findings);
                         if !open.events.is_empty() {
@@ -162,8 +160,11 @@ impl Open {
         }
         let (fields, text) = event.fields();
         self.bytes.extend_from_slice(&text);
-        let time = fields.time.and_then(|time| time.parse::<Timestamp>().ok());
-        let at = time.and_then(|time| i64::try_from(time.as_nanosecond()).ok());
+        let written = || {
+            let time = fields.time.as_ref()?.parse::<Timestamp>().ok()?;
+            i64::try_from(time.as_nanosecond()).ok()
+        };
+        let at = event.received.map(|it| it.at.0).or_else(written);
         (at, text.len(), None)
     }
 

@@ -4,7 +4,8 @@ use super::*;
 use crate::codec::datagram::Record;
 use crate::codec::{Codec, Encoding};
 use crate::storage::Container;
-use crate::storage::block::{BlockFacts, seal_block, stamp};
+use crate::storage::block::{BlockFacts, seal_block_with, stamp};
+use crate::storage::meta::MetaCoder;
 use crate::wire::capture::Writer;
 use std::net::SocketAddr;
 use tempfile::TempDir;
@@ -13,14 +14,25 @@ const ALL: Choice = Choice { range: TimeRange::ALL, port: None };
 
 /// An open segment of these blocks: first and last time, and bytes.
 fn archive(dir: &TempDir, name: &str, encoding: Encoding, blocks: &[(i64, i64, &[u8])]) -> PathBuf {
+    archive_with(dir, name, encoding, blocks, &[])
+}
+
+fn archive_with(
+    dir: &TempDir,
+    name: &str,
+    encoding: Encoding,
+    blocks: &[(i64, i64, &[u8])],
+    fields: &[u8],
+) -> PathBuf {
     let (container, encoder) = (Container::Zstd, encoding.wire_id());
     let mut file = Vec::new();
     for (sequence, (first, last, raw)) in blocks.iter().enumerate() {
         let (at, time_min, time_max) = (file.len(), Wall(*first), Wall(*last));
-        let facts = BlockFacts { container, encoder, event_count: 1, time_min, time_max };
+        let event_count = memchr::memchr_iter(b'\n', raw).count() as u32;
+        let facts = BlockFacts { container, encoder, event_count, time_min, time_max };
         let mut compressor = Codec::Zstd.compressor(1);
         let compress = |raw: &[u8], out: &mut Vec<u8>| compressor.compress(raw, out);
-        seal_block(&mut file, &facts, raw, compress).unwrap();
+        seal_block_with(&mut file, &facts, fields, raw, compress).unwrap();
         stamp(container, &mut file[at..], 9, sequence as u64);
     }
     let path = dir.path().join(name);
@@ -107,6 +119,22 @@ fn lines_are_spread_over_their_block_and_json_has_times_of_its_own() {
     let (events, findings) = play(&[json], ALL);
     assert_eq!(events, [(7, "m".into()), (9, "n".into())]);
     assert_eq!(findings, Findings::default());
+}
+
+#[test]
+fn lines_whose_times_are_kept_have_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut coder, mut fields) = (MetaCoder::default(), Vec::new());
+    let times = [100, 300, 190];
+    assert!(times.iter().all(|at| coder.push(Wall(*at), None)));
+    coder.finish(&mut fields);
+    let block: &[(i64, i64, &[u8])] = &[(100, 300, b"a\nb\nc\n")];
+    let lines = archive_with(&dir, "a.log.zst.open", Encoding::Raw, block, &fields);
+    let (events, findings) = play(std::slice::from_ref(&lines), ALL);
+    assert_eq!(events, [(100, "a".into()), (190, "c".into()), (300, "b".into())]);
+    assert_eq!(findings, Findings::default());
+    let range = TimeRange { since: Wall(150), until: Wall(300) };
+    assert_eq!(play(&[lines], Choice { range, ..ALL }).0, [(190, "c".into())]);
 }
 
 #[test]

@@ -124,10 +124,11 @@ impl Searcher {
 
     /// By the words that the block holds. What cannot be read is told when it is decoded.
     fn passes_over(&self, file: &dyn DiskFile, entry: &BlockEntry) -> bool {
-        // Heads of records stand beside the words of datagrams.
-        let lines = encoding(entry) != Some(Encoding::Datagram);
+        // Heads of records stand beside the words of datagrams; and lines around an event may be
+        // those of the next block.
+        let alone = self.shape != Shape::Around && encoding(entry) != Some(Encoding::Datagram);
         let needs = self.query.needs();
-        lines && !needs.is_empty() && !may_hold(&file, entry, needs).unwrap_or(true)
+        alone && !needs.is_empty() && !may_hold(&file, entry, needs).unwrap_or(true)
     }
 
     fn stream(&mut self, of: Subject, reader: Result<Reader, String>, out: &Out<Piece>) {
