@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use rustix::termios::tcgetwinsize;
 use serde_json::{Value, json};
 
 use super::gather::{Gathered, Work};
@@ -52,6 +53,7 @@ pub struct StatsArgs {
 const HOSTS_MAX: usize = 100_000;
 /// The host of events beyond that.
 const OTHERS: &[u8] = b"(others)";
+const COLUMNS_DEFAULT: usize = 80;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
@@ -94,16 +96,26 @@ pub fn run(args: &StatsArgs) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let bars = io::stdout().is_terminal();
     let mut out = BufWriter::new(io::stdout().lock());
-    let outcome = stats(args, range, bars, &mut out);
+    let outcome = stats(args, range, terminal_columns(), &mut out);
     finish("stats", outcome.and_then(|code| out.flush().map(|()| code)))
+}
+
+/// None: standard output is no terminal.
+fn terminal_columns() -> Option<usize> {
+    let out = io::stdout();
+    if !out.is_terminal() {
+        return None;
+    }
+    // A terminal that does not know says 0.
+    let told = tcgetwinsize(&out).map_or(0, |size| usize::from(size.ws_col));
+    Some(if told == 0 { COLUMNS_DEFAULT } else { told })
 }
 
 fn stats(
     args: &StatsArgs,
     range: TimeRange,
-    bars: bool,
+    columns: Option<usize>,
     out: &mut impl Write,
 ) -> io::Result<ExitCode> {
     let mut gathered = Gathered::new("stats", &args.paths);
@@ -126,7 +138,7 @@ fn stats(
     if args.json {
         writeln!(out, "{}", total.json())?;
     } else {
-        chart::write(&total, args.hosts, bars, out)?;
+        chart::write(&total, args.hosts, columns, out)?;
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -290,9 +302,9 @@ mod tests {
         Counts::of(&BlockView::whole(text.as_bytes(), None, times), TimeRange::ALL)
     }
 
-    fn shown(counts: &Counts, hosts: usize, bars: bool) -> String {
+    fn shown(counts: &Counts, hosts: usize, columns: Option<usize>) -> String {
         let mut out = Vec::new();
-        chart::write(counts, hosts, bars, &mut out).unwrap();
+        chart::write(counts, hosts, columns, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -337,12 +349,14 @@ mod tests {
         let text: String =
             (0..30).map(|n| format!("<34>Oct 11 22:14:15 h{n:02} su\n").repeat(n + 1)).collect();
         let total = counts(&text, Some(7300));
-        let plain = shown(&total, 3, false);
+        let plain = shown(&total, 3, None);
         assert!(plain.contains("h29") && !plain.contains("h26") && !plain.contains('█'), "{plain}");
         assert!(plain.contains("and 27 more"), "{plain}");
-        let bars = shown(&total, 3, true);
-        assert!(bars.contains('█'), "{bars}");
-        assert!(bars.lines().all(|line| line.chars().count() <= 80), "{bars}");
+        for columns in [80, 200] {
+            let bars = shown(&total, 3, Some(columns));
+            assert!(bars.contains('█'), "{bars}");
+            assert!(bars.lines().all(|line| line.chars().count() <= columns), "{bars}");
+        }
     }
 
     #[test]
