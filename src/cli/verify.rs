@@ -64,7 +64,7 @@ fn verify(args: &VerifyArgs, out: &mut impl Write) -> io::Result<ExitCode> {
     })?;
     let (mut blocks, mut events, mut raw_bytes) = (0, 0, 0);
     let mut files = BTreeSet::new();
-    let mut bad = Vec::new();
+    let (mut count, mut bad) = (0_u64, Vec::new());
     for found in results {
         files.insert(found.of.number);
         blocks += found.blocks;
@@ -74,13 +74,15 @@ fn verify(args: &VerifyArgs, out: &mut impl Write) -> io::Result<ExitCode> {
         if one.missing && gathered.may_be_gone(&found.of) {
             continue;
         }
-        if !args.json {
+        count += 1;
+        if args.json {
+            let file = found.of.path.to_string_lossy();
+            bad.push(json!({ "file": file, "block": one.block, "at": one.at, "why": one.why }));
+        } else {
             writeln!(out, "{}: {}", found.of.path.display(), one.text())?;
         }
-        let file = found.of.path.to_string_lossy();
-        bad.push(json!({ "file": file, "block": one.block, "at": one.at, "why": one.why }));
     }
-    let (count, files) = (bad.len(), files.len());
+    let files = files.len();
     if args.json {
         let totals = json!({
             "files": files, "blocks": blocks, "events": events, "raw_bytes": raw_bytes, "bad": bad,

@@ -30,6 +30,7 @@ mod journal;
 mod life;
 mod local;
 mod logger;
+mod many;
 mod merged;
 mod mistakes;
 mod multicast;
