@@ -12,7 +12,7 @@ use crate::runtime::command;
 const COMMAND_MAX: Duration = Duration::from_secs(30);
 
 /// The arguments that say which configuration is meant.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct ConfigArgs {
     /// The configuration: a TOML file, or a properties file of Apache Flume's
     config: PathBuf,

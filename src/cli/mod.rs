@@ -15,6 +15,7 @@ mod follow;
 mod form;
 mod gather;
 pub mod grep;
+mod hangup;
 pub mod inspect;
 mod instant;
 mod interrupt;

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-use super::configuration::{self, ConfigArgs};
+use super::configuration::ConfigArgs;
+use super::hangup::{self, Hangups};
 use super::{Failure, output};
 use crate::admin;
 use crate::runtime::thread::spawn;
 use crate::sys::notify::Manager;
 use crate::telemetry::{log, report};
-use crate::topology::{Agent, Control, Machine, Outcome, Parts, Plan, plan};
+use crate::topology::{Agent, Control, Outcome};
 
 /// Runs the agent that a configuration describes, until it is told to stop
 #[derive(Debug, clap::Args)]
@@ -22,7 +23,7 @@ use crate::topology::{Agent, Control, Machine, Outcome, Parts, Plan, plan};
     is ready and, as the last line, the ledger; FLUMEN_LOG=off says nothing.\n\
     FLUMEN_LOG_FORMAT=json makes each line an object.\n\n\
     SIGTERM and SIGINT deliver what was accepted and end with 0; a second one stops at once.\n\
-    SIGUSR1 rolls all files.")]
+    SIGUSR1 rolls all files; SIGHUP does, and says what has changed in the configuration since.")]
 pub(super) struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -33,10 +34,11 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
         output::complain(&format!("flumen run: {error}\n"));
         return Failure::Usage.into();
     }
-    let Some(plan) = read(args) else { return Failure::Usage.into() };
+    let Some(plan) = hangup::read(&args.config) else { return Failure::Usage.into() };
     // Before anything starts: a stop asked for during the start is a stop.
     let control = Control::default();
-    if let Err(error) = follow_signals(control.clone()) {
+    let hangups = Hangups::follow(&args.config, &plan);
+    if let Err(error) = hangups.and_then(|hangups| follow_signals(control.clone(), hangups)) {
         output::complain(&format!("flumen run: signals cannot be followed: {error}\n"));
         return Failure::Failed.into();
     }
@@ -50,15 +52,6 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     tracing::info!(target: log::ALWAYS, "{}", agent.ready());
     agent.report_to(Manager::here());
     end(&agent.join())
-}
-
-fn read(args: &RunArgs) -> Option<Plan> {
-    let config = configuration::load("run", &args.config)?;
-    let agent = config.agent(args.config.agent.as_deref());
-    let plan = agent.and_then(|agent| plan(&agent, &Parts::default(), &Machine::here()));
-    config.diagnostics().leave_out_notes();
-    output::diagnose(config.diagnostics());
-    plan
 }
 
 /// The closing ledger is the last line.
@@ -77,14 +70,15 @@ fn end(outcome: &Outcome) -> ExitCode {
 }
 
 /// A thread that turns signals into wishes, for as long as the process lives.
-fn follow_signals(control: Control) -> io::Result<()> {
+fn follow_signals(control: Control, hangups: Hangups) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGXFSZ])?;
     let follow = move || {
         let mut stopping = false;
         for signal in &mut signals {
             match signal {
                 SIGHUP => {
-                    tracing::warn!("SIGHUP: reload is not built yet; restart the agent instead");
+                    control.roll();
+                    hangups.look();
                 }
                 SIGUSR1 => control.roll(),
                 // A limit of file sizes (`ulimit -f`) would kill us; asked for, the signal does

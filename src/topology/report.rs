@@ -1,5 +1,6 @@
 //! The plan as text: what `check` prints.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::acks;
@@ -125,7 +126,7 @@ fn memory(plan: &Plan, text: &mut String) {
 /// A configuration that says everything: what was left out is marked.
 fn settings(plan: &Plan, text: &mut String) {
     line!(text, "\nsettings");
-    let table = |text: &mut String, title: String, settings: &[Setting]| {
+    for (title, settings) in tables(plan) {
         line!(text, "  [{title}]");
         for setting in settings {
             let Setting { key, value, explicit } = setting;
@@ -135,15 +136,27 @@ fn settings(plan: &Plan, text: &mut String) {
                 (None, _) => line!(text, "  # {key} is not set"),
             }
         }
+    }
+}
+
+/// All settings by the titles of their tables: `agent`, `sources.net`.
+fn tables(plan: &Plan) -> Vec<(String, &[Setting])> {
+    let mut tables = vec![("agent".to_owned(), plan.settings.as_slice())];
+    let part = |kind: &str, name: &str| format!("{kind}.{name}");
+    let sources = plan.sources.iter();
+    tables.extend(sources.map(|it| (part("sources", &it.name), it.settings.as_slice())));
+    let channels = plan.channels.iter().filter(|channel| !channel.implied);
+    tables.extend(channels.map(|it| (part("channels", &it.name), it.settings.as_slice())));
+    let sinks = plan.sinks.iter();
+    tables.extend(sinks.map(|it| (part("sinks", &it.name), it.settings.as_slice())));
+    tables
+}
+
+/// Each setting by its whole name, `sources.net.listen`, and its value where it has one.
+pub fn values(plan: &Plan) -> BTreeMap<String, Option<String>> {
+    let all = |(title, settings): (String, &[Setting])| -> Vec<_> {
+        let one = |it: &Setting| (format!("{title}.{}", it.key), it.value.clone());
+        settings.iter().map(one).collect()
     };
-    table(text, "agent".to_owned(), &plan.settings);
-    for source in &plan.sources {
-        table(text, format!("sources.{}", source.name), &source.settings);
-    }
-    for channel in plan.channels.iter().filter(|channel| !channel.implied) {
-        table(text, format!("channels.{}", channel.name), &channel.settings);
-    }
-    for sink in &plan.sinks {
-        table(text, format!("sinks.{}", sink.name), &sink.settings);
-    }
+    tables(plan).into_iter().flat_map(all).collect()
 }

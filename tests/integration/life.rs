@@ -140,10 +140,39 @@ fn a_drain_ends_at_its_deadline() {
 }
 
 #[test]
-fn a_signal_rolls_all_files_and_a_hangup_changes_nothing() {
+fn a_hangup_rolls_all_files_and_says_what_a_restart_would_change() {
     let agent = Agent::start(&plain());
-    agent.signal(Signal::HUP);
-    agent.wait_told("reload is not built yet");
+    let file = agent.dir.path().join("flumen.toml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let changed = before.replace("50ms", "70ms");
+    let wrong = before.replace("50ms", "soon");
+    for (round, (text, said)) in [
+        (&before, "all files are rolled; the configuration is as it was"),
+        (&changed, "takes effect at a restart: sinks.archive.block"),
+        (&wrong, "a restart would fail"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        std::fs::write(&file, text).unwrap();
+        send(agent.tcp("net"), round * 10..round * 10 + 10);
+        agent.wait_for(round as u64 * 10 + 10);
+        agent.signal(Signal::HUP);
+        agent.wait_told(said);
+        let rolled = || paths(agent.dir.path(), ".open").is_empty();
+        assert!(until(rolled), "{:?}", paths(agent.dir.path(), ""));
+    }
+    // What is wrong is told as `check` tells it.
+    agent.wait_told("soon");
+    let ended = agent.stop().well();
+    for (name, lines) in [("out.log", 0..10), ("out.log.1", 10..20), ("out.log.2", 20..30)] {
+        assert_eq!(ended.lines(name), expected(lines), "{name}");
+    }
+}
+
+#[test]
+fn a_signal_rolls_all_files() {
+    let agent = Agent::start(&plain());
     for round in 0..3 {
         send(agent.tcp("net"), round * 10..round * 10 + 10);
         agent.wait_for(round as u64 * 10 + 10);
