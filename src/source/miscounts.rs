@@ -57,7 +57,7 @@ impl Miscounts {
         if let Some(times) = self.tls.note(address(origin), 1, now) {
             tracing::warn!(
                 "{}: it speaks TLS, and this listener does not: {times}; send in plain, or listen \
-                 on tls://",
+                 with TLS (tls://, relps://)",
                 who(origin)
             );
         }

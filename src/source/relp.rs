@@ -141,8 +141,10 @@ impl Relp {
         let visit = self.read(desk, origin, link, bound, ended, taken);
         match visit {
             Visit::Drained | Visit::Bound | Visit::Full | Visit::Starved => {
-                // The reply to an `open`; a window may also be waiting for it.
+                // The reply to an `open`; a window may also be waiting for it. And the last word,
+                // when nothing is owed: no peer would come back to hear that it was the last.
                 match self.say(link) {
+                    Ok(()) if self.is_over() => Visit::Ended,
                     Ok(()) => visit,
                     Err(error) => Visit::Failed(error),
                 }

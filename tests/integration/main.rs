@@ -32,6 +32,7 @@ mod local;
 mod logger;
 mod many;
 mod merged;
+mod misplaced;
 mod mistakes;
 mod multicast;
 mod multiline;
