@@ -5,6 +5,7 @@
 //! (opening, rolling, failing) run inside `exempt` and are printed. Helpers do slow calls for
 //! others and may allocate.
 
+mod files;
 mod log;
 mod sessions;
 

@@ -50,8 +50,8 @@ pub(super) struct Open {
     pub(super) asked: Unsynced,
     /// On the list of those whose sync somebody waits for.
     pub(super) awaited: bool,
-    /// With `sync = "block"`: the block that stays until it is synced.
-    pub(super) held: Option<Block>,
+    /// With `sync = "block"`: the first of those parked was appended, and stays until it is synced.
+    pub(super) held: bool,
 }
 
 impl Lane {
@@ -59,7 +59,7 @@ impl Lane {
         Self {
             place,
             turn,
-            parked: VecDeque::with_capacity(1),
+            parked: VecDeque::new(),
             state: State::Closed,
             retry_at: Mono(0),
             appended_at: now,
@@ -84,7 +84,7 @@ impl Open {
             fresh: Unsynced::default(),
             asked: Unsynced::default(),
             awaited: false,
-            held: None,
+            held: false,
         }
     }
 

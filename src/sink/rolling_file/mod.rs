@@ -79,6 +79,9 @@ const KEY_BLOCK_BYTES: usize = 64 << 10;
 /// Keyed: keys that all threads together remember, each with its path; more cost a rendering and
 /// two allocations when they come back.
 const KEYS_MAX: usize = 16 << 10;
+/// Keyed: what an open file costs: its lane and segment, its path twice, its places in tables and
+/// lists, and what the allocator rounds. Its index has a line of its own.
+pub const OPEN_FILE_BYTES: usize = 1280;
 /// Keyed: finished blocks of one thread that wait for their file.
 const KEY_BUFFERS: usize = 8;
 
@@ -375,6 +378,8 @@ impl SinkPlan for Options {
             let open = self.block_memory() + sizes.raw + self.encoder().bound(event_bytes_max);
             lines.push(line(format!("open blocks × {threads} threads"), open * threads));
             lines.push(line(format!("keys remembered × {KEYS_MAX}"), KEY_BYTES * KEYS_MAX));
+            let files = self.open_files_reckoned();
+            lines.push(line(format!("open files × {files}"), OPEN_FILE_BYTES * files));
             let what = format!("finished blocks × {}", KEY_BUFFERS * threads);
             lines.push(line(what, block * KEY_BUFFERS * threads));
         } else {

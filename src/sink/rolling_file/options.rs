@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use rustix::process::{Resource, getrlimit};
 
+use super::OPEN_FILE_BYTES;
 use super::path::{Clock, Template};
 use super::roll_policy::RollPolicy;
 use super::writer::Sync;
@@ -43,7 +44,8 @@ const OPTIONS: &[OptionDoc] = &[
     row(
         "open_files",
         Some(""),
-        "files open at once, or the idlest are finished; 16,384, within 3/4 of our descriptors",
+        "files open at once, or the idlest are finished; 16,384, within 3/4 of our descriptors \
+         and 1/16 of agent.memory",
     ),
     row("mode", Some(""), "permission bits of files, in octal as \"0640\"; by default the umask's"),
     row("owner", Some(""), "user who files are given to, a name or a number"),
@@ -97,6 +99,10 @@ const BLOCK_MEMORY_SHARED_MAX: u64 = 1 << 30;
 /// Without a word about it as many files are open as keys are remembered, but no more than three
 /// quarters of the descriptors: connections need some, too.
 const OPEN_FILES_MAX: usize = 16 << 10;
+/// More than most have of descriptors.
+const OPEN_FILES_MIN: usize = 1024;
+/// And no more than cost this share of `agent.memory`: 13,000 of 256 MiB.
+const OPEN_FILES_SHARE: u64 = 16;
 
 /// Any event fits, as JSON too.
 const BLOCK_MEMORY: RangeInclusive<u64> = 8 * limits::EVENT_BYTES_MAX as u64..=16 << 30;
@@ -146,9 +152,15 @@ impl Options {
     pub(super) fn open_files(&self) -> usize {
         let all = self.open_files.unwrap_or_else(|| {
             let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-            as_usize(limit / 4 * 3).min(OPEN_FILES_MAX)
+            as_usize(limit / 4 * 3).min(self.open_files_reckoned())
         });
         (all / self.threads).max(1)
+    }
+
+    /// Files that memory is reckoned for: of all threads, whatever descriptors there are.
+    pub(super) fn open_files_reckoned(&self) -> usize {
+        let share = as_usize(self.agent_bytes / OPEN_FILES_SHARE) / OPEN_FILE_BYTES;
+        self.open_files.unwrap_or_else(|| share.clamp(OPEN_FILES_MIN, OPEN_FILES_MAX))
     }
 }
 

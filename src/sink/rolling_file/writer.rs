@@ -40,6 +40,9 @@ use crate::time::{Mono, Now};
 
 /// Open questions at the clerk's desk; more wait in the writer.
 pub(super) const QUESTIONS_MAX: usize = 64;
+/// Empty queues that are kept, and room in each.
+const QUEUES_MAX: usize = 16;
+const QUEUE_ROOM_MAX: usize = 4;
 /// How often rolls and syncs are looked at while files are open.
 const TICK: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_millis(250);
@@ -99,6 +102,8 @@ pub(super) struct Writer {
     /// Numbers of lanes that are gone.
     vacant: Vec<usize>,
     by_stem: HashMap<Arc<Path>, usize>,
+    /// Empty, with room: what lanes put blocks in while those wait. Few do at a time.
+    queues: Vec<VecDeque<Block>>,
     /// Files that are open, or were when they were last counted.
     open_at_most: usize,
     /// Room for entries of blocks in them, and from how many on some are forgotten.
@@ -145,6 +150,7 @@ impl Writer {
             lanes: Vec::with_capacity(16),
             vacant: Vec::with_capacity(16),
             by_stem: HashMap::with_capacity(16),
+            queues: Vec::with_capacity(QUEUES_MAX),
             open_at_most: 0,
             due: Vec::with_capacity(16),
             round: Vec::new(),
@@ -181,8 +187,13 @@ impl Writer {
     /// Appends one of several blocks; what is due then is done when the caller tends.
     pub(super) fn add(&mut self, block: Block, now: Now) {
         let id = self.lane_of(&block.contents.place, now);
+        let queue = (self.lane(id).parked.capacity() == 0).then(|| self.queues.pop()).flatten();
+        let parked = &mut self.lane(id).parked;
+        if let Some(queue) = queue {
+            *parked = queue;
+        }
         // Grows while its file is opened, and seldom.
-        exempt(|| self.lane(id).parked.push_back(block));
+        exempt(|| parked.push_back(block));
         self.flush(id, now);
     }
 
@@ -235,7 +246,7 @@ impl Writer {
             }
             let policy = self.rules.roll;
             let lane = self.lane(id);
-            let Some(front) = lane.parked.front() else { return };
+            let Some(front) = lane.parked.front() else { return self.put_back_queue(id) };
             if lane.retry_at > now.mono {
                 return;
             }
@@ -247,7 +258,7 @@ impl Writer {
                     self.ask(Question::Open { lane: id, place });
                     return;
                 }
-                State::Open(open) if open.held.is_some() => return,
+                State::Open(open) if open.held => return,
                 State::Open(open)
                     if policy.full(open.segment.bytes, front.bytes().len())
                         || policy.aged(open.opened_at, lane.turn, now) =>
@@ -349,10 +360,20 @@ impl Writer {
         }
     }
 
+    /// An empty queue is for whoever needs it next.
+    fn put_back_queue(&mut self, id: usize) {
+        let queue = std::mem::take(&mut self.lane(id).parked);
+        if (1..=QUEUE_ROOM_MAX).contains(&queue.capacity()) && self.queues.len() < QUEUES_MAX {
+            self.queues.push(queue);
+        }
+    }
+
     /// `sync = "block"`: the block stays here until the disk has it.
     fn hold(&mut self, id: usize, block: Block) {
-        let State::Open(open) = &mut self.lane(id).state else { return };
-        open.held = Some(block);
+        let lane = self.lane(id);
+        let State::Open(open) = &mut lane.state else { return };
+        open.held = true;
+        lane.parked.push_front(block);
         self.sync(id, true);
     }
 
@@ -389,7 +410,7 @@ impl Writer {
             State::Rescuing { .. } if lane.retry_at <= now.mono => return self.rescue(id),
             _ => return self.remove_if_empty(id),
         };
-        if open.held.is_some() {
+        if open.held {
             // A look at the file was under way when it was held, or its sync must be tried again.
             return self.sync(id, true);
         }

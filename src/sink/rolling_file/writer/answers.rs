@@ -86,10 +86,10 @@ impl Writer {
             }
             (Some(Ok(())), None) => {
                 open.segment.synced_bytes = open.segment.synced_bytes.max(bytes);
-                let held = open.held.take();
+                let held = std::mem::take(&mut open.held);
                 let mut done = std::mem::take(&mut open.asked);
                 self.ties.counters.sync.record(took);
-                if let Some(block) = held {
+                if held && let Some(block) = self.lane(id).parked.pop_front() {
                     self.book(id, block, now);
                     let State::Open(open) = &mut self.lane(id).state else { return };
                     done.absorb(&mut open.fresh);
@@ -104,7 +104,7 @@ impl Writer {
             }
             (Some(Err(error)), _) => return self.sync_failed(id, now, &error),
             // A block came while the clerk only looked: it is synced before anything else.
-            (None, _) if open.held.is_some() => return self.sync(id, true),
+            (None, _) if open.held => return self.sync(id, true),
             (None, _) => {}
         }
         self.want_commit(id);
@@ -121,10 +121,9 @@ impl Writer {
         let State::Open(mut open) = std::mem::replace(&mut lane.state, State::Closed) else {
             return;
         };
-        if let Some(block) = open.held.take() {
-            // Still in our hands: it goes into the next segment as the same bytes.
+        if open.held {
+            // Still first of those that wait: it goes into the next segment as the same bytes.
             open.segment.blocks.take_back();
-            lane.parked.push_front(block);
         }
         open.asked.absorb(&mut open.fresh);
         let what = format!("{}: sync failed: {error}", open.segment.open_path.display());
@@ -196,13 +195,10 @@ impl Writer {
     /// The file was deleted or moved away: what is in it is where it is; go on in a new one.
     fn unlinked(&mut self, id: usize, now: Now) {
         let lane = self.lanes[id].as_mut().expect("the caller's lane exists");
-        let State::Open(mut open) = std::mem::replace(&mut lane.state, State::Closed) else {
+        // A block that is held is not counted as written yet: it goes into the new file.
+        let State::Open(open) = std::mem::replace(&mut lane.state, State::Closed) else {
             return;
         };
-        if let Some(block) = open.held.take() {
-            // Not counted as written yet: it goes into the new file.
-            lane.parked.push_front(block);
-        }
         let path = open.segment.open_path.display();
         let what = format!("{path} was deleted or moved away; a new file is begun");
         self.ties.counters.errors.add(1);

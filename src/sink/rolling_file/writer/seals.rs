@@ -74,7 +74,7 @@ impl Writer {
         let file = |(id, lane): (usize, &Option<Lane>)| {
             let lane = lane.as_ref()?;
             let State::Open(open) = &lane.state else { return None };
-            (!lane.tending && open.held.is_none() && open.is_dirty())
+            (!lane.tending && !open.held && open.is_dirty())
                 .then_some((open.segment.blocks.room(), id))
         };
         let files = self.lanes.iter().enumerate().filter_map(file);
@@ -112,7 +112,7 @@ impl Writer {
         }
         let idle = |(id, lane): (usize, &Option<Lane>)| {
             let lane = lane.as_ref()?;
-            let spare = matches!(&lane.state, State::Open(open) if open.held.is_none());
+            let spare = matches!(&lane.state, State::Open(open) if !open.held);
             (spare && id != newest && !lane.tending && lane.parked.is_empty())
                 .then_some((lane.appended_at, id))
         };

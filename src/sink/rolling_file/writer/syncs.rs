@@ -43,7 +43,7 @@ impl Writer {
         } else {
             due.clear();
             let joins = |lane: &Option<Lane>| match lane.as_ref().map(|lane| &lane.state) {
-                Some(State::Open(open)) => open.held.is_none() && open.joins_a_round(),
+                Some(State::Open(open)) => !open.held && open.joins_a_round(),
                 _ => false,
             };
             due.extend((0..self.lanes.len()).filter(|id| joins(&self.lanes[*id])));
