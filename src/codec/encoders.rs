@@ -6,11 +6,13 @@
 //! - `line`: the traditional line without `<PRI>`, also of RFC 5424.
 //! - `json`: one flat object a line, in the names of the Elastic Common Schema.
 //! - `body`: the text behind the host name, as Flume's syslog sources leave it.
+//! - `header_and_text`: the same behind its headers, `{name=value} text`.
 //! - `template`: whatever is asked for, one line an event.
 //! - `datagram`: binary records that keep datagrams as they came, with times and addresses.
 
 mod body;
 mod datagram;
+mod header_and_text;
 mod json;
 mod line;
 mod raw;
@@ -24,6 +26,7 @@ use crate::syslog::parse::Fields;
 
 pub use body::{Body, KeptField};
 pub use datagram::Datagram;
+pub use header_and_text::HeaderAndText;
 pub use json::Json;
 pub use line::Line;
 pub use raw::Raw;

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::codec::encoders::{Body, Datagram, Encoder, Json, KeptField, Line, Raw, Template};
+use crate::codec::encoders::{
+    Body, Datagram, Encoder, HeaderAndText, Json, KeptField, Line, Raw, Template,
+};
 use crate::config::{OptionDoc, Section, Spanned, TextOrTable, listed, nearest};
 
 pub const ENCODER: OptionDoc = OptionDoc {
     name: "encoder",
     default: Some("raw"),
-    doc: "raw, line, json, body, { template = \"%{host} %{message}\" } or { keep_fields = [] }",
+    doc: "raw, line, json, body, header_and_text, { template = \"%{host} %{message}\" } or \
+          { keep_fields = [] }",
 };
 pub const CONTROL: OptionDoc = OptionDoc {
     name: "control",
@@ -22,6 +25,11 @@ const TABLE: &[OptionDoc] = &[
         default: Some(""),
         doc: "what stands in front of the body: priority, version, timestamp, hostname",
     },
+    OptionDoc {
+        name: "headers",
+        default: Some("false"),
+        doc: "the event's headers stand in front of these, as with header_and_text",
+    },
 ];
 
 /// Shared by a sink's threads.
@@ -29,16 +37,17 @@ pub type SharedEncoder = Arc<dyn Encoder + Sync>;
 
 /// The same of a sink whose files say how they are encoded: records need no lines there.
 pub const ENCODER_OF_FILES: OptionDoc = OptionDoc {
-    doc: "raw, line, json, body, datagram, { template = \"%{host}\" } or { keep_fields = [] }",
+    doc: "raw, line, json, body, header_and_text, datagram, { template = \"%{host}\" } or \
+          { keep_fields = [] }",
     ..ENCODER
 };
 
 pub fn plan(section: &Section) -> SharedEncoder {
-    read(section, &["raw", "line", "json", "body"])
+    read(section, &["raw", "line", "json", "body", "header_and_text"])
 }
 
 pub fn plan_for_files(section: &Section) -> SharedEncoder {
-    read(section, &["raw", "line", "json", "body", "datagram"])
+    read(section, &["raw", "line", "json", "body", "header_and_text", "datagram"])
 }
 
 fn read(section: &Section, names: &[&'static str]) -> SharedEncoder {
@@ -50,6 +59,7 @@ fn read(section: &Section, names: &[&'static str]) -> SharedEncoder {
             "line" => Arc::new(Line { keep_control }),
             "json" => Arc::new(Json),
             "body" => Arc::new(Body { kept: Vec::new(), keep_control }),
+            "header_and_text" => body_of(Vec::new(), keep_control, true),
             "datagram" if names.contains(&"datagram") => Arc::new(Datagram),
             "datagram" => {
                 let what = "the encoder `datagram` writes records and no lines";
@@ -76,13 +86,18 @@ fn read(section: &Section, names: &[&'static str]) -> SharedEncoder {
 fn table_of(table: &Section, keep_control: bool) -> Option<SharedEncoder> {
     let text = table.optional_text("template");
     let fields = table.texts("keep_fields");
+    let headers = table.flag("headers");
+    if table.explicit("headers") && !table.explicit("keep_fields") {
+        let remedy = "write `keep_fields = []` beside it, or the encoder \"header_and_text\"";
+        table.fail("headers", "headers stand in front of a body, and there is none", remedy);
+    }
     match (text, table.explicit("keep_fields")) {
         (Some(_), true) => {
             let remedy = "a template writes fields by name, too: %{host}";
             table.fail("keep_fields", "an encoder has a template or fields it keeps", remedy);
             None
         }
-        (None, true) => kept(table, &fields).map(|kept| Arc::new(Body { kept, keep_control }) as _),
+        (None, true) => kept(table, &fields).map(|kept| body_of(kept, keep_control, headers)),
         (None, false) => {
             if table.usable("template") {
                 let what = format!("`template` is missing in {}", table.title());
@@ -98,6 +113,11 @@ fn table_of(table: &Section, keep_control: bool) -> Option<SharedEncoder> {
             }
         },
     }
+}
+
+fn body_of(kept: Vec<KeptField>, keep_control: bool, headers: bool) -> SharedEncoder {
+    let body = Body { kept, keep_control };
+    if headers { Arc::new(HeaderAndText { body }) } else { Arc::new(body) }
 }
 
 fn kept(table: &Section, fields: &[Spanned<String>]) -> Option<Vec<KeptField>> {
@@ -134,6 +154,7 @@ mod tests {
             ("encoder = 'datagram'", "`datagram` writes records and no lines"),
             ("encoder = { keep_fields = ['host'] }", "no field `host` to keep"),
             ("encoder = { template = 'x', keep_fields = [] }", "a template or fields it keeps"),
+            ("encoder = { template = 'x', headers = true }", "headers stand in front of a body"),
             ("encoder = 1", "expected a string or a table"),
         ] {
             let section = Section::parse(text, docs);

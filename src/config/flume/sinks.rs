@@ -71,18 +71,23 @@ fn logger<'p>(part: &'p Part, kept: &[Kept]) -> Made<'p> {
     let mut made = Made::new(part, "logger");
     made.number("maxBytesToLog", "max_bytes");
     let span = part.place();
-    encoder(&mut made, kept, &span);
+    encoder(&mut made, kept, false, &span);
     made
 }
 
 /// What is written of an event: its text behind the header, or more, as its sources say.
-fn encoder(made: &mut Made<'_>, kept: &[Kept], span: &Span) {
-    let Some(first) = kept.first() else { return };
+fn encoder(made: &mut Made<'_>, kept: &[Kept], headers: bool, span: &Span) {
+    let Some(first) = kept.first() else {
+        if headers {
+            made.put("encoder", span, text("header_and_text"));
+        }
+        return;
+    };
     if kept.iter().any(|other| other != first) {
         let what = "its sources differ in `keepFields`, and a sink writes all events in one way";
         made.part.fail(span, what, "give each source a channel and a sink of its own");
     }
-    made.put("encoder", span, first.encoder(span));
+    made.put("encoder", span, first.encoder(headers, span));
 }
 
 fn file_roll<'p>(part: &'p Part, kept: &[Kept]) -> Made<'p> {
@@ -134,21 +139,22 @@ fn serializer(made: &mut Made<'_>, kept: &[Kept]) {
     let part = made.part;
     let kind = part.text("sink.serializer").or_else(|| part.text("serializer"));
     let span = kind.as_ref().map_or_else(|| part.place(), |kind| kind.span.clone());
-    let word = kind.as_ref().map_or_else(|| "text".to_owned(), |kind| refused::word(kind));
+    // A class with its builder: `…BodyTextEventSerializer$Builder`.
+    let class = |kind: &Spanned<String>| refused::word(kind.trim_end_matches("$Builder"));
+    let word = kind.as_ref().map_or_else(|| "text".to_owned(), class);
     match (word.as_str(), &kind) {
-        ("text" | "bodytexteventserializer" | "builder", _) => encoder(made, kept, &span),
-        ("header_and_text" | "headerandbodytexteventserializer", _) => part.fail(
-            &span,
-            "the serializer `header_and_text` is not built yet",
-            "take `text`, or in TOML `encoder = \"json\"`",
-        ),
+        ("text" | "bodytexteventserializer", _) => encoder(made, kept, false, &span),
+        ("header_and_text" | "headerandbodytexteventserializer", _) => {
+            encoder(made, kept, true, &span);
+        }
         ("avro_event" | "flumeeventavroeventserializer", _) => part.fail(
             &span,
             "the serializer `avro_event` is not built yet",
             "take `text`, or in TOML `encoder = \"json\"`",
         ),
         (other, _) => {
-            part.fail(&span, format!("no serializer is called `{other}`"), "there is `text`")
+            let what = format!("no serializer is called `{other}`");
+            part.fail(&span, what, "there is `text` and `header_and_text`");
         }
     }
     for key in ["sink.serializer.appendNewline", "serializer.appendNewline"] {

@@ -107,15 +107,24 @@ pub(super) enum Kept {
 impl Kept {
     pub(super) const NONE: Self = Self::Some([false; 4]);
 
-    /// The encoder that writes it.
-    pub(super) fn encoder(self, span: &Span) -> Value {
-        let Self::Some(kept) = self else { return text("raw") };
+    /// The encoder that writes it, with the event's headers in front if asked for.
+    pub(super) fn encoder(self, headers: bool, span: &Span) -> Value {
+        let kept = match self {
+            Self::Whole if headers => [true; 4],
+            Self::Whole => return text("raw"),
+            Self::Some(kept) => kept,
+        };
         let fields = FIELDS.iter().zip(kept).filter(|(_, kept)| *kept);
         let fields = fields.map(|(field, _)| Spanned::new(text(field), span.clone()));
         let fields: Vec<Spanned<Value>> = fields.collect();
-        match fields.is_empty() {
-            true => text("body"),
-            false => inline(span, [("keep_fields", Value::List(fields))]),
+        match (fields.is_empty(), headers) {
+            (true, false) => text("body"),
+            (true, true) => text("header_and_text"),
+            (false, false) => inline(span, [("keep_fields", Value::List(fields))]),
+            (false, true) => {
+                let fields = Value::List(fields);
+                inline(span, [("keep_fields", fields), ("headers", Value::Flag(true))])
+            }
         }
     }
 }
