@@ -1,8 +1,9 @@
 //! Flume's sources of files as ours.
 
+use super::around::Around;
 use super::make::{Made, text};
 use super::tree::Part;
-use crate::config::value::Value;
+use crate::config::value::{Entry, Spanned, Table, Value};
 use crate::limits;
 
 const BYTES: &str = "bytes are kept as they come, whatever they mean";
@@ -101,4 +102,85 @@ fn longest(made: &mut Made<'_>, theirs: &str, ours: &str) {
         made.part.diagnostics.note(length.span.clone(), what);
     }
     made.put(ours, &length.span, Value::Integer(length.value.min(most)));
+}
+
+pub(super) fn taildir(part: &Part) -> Made<'_> {
+    let mut made = Made::new(part, "taildir");
+    groups(&mut made);
+    made.text("positionFile", "position_file");
+    made.flag("skipToEnd", "skip_to_end");
+    for (theirs, ours) in
+        [("idleTimeout", "idle_timeout"), ("writePosInterval", "write_pos_interval")]
+    {
+        if let Some(millis) = part.number(theirs) {
+            made.put(ours, &millis.span, text(&format!("{}ms", millis.value)));
+        }
+    }
+    part.without_effect(&[
+        ("batchSize", "lines travel in batches of bytes"),
+        ("maxBatchCount", "files take turns, each 256 KiB"),
+        ("backoffSleepIncrement", ROOM),
+        ("maxBackoffSleep", ROOM),
+        ("cachePatternMatching", "a directory is looked at when something in it changes"),
+    ]);
+    labels(part);
+    made
+}
+
+/// Flume keeps positions below the home directory when it is not told where.
+pub(super) fn position_file(made: &mut Made<'_>, around: &Around) {
+    let part = made.part;
+    if part.find("positionFile").is_some() {
+        return;
+    }
+    match around.variable("HOME") {
+        Some(home) => {
+            let path = format!("{home}/.flume/taildir_position.json");
+            made.imply("position_file", text(&path));
+        }
+        None => part.missing("positionFile", "where positions are kept; there is no $HOME"),
+    }
+}
+
+/// `filegroups = f1 f2` and `filegroups.f1 = /var/log/app/.*`.
+fn groups(made: &mut Made<'_>) {
+    let part = made.part;
+    let Some(list) = part.find("filegroups") else {
+        part.missing("filegroups", "names of groups of files, each described by `filegroups.NAME`");
+        part.ignore_below("filegroups.");
+        return;
+    };
+    let mut entries = Vec::new();
+    for name in list.words() {
+        let key = format!("filegroups.{}", name.value);
+        match part.text(&key) {
+            Some(path) => {
+                let value = Spanned::new(text(&path.value), path.span.clone());
+                entries.push(Entry { key: name, value });
+            }
+            None => part.missing(&key, "a directory, and an expression for names of files in it"),
+        }
+    }
+    if entries.is_empty() {
+        return;
+    }
+    let header = list.value.span.clone();
+    made.put("filegroups", &header, Value::Table(Table { entries, header: header.clone() }));
+}
+
+/// Headers that are still to come.
+fn labels(part: &Part) {
+    for flag in ["fileHeader", "byteOffsetHeader"] {
+        if let Some(flagged) = part.flag(flag).filter(|flagged| flagged.value) {
+            let what = format!("`{flag}` is not built yet");
+            part.fail(&flagged.span, what, "leave it out: `taildir` sets no headers yet");
+        }
+    }
+    part.ignore_below("fileHeaderKey");
+    for key in part.keys.iter().filter(|key| key.name.starts_with("headers.")) {
+        let what = format!("`{}` is not built yet", key.name.value);
+        let remedy = "give each group a source of its own, with the interceptor `static` in TOML";
+        part.fail(&key.name.span, what, remedy);
+    }
+    part.ignore_below("headers.");
 }

@@ -88,7 +88,8 @@ fn parsed(agent: &Agent, several: bool, monitoring: &Monitoring, around: &Around
         channels.iter().filter_map(|part| channels::translate(part, around)).collect();
     let memory: u64 = channel_rows.iter().map(|(_, bytes)| bytes).sum();
     let mut rooms = <[Vec<(Spanned<String>, Table)>; ROOMS.len()]>::default();
-    rooms[SOURCES] = sources.iter().filter_map(sources::translate).collect();
+    rooms[SOURCES] =
+        sources.iter().filter_map(|source| sources::translate(source, around)).collect();
     rooms[CHANNELS] = channel_rows.into_iter().map(|(row, _)| row).collect();
     let sink = |part| sinks::translate(part, &kept_before(part, &kept));
     rooms[SINKS] = sinks.iter().filter_map(sink).collect();

@@ -1,5 +1,6 @@
 //! Flume's sources as ours.
 
+use super::around::Around;
 use super::files;
 use super::make::{Made, text};
 use super::refused::{self, NEVER_SOURCES};
@@ -31,6 +32,8 @@ const KINDS: &[(&str, Make)] = &[
     ("syslogtcpsource", syslogtcp),
     ("syslogudp", syslogudp),
     ("syslogudpsource", syslogudp),
+    ("taildir", files::taildir),
+    ("taildirsource", files::taildir),
 ];
 
 /// Types of ours that bear Flume's name and are still to come: the registry says so.
@@ -42,13 +45,11 @@ const LATER: &[(&str, &str)] = &[
     ("jms", "jms"),
     ("jmssource", "jms"),
     ("kafkasource", "kafka"),
-    ("taildir", "taildir"),
-    ("taildirsource", "taildir"),
     ("thrift", "thrift"),
     ("thriftsource", "thrift"),
 ];
 
-pub(super) fn translate(part: &Part) -> Option<(Spanned<String>, Table)> {
+pub(super) fn translate(part: &Part, around: &Around) -> Option<(Spanned<String>, Table)> {
     let kind = refused::kind(part, "source", NEVER_SOURCES)?;
     let word = refused::word(&kind);
     let Some((_, make)) = KINDS.iter().find(|(name, _)| *name == word) else {
@@ -56,6 +57,9 @@ pub(super) fn translate(part: &Part) -> Option<(Spanned<String>, Table)> {
         return refused::later(part, &kind, LATER, "source", names);
     };
     let mut made = make(part);
+    if word.starts_with("taildir") {
+        files::position_file(&mut made, around);
+    }
     made.words("channels", "channels");
     let wrong = part.text("channel");
     if let Some(wrong) = &wrong {
