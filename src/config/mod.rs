@@ -23,5 +23,5 @@ pub use document::{AgentConfig, Component, Config};
 pub use flume::around::{Around, definition};
 pub use section::{OptionDoc, Section, Setting, TextOrTable, check_docs};
 pub use suggest::{listed, nearest};
-pub use units::{Amount, Rate};
+pub use units::{Amount, Rate, hex};
 pub use value::Spanned;

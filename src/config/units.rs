@@ -263,6 +263,20 @@ fn scaled(number: &str, scale: u64) -> Result<u64, Misfit> {
     u64::try_from(total).map_err(|_| Misfit::TooLarge)
 }
 
+/// `N` bytes as hexadecimal digits, two each and nothing else.
+pub fn hex<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    if pairs.len() != N || !rest.is_empty() {
+        return None;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut bytes = [0; N];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = (digit(*high)? << 4 | digit(*low)?) as u8;
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

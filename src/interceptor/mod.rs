@@ -13,6 +13,7 @@ pub mod filter;
 mod host;
 mod identity;
 mod marks;
+mod mask;
 mod pattern;
 mod rate_limit;
 mod regex_extractor;
@@ -89,6 +90,7 @@ pub struct InterceptorKind {
 pub const INTERCEPTORS: &[InterceptorKind] = &[
     dedup::KIND,
     host::KIND,
+    mask::KIND,
     rate_limit::KIND,
     regex_extractor::KIND,
     regex_filter::KIND,

@@ -8,16 +8,17 @@
 //! Changing keys is adding a line and starting again. A line may go when no segment written with
 //! its key is left.
 
-use ring::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-
 use std::path::Path;
 
+use ring::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+
 use super::record::{Cipher, Head, NONCE_BYTES, TAG_BYTES};
+use crate::config::hex;
+use crate::storage::{Disk, read_file};
 
 const KEY_BYTES: usize = 32;
 /// No key file is longer.
 const FILE_BYTES_MAX: usize = 1 << 20;
-use crate::storage::{Disk, read_file};
 
 /// Everything a key file has.
 pub struct Keys {
@@ -72,7 +73,7 @@ impl Keys {
                 return Err(format!("{name}, line {line}: there is a key {number} already"));
             }
             let digits = words.next().unwrap_or_default();
-            let bytes = key_bytes(digits).ok_or_else(|| {
+            let bytes = hex(digits).ok_or_else(|| {
                 let count = digits.len();
                 format!("{name}, line {line}: a key is 64 hexadecimal digits, not these {count}")
             })?;
@@ -133,19 +134,6 @@ impl Key {
 }
 
 const _: () = assert!(TAG_BYTES == ring::aead::MAX_TAG_LEN && NONCE_BYTES == ring::aead::NONCE_LEN);
-
-fn key_bytes(digits: &str) -> Option<[u8; KEY_BYTES]> {
-    let mut bytes = [0; KEY_BYTES];
-    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
-    if pairs.len() != KEY_BYTES || !rest.is_empty() {
-        return None;
-    }
-    let digit = |byte: u8| (byte as char).to_digit(16);
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = (digit(*high)? * 16 + digit(*low)?) as u8;
-    }
-    Some(bytes)
-}
 
 #[cfg(test)]
 mod tests {
