@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::memory::{Credit, ReceiptSlip, Shared};
-use crate::ring::Bell;
+use crate::ring::{Bell, Seat, Wake};
 use crate::telemetry::ChannelCounters;
-use crate::time::Mono;
+use crate::time::{Mono, Now};
 
 #[cfg(not(loom))]
 pub use registry::{
@@ -100,6 +100,60 @@ pub trait Channel: Send + Sync {
         false
     }
 
-    /// Rung at each offer; sinks take their seats here.
+    /// Rung at each offer.
     fn bell(&self) -> &Bell;
+
+    // ── for sinks ──
+
+    /// A seat for a thread that polls; before the start only.
+    fn listen(&self, waker: Arc<dyn Wake>) -> Ear {
+        Ear { channel: self.bell().join(waker), group: None }
+    }
+
+    /// Says "about to sleep"; look at `is_empty` once more afterwards.
+    fn doze(&self, ear: Ear) {
+        self.bell().doze(ear.channel);
+    }
+
+    fn rise(&self, ear: Ear) {
+        self.bell().rise(ear.channel);
+    }
+
+    /// Who was rung for a batch that it cannot take now rings on.
+    fn pass_on(&self) {
+        self.bell().ring_one();
+    }
+
+    /// Before it polls a sink says what time it is.
+    fn tick(&self, _now: Now) {}
+
+    /// When it should look again though nobody rings.
+    fn look_at(&self) -> Mono {
+        Mono::MAX
+    }
+
+    /// A batch of which nothing was delivered, for another sink. None: it goes there. With no other
+    /// it stays with who has it.
+    fn give_back(&self, parcel: Parcel, _now: Now) -> Option<Parcel> {
+        Some(parcel)
+    }
+
+    /// The sink delivers nothing any more, and what comes is better left to another one.
+    fn failing(&self, _now: Now) {}
+
+    /// It might again.
+    fn working(&self) {}
+
+    /// Another sink takes what this one does not.
+    fn is_covered(&self) -> bool {
+        false
+    }
+}
+
+/// Where a sink's thread hears of batches.
+#[derive(Clone, Copy, Debug)]
+pub struct Ear {
+    channel: Seat,
+    /// In a group, of its turn.
+    pub group: Option<Seat>,
 }

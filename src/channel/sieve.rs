@@ -146,6 +146,8 @@ impl<Keep: Fn(&Event<'_>) -> bool + Send + Sync> Channel for Sieve<Keep> {
     fn bell(&self) -> &Bell {
         self.inner.bell()
     }
+
+    // A sink with filters is in no group: what is for groups stays as it is by itself.
 }
 
 #[cfg(all(test, not(loom)))]

@@ -6,6 +6,7 @@
 //! [sources.NAME]             [agents.NAME.sources.NAME]
 //! [channels.NAME]            [agents.NAME.channels.NAME]
 //! [sinks.NAME]               [agents.NAME.sinks.NAME]
+//! [groups.NAME]              [agents.NAME.groups.NAME]
 //! ```
 //!
 //! Every table but the agent's own belongs to a part, which reads it as a [`Section`]. The file is
@@ -25,10 +26,9 @@ use super::value::{self, Entry, Lookup, Spanned, Table, Value};
 const NAME_BYTES_MAX: usize = 64;
 
 /// The tables of an agent that hold components.
-pub(super) const ROOMS: [&str; 3] = ["sources", "channels", "sinks"];
+pub(super) const ROOMS: [&str; 4] = ["sources", "channels", "sinks", "groups"];
 /// Tables of parts that are not built yet.
-const LATER: [(&str, &str); 3] =
-    [("groups", "sink groups"), ("sinkgroups", "sink groups"), ("interceptors", "interceptors")];
+const LATER: [(&str, &str); 1] = [("interceptors", "interceptors")];
 
 const AGENT_NAME: &[OptionDoc] = &[OptionDoc {
     name: "name",
@@ -50,6 +50,7 @@ pub struct AgentConfig {
     pub sources: Vec<Component>,
     pub channels: Vec<Component>,
     pub sinks: Vec<Component>,
+    pub groups: Vec<Component>,
 }
 
 /// A named table: `[sources.net]`.
@@ -89,6 +90,7 @@ impl Parsed {
     /// Of one of its components.
     fn title_of(&self, room: &str, name: &str) -> String {
         match (&self.dialect, &self.name) {
+            (Dialect::Flume(agent), _) if room == "groups" => format!("{agent}.sinkgroups.{name}"),
             (Dialect::Flume(agent), _) => format!("{agent}.{room}.{name}"),
             (Dialect::Toml, Some(agent)) => format!("[agents.{agent}.{room}.{name}]"),
             (Dialect::Toml, None) => format!("[{room}.{name}]"),
@@ -223,6 +225,7 @@ impl Config {
             sources: components(0),
             channels: components(1),
             sinks: components(2),
+            groups: components(3),
         }
     }
 }
@@ -370,7 +373,7 @@ impl Reader {
 
     fn unknown(&self, entry: &Entry) {
         let key = &entry.key.value;
-        let tables = ["agent", "sources", "channels", "sinks", "agents"];
+        let tables = ["agent", "sources", "channels", "sinks", "groups", "agents"];
         let is_table = matches!(entry.value.value, Value::Table(_) | Value::List(_));
         let what = match is_table {
             true => format!("unknown table `{key}`"),

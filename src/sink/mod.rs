@@ -5,6 +5,7 @@
 //! together, so only the part knows how.
 
 pub mod encoding;
+pub mod group;
 pub mod logger;
 pub mod null;
 pub mod rolling_file;

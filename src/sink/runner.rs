@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CLOSING_LOOK, SinkContext};
-use crate::channel::{Channel, Parcel};
+use crate::channel::{Channel, Ear, Parcel};
 use crate::event::Page;
 use crate::memory::ReceiptSlip;
 use crate::memory::receipt::Reached;
-use crate::ring::{Seat, Wake};
+use crate::ring::Wake;
 use crate::runtime::parker::Parker;
 use crate::runtime::{Progress, Worker};
 use crate::telemetry::{SinkCounters, Watch};
@@ -25,6 +25,9 @@ pub trait BatchSink: Send {
     /// Writes what is left of the batch. After an error the same batch comes again, and what was
     /// already written must not be written twice.
     fn write(&mut self, page: &Page) -> std::io::Result<u64>;
+
+    /// What was written of a batch is of no use any more: another sink has it.
+    fn forget(&mut self) {}
 }
 
 pub struct SinkRunner<S> {
@@ -34,7 +37,7 @@ pub struct SinkRunner<S> {
     counters: Arc<SinkCounters>,
     watch: Watch,
     parker: Parker,
-    seat: Seat,
+    ear: Ear,
     held: Option<Parcel>,
     retry_at: Option<Mono>,
     closing: bool,
@@ -43,7 +46,7 @@ pub struct SinkRunner<S> {
 impl<S: BatchSink> SinkRunner<S> {
     pub fn new(context: &SinkContext, thread: usize, sink: S) -> Self {
         let parker = Parker::default();
-        let seat = context.channel.bell().join(parker.waker());
+        let ear = context.channel.listen(parker.waker());
         Self {
             name: format!("sink.{}.{thread}", context.name),
             sink,
@@ -51,7 +54,7 @@ impl<S: BatchSink> SinkRunner<S> {
             counters: Arc::clone(&context.counters[thread]),
             watch: context.incidents.watch(&format!("sink {}", context.name)),
             parker,
-            seat,
+            ear,
             held: None,
             retry_at: None,
             closing: false,
@@ -88,7 +91,14 @@ impl<S: BatchSink> SinkRunner<S> {
             Err(error) => {
                 self.counters.errors.add(1);
                 self.counters.retries.add(1);
-                self.watch.blocked(now, &error.to_string());
+                match self.channel.is_covered() {
+                    true => self.watch.fault(now, &error.to_string()),
+                    false => self.watch.blocked(now, &error.to_string()),
+                };
+                let Some(parcel) = self.channel.give_back(parcel, now) else {
+                    self.sink.forget();
+                    return Progress::Idle { until: self.channel.look_at() };
+                };
                 self.held = Some(parcel);
                 let until = now.mono.after(RETRY);
                 self.retry_at = Some(until);
@@ -108,6 +118,7 @@ impl<S: BatchSink> Worker for SinkRunner<S> {
     }
 
     fn work(&mut self, now: Now) -> Progress {
+        self.channel.tick(now);
         match self.retry_at {
             Some(until) if until > now.mono => return Progress::Idle { until },
             _ => {}
@@ -116,7 +127,7 @@ impl<S: BatchSink> Worker for SinkRunner<S> {
             Some(parcel) => self.write(parcel, now),
             None if self.closing && self.channel.is_drained() => Progress::Done,
             None if self.closing => Progress::Idle { until: now.mono.after(CLOSING_LOOK) },
-            None => Progress::IDLE,
+            None => Progress::Idle { until: self.channel.look_at() },
         }
     }
 
@@ -126,12 +137,11 @@ impl<S: BatchSink> Worker for SinkRunner<S> {
             self.parker.sleep(now, until);
             return;
         }
-        let bell = self.channel.bell();
-        bell.doze(self.seat);
+        self.channel.doze(self.ear);
         if self.channel.is_empty() {
             self.parker.sleep(now, until);
         }
-        bell.rise(self.seat);
+        self.channel.rise(self.ear);
     }
 
     fn close(&mut self, _now: Now) {

@@ -110,6 +110,11 @@ impl BatchSink for Stdout {
         self.taken = 0;
         Ok(std::mem::take(&mut self.stored))
     }
+
+    fn forget(&mut self) {
+        self.text.clear();
+        (self.written, self.taken, self.stored) = (0, 0, 0);
+    }
 }
 
 #[cfg(test)]

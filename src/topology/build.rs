@@ -16,6 +16,7 @@ use crate::interceptor::Tools;
 use crate::memory::{Credit, Pool};
 use crate::runtime::Worker;
 use crate::runtime::clock::Clock;
+use crate::sink::group::{Group, GroupPlan, Member};
 use crate::sink::{self, Orders, SinkContext};
 use crate::source::intercepting::{Intercepting, Staging};
 use crate::source::parsing::Parser;
@@ -270,6 +271,22 @@ impl Assembly {
         }
     }
 
+    /// The channel as each sink that is in a group sees it.
+    fn members(&self, plan: &Plan, counters: &Counters) -> Vec<Option<Arc<Member>>> {
+        let mut members = vec![None; plan.sinks.len()];
+        for planned in &plan.groups {
+            let Some(first) = planned.sinks.first() else { continue };
+            let channel = Arc::clone(&self.channels[plan.sinks[*first].channel]);
+            let GroupPlan { course, penalty, .. } = planned.plan;
+            let group = Group::new(planned.name.clone(), channel, course, penalty, random());
+            for sink in &planned.sinks {
+                let own = counters.sinks[*sink].clone();
+                members[*sink] = Some(group.join(plan.sinks[*sink].name.clone(), own));
+            }
+        }
+        members
+    }
+
     fn add_sinks(
         &mut self,
         plan: &Plan,
@@ -277,9 +294,13 @@ impl Assembly {
         counters: &Counters,
         errors: &mut Vec<StartError>,
     ) {
-        for (planned, counters) in plan.sinks.iter().zip(&counters.sinks) {
+        let members = self.members(plan, counters);
+        for (index, (planned, counters)) in plan.sinks.iter().zip(&counters.sinks).enumerate() {
             let (own, sieves) = counters.split_at(planned.plan.threads());
-            let channel = Arc::clone(&self.channels[planned.channel]);
+            let channel = match &members[index] {
+                Some(member) => Arc::clone(member) as Arc<dyn Channel>,
+                None => Arc::clone(&self.channels[planned.channel]),
+            };
             let context = SinkContext {
                 name: planned.name.clone(),
                 channel: sieve(plan, planned, channel, sieves),
@@ -306,7 +327,12 @@ impl Assembly {
                     let note = |note| format!("sinks.{}: {note}", planned.name);
                     self.notes.extend(built.notes.into_iter().map(note));
                 }
-                Err(error) => errors.push(error.into()),
+                Err(error) => match &members[index] {
+                    Some(member) if !member.is_out() => {
+                        self.notes.push(format!("{error}; its group goes on without it"));
+                    }
+                    _ => errors.push(error.into()),
+                },
             }
         }
     }

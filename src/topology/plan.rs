@@ -13,7 +13,7 @@ use super::headers;
 use super::links::{self, Links};
 use super::listeners;
 use super::parts::Parts;
-use super::sections::{self, AgentDraft, ChannelDraft, SinkDraft, SourceDraft};
+use super::sections::{self, AgentDraft, ChannelDraft, GroupDraft, SinkDraft, SourceDraft};
 use crate::channel::sieve::copies_for;
 use crate::channel::{ChannelPlan, Selector, WhenFull};
 use crate::config::units::{show_duration, show_size};
@@ -23,6 +23,7 @@ use crate::limits;
 use crate::memory::MemoryLine;
 use crate::memory::receipt::Reached;
 use crate::sink::SinkPlan;
+use crate::sink::group::GroupPlan;
 use crate::source::SourcePlan;
 use crate::source::restraint::Backlog;
 use crate::source::runner::Pace;
@@ -37,6 +38,7 @@ pub struct Plan {
     pub sources: Vec<PlannedSource>,
     pub channels: Vec<PlannedChannel>,
     pub sinks: Vec<PlannedSink>,
+    pub groups: Vec<PlannedGroup>,
     pub budget: Budget,
     pub settings: Vec<Setting>,
 }
@@ -125,6 +127,15 @@ pub struct PlannedSink {
     pub settings: Vec<Setting>,
 }
 
+/// Sinks that take turns at their channel.
+pub struct PlannedGroup {
+    pub name: String,
+    pub plan: GroupPlan,
+    /// Their indices, the preferred one first.
+    pub sinks: Vec<usize>,
+    pub settings: Vec<Setting>,
+}
+
 /// Everything read, names resolved, nothing decided.
 pub(super) struct Draft {
     agent: AgentDraft,
@@ -132,6 +143,9 @@ pub(super) struct Draft {
     pub(super) channels: Vec<ChannelDraft>,
     pub(super) sinks: Vec<SinkDraft>,
     pub(super) links: Links,
+    groups: Vec<GroupDraft>,
+    /// For each group its sinks.
+    grouped: Vec<Vec<usize>>,
 }
 
 /// Connections, requests and pages of the admin endpoint.
@@ -167,7 +181,9 @@ pub fn plan(config: &AgentConfig, parts: &Parts, machine: &Machine) -> Option<Pl
     listeners::check_logs(&channels);
     acks::check(&sources, &channels, &sinks, &links);
     exact::check(&sources, &sinks, &links);
-    let draft = Draft { agent, sources, channels, sinks, links };
+    let groups: Vec<_> = config.groups.iter().map(sections::group).collect();
+    let grouped = links::groups(&groups, &sinks, &links);
+    let draft = Draft { agent, sources, channels, sinks, links, groups, grouped };
     check_threads(&draft, machine);
     check_fields(&draft);
     headers::check(&draft);
@@ -293,6 +309,7 @@ impl Draft {
             sources,
             channels,
             sinks,
+            groups: planned_groups(self.groups, self.grouped),
             budget,
             settings: self.agent.section.settings(),
         }
@@ -348,6 +365,16 @@ fn planned_channel(
         implied: draft.section.is_none(),
         settings: draft.section.map_or_else(Vec::new, |section| section.settings()),
     }
+}
+
+fn planned_groups(groups: Vec<GroupDraft>, sinks: Vec<Vec<usize>>) -> Vec<PlannedGroup> {
+    let planned = |(draft, sinks): (GroupDraft, Vec<usize>)| PlannedGroup {
+        name: draft.name.value,
+        settings: draft.section.settings(),
+        plan: draft.plan,
+        sinks,
+    };
+    groups.into_iter().zip(sinks).map(planned).collect()
 }
 
 fn planned_sink(

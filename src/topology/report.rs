@@ -9,6 +9,7 @@ use super::plan::{self, Pages, Plan};
 use crate::channel::WhenFull;
 use crate::config::Setting;
 use crate::config::units::show_size;
+use crate::sink::group::Course;
 
 /// Threads and cores, the flow, the memory sum, and every key in effect. Ends with a newline.
 pub fn text(plan: &Plan) -> String {
@@ -17,6 +18,7 @@ pub fn text(plan: &Plan) -> String {
     sources(plan, &mut text);
     channels(plan, &mut text);
     sinks(plan, &mut text);
+    groups(plan, &mut text);
     memory(plan, &mut text);
     settings(plan, &mut text);
     text
@@ -99,6 +101,23 @@ fn sinks(plan: &Plan, text: &mut String) {
     }
 }
 
+fn groups(plan: &Plan, text: &mut String) {
+    if !plan.groups.is_empty() {
+        line!(text, "\ngroups");
+    }
+    for group in &plan.groups {
+        let names: Vec<&str> =
+            group.sinks.iter().map(|sink| plan.sinks[*sink].name.as_str()).collect();
+        let (between, how) = match group.plan.course {
+            Course::Failover => (", then ", "the first that works gets everything"),
+            Course::RoundRobin => (", ", "by turns, passing over who is busy"),
+            Course::Random => (", ", "any of them, passing over who is busy"),
+            Course::LeastWaiting => (", ", "the one with the least to do"),
+        };
+        line!(text, "  {}: {}: {how}", group.name, names.join(between));
+    }
+}
+
 /// `2 threads on cores 0, 1`.
 fn threads(cores: &[Option<usize>]) -> String {
     let count = match cores.len() {
@@ -149,6 +168,8 @@ fn tables(plan: &Plan) -> Vec<(String, &[Setting])> {
     tables.extend(channels.map(|it| (part("channels", &it.name), it.settings.as_slice())));
     let sinks = plan.sinks.iter();
     tables.extend(sinks.map(|it| (part("sinks", &it.name), it.settings.as_slice())));
+    let groups = plan.groups.iter();
+    tables.extend(groups.map(|it| (part("groups", &it.name), it.settings.as_slice())));
     tables
 }
 

@@ -12,6 +12,7 @@ use crate::channel::{ChannelPlan, SELECTOR, Selector, WhenFull};
 use crate::config::{AgentConfig, Component, OptionDoc, Section, Spanned};
 use crate::interceptor::{CHAIN, ChainPlan, FILTERS, Filters};
 use crate::sink::SinkPlan;
+use crate::sink::group::GroupPlan;
 use crate::source::SourcePlan;
 
 const AGENT: &[OptionDoc] = &[
@@ -136,12 +137,23 @@ pub(super) struct SinkDraft {
     pub(super) filters: Filters,
 }
 
+pub(super) struct GroupDraft {
+    pub(super) name: Spanned<String>,
+    pub(super) section: Section,
+    pub(super) plan: GroupPlan,
+}
+
+pub(super) fn group(component: &Component) -> GroupDraft {
+    let (name, section) = (component.name.clone(), component.section.clone());
+    let plan = GroupPlan::plan(&section);
+    GroupDraft { name, section, plan }
+}
+
 const DRAIN_MAX: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn agent(config: &AgentConfig, machine: &Machine) -> AgentDraft {
     let section = config.agent.clone();
     section.describe(AGENT);
-    section.later("groups", "joins sinks to groups");
     section.later("monitoring", "needs other reporters than `admin`");
     let memory_bytes = section.size("memory");
     let drain = section.duration_in("drain", Duration::ZERO..=DRAIN_MAX);
@@ -228,8 +240,6 @@ pub(super) fn channel(component: &Component, parts: &Parts) -> ChannelDraft {
 pub(super) fn sink(component: &Component, parts: &Parts, machine: &Machine) -> SinkDraft {
     let section = component.section.clone();
     section.describe(SINK);
-    section.later("group", "joins sinks to groups");
-    section.later("processor", "joins sinks to groups");
     let found = parts::find(&section, parts.sinks);
     let wanted = section.optional_text("channel");
     let wanted = wanted.map(|name| Spanned::new(name, section.span("channel")));

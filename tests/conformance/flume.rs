@@ -32,7 +32,7 @@ fn files() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> =
         paths.filter(|path| path.extension().is_some_and(|suffix| suffix == "conf")).collect();
     files.sort();
-    assert!(files.len() >= 16, "{} configurations found", files.len());
+    assert!(files.len() >= 17, "{} configurations found", files.len());
     files
 }
 

@@ -172,6 +172,18 @@ fn a_batch_that_is_dealt_out_allocates_nothing() {
 }
 
 #[test]
+fn a_batch_whose_turn_it_is_allocates_nothing() {
+    for group in ["failover", "load_balance", "load_balance'\npolicy = 'least_waiting"] {
+        let text = generated("type = 'null'\nchannel = 'a'")
+            .replace("rate = 'max'", "rate = 'max'\nchannel = 'a'")
+            + "[sinks.other]\ntype = 'null'\nchannel = 'a'\n[channels.a]\ntype = 'memory'\n\
+             [groups.both]\nsinks = ['out', 'other']\n"
+            + &format!("type = '{group}'\n");
+        nothing(group, Line::build(&text, SINKS).measure(|| {}));
+    }
+}
+
+#[test]
 fn a_batch_into_a_file_allocates_nothing() {
     let cases = [
         "codec = 'zstd'",

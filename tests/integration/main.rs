@@ -24,6 +24,7 @@ mod forward;
 mod forward_acknowledged;
 mod forward_secure;
 mod grep;
+mod groups;
 mod harness;
 mod hosts;
 mod journal;

@@ -19,6 +19,11 @@ impl<'p> Made<'p> {
         made
     }
 
+    /// Of what has no type of its own.
+    pub(super) fn bare(part: &'p Part) -> Self {
+        Self { part, entries: Vec::new() }
+    }
+
     /// A key of ours with the place of the value it comes from.
     pub(super) fn put(&mut self, key: &str, span: &Span, value: Value) {
         let key = Spanned::new(key.to_owned(), span.clone());

@@ -13,6 +13,7 @@ pub(super) mod around;
 mod channels;
 mod files;
 mod fill;
+mod groups;
 mod lexer;
 mod make;
 #[cfg(test)]
@@ -28,7 +29,7 @@ mod tree;
 use self::around::Around;
 use self::lexer::Property;
 use self::syslog::Kept;
-use self::tree::{Agent, CHANNELS, Part, SINKS, SOURCES};
+use self::tree::{Agent, CHANNELS, GROUPS, Part, SINKS, SOURCES};
 use super::diagnostic::{Diagnostics, Problem, Span};
 use super::document::{Dialect, Parsed, ROOMS};
 use super::units::show_size;
@@ -77,11 +78,6 @@ fn is_word(word: &str) -> bool {
 
 fn parsed(agent: &Agent, several: bool, monitoring: &Monitoring, around: &Around) -> Parsed {
     let [sources, channels, sinks, groups] = &agent.rooms;
-    for group in groups {
-        let what = format!("the sink group `{}` is not built yet", group.name);
-        group.fail(&group.place(), what, "leave groups out: sinks of one channel share its events");
-        group.ignore_rest();
-    }
     let kept: Vec<(&Part, Option<Kept>)> =
         sources.iter().map(|source| (source, syslog::kept(source))).collect();
     let channel_rows: Vec<_> =
@@ -93,6 +89,7 @@ fn parsed(agent: &Agent, several: bool, monitoring: &Monitoring, around: &Around
     rooms[CHANNELS] = channel_rows.into_iter().map(|(row, _)| row).collect();
     let sink = |part| sinks::translate(part, &kept_before(part, &kept));
     rooms[SINKS] = sinks.iter().filter_map(sink).collect();
+    rooms[GROUPS] = groups.iter().filter_map(groups::translate).collect();
     let span = agent.name.span.clone();
     let mut own = Table { entries: Vec::new(), header: span.clone() };
     let mut put = |key: &str, span: &Span, value: Value| {

@@ -18,7 +18,7 @@ use crate::config::value::Spanned;
 pub(super) const SOURCES: usize = 0;
 pub(super) const CHANNELS: usize = 1;
 pub(super) const SINKS: usize = 2;
-const GROUPS: usize = 3;
+pub(super) const GROUPS: usize = 3;
 const FILTERS: usize = 4;
 const ROOMS: [&str; 5] = ["sources", "channels", "sinks", "sinkgroups", "configfilters"];
 

@@ -19,7 +19,7 @@ use super::block::Press;
 use super::open_blocks::{Deal, OpenBlocks, Put};
 use super::tempo::Tempo;
 use super::writer::Writer;
-use crate::channel::{Channel, Parcel};
+use crate::channel::{Channel, Ear, Parcel};
 use crate::codec::encoders::Encoder;
 use crate::event::Event;
 use crate::limits::usize_of;
@@ -77,7 +77,7 @@ pub(super) struct Keyed {
 }
 
 pub(super) struct Seats {
-    pub(super) channel: Seat,
+    pub(super) channel: Ear,
     pub(super) hand: Seat,
     pub(super) buffers: Seat,
     pub(super) clerk: Seat,
@@ -233,6 +233,7 @@ impl Worker for Keyed {
     }
 
     fn work(&mut self, now: Now) -> Progress {
+        self.dealer.channel.tick(now);
         let mut worked = self.writer.tend(now);
         let flushed = self.flush_due(now);
         worked |= self.dealer.deal(&self.counters, now);
@@ -254,12 +255,15 @@ impl Worker for Keyed {
             false if self.closing => Progress::Idle { until: now.mono.after(CLOSING_LOOK) },
             // Without a buffer nothing can go: whoever brings one home rings.
             false if !flushed => Progress::Idle { until: self.writer.deadline() },
-            false => Progress::Idle { until: self.due().min(self.writer.deadline()) },
+            false => {
+                let until = self.due().min(self.dealer.channel.look_at());
+                Progress::Idle { until: until.min(self.writer.deadline()) }
+            }
         }
     }
 
     fn wait(&mut self, now: Now, until: Mono) {
-        let channel = self.dealer.channel.bell();
+        let channel = &self.dealer.channel;
         let (hand, buffers) = (self.hand().bell(), self.buffers.bell());
         let clerk = self.writer.desk().answers();
         if self.dealer.may_deal() {
@@ -267,7 +271,7 @@ impl Worker for Keyed {
         } else if !self.dealer.channel.is_empty() {
             // Whose hand is full will deal as soon as it is not. Perhaps we were rung for a batch
             // that another sink at this channel could take: it is rung on.
-            channel.ring_one();
+            channel.pass_on();
         }
         hand.doze(self.seats.hand);
         buffers.doze(self.seats.buffers);

@@ -257,7 +257,7 @@ impl Options {
             let tempo = Arc::new(Tempo::default());
             let parker = Parker::default();
             let seats = Seats {
-                channel: dealer.channel.bell().join(parker.waker()),
+                channel: dealer.channel.listen(parker.waker()),
                 hand: dealer.hands[thread].bell().join(parker.waker()),
                 buffers: buffers.bell().join(parker.waker()),
                 clerk: desk.answers().bell().join(parker.waker()),

@@ -15,7 +15,7 @@ use super::assembler::{Assembler, Body, Job, Vessel};
 use super::block::{Blank, Block, Press};
 use super::clerk::{Answer, Question};
 use super::writer::Writer;
-use crate::channel::Channel;
+use crate::channel::{Channel, Ear};
 use crate::codec::encoders::Encoder;
 use crate::ring::{Ring, Seat, Turnstile, Wake};
 use crate::runtime::helper::Desk;
@@ -43,7 +43,7 @@ pub(super) struct Ordered {
     /// A block to be made, and its buffer.
     job: Option<(Job, Vec<u8>)>,
     parker: Parker,
-    channel_seat: Seat,
+    ear: Ear,
     buffer_seat: Seat,
     /// The first thread also answers for the writer's clerk and clock.
     clerk: Option<(Desk<Question, Answer>, Seat)>,
@@ -60,7 +60,7 @@ impl Ordered {
         lead: Option<Desk<Question, Answer>>,
     ) -> Self {
         let parker = Parker::default();
-        let channel_seat = shared.channel.bell().join(parker.waker());
+        let ear = shared.channel.listen(parker.waker());
         let buffer_seat = shared.buffers.bell().join(parker.waker());
         let clerk = lead.map(|desk| {
             let seat = desk.answers().bell().join(parker.waker());
@@ -76,7 +76,7 @@ impl Ordered {
             buffer: None,
             job: None,
             parker,
-            channel_seat,
+            ear,
             buffer_seat,
             clerk,
             closing: false,
@@ -128,6 +128,7 @@ impl Ordered {
 
     fn until(&self, now: Now) -> Mono {
         let due = lock(&self.shared.assembler).due();
+        let due = due.min(self.shared.channel.look_at());
         let due = if self.buffer.is_some() { due } else { Mono::MAX };
         if !self.leads() {
             return due;
@@ -148,6 +149,7 @@ impl Worker for Ordered {
     }
 
     fn work(&mut self, now: Now) -> Progress {
+        self.shared.channel.tick(now);
         let worked = self.leads() && self.lead(now);
         if let Some((job, buffer)) = self.job.take() {
             let (ticket, block) = self.make(job, buffer);
@@ -195,7 +197,7 @@ impl Worker for Ordered {
         clerk().for_each(|(answers, seat)| answers.bell().doze(seat));
         let work = match self.buffer {
             Some(_) => {
-                shared.channel.bell().doze(self.channel_seat);
+                shared.channel.doze(self.ear);
                 !shared.channel.is_empty()
             }
             None => {
@@ -207,7 +209,7 @@ impl Worker for Ordered {
             self.parker.sleep(now, until);
         }
         shared.buffers.bell().rise(self.buffer_seat);
-        shared.channel.bell().rise(self.channel_seat);
+        shared.channel.rise(self.ear);
         clerk().for_each(|(answers, seat)| answers.bell().rise(seat));
     }
 

@@ -486,13 +486,21 @@ impl Writer {
             self.failing_lanes += 1;
         }
         self.ties.counters.errors.add(1);
-        self.ties.watch.blocked(now, &what);
+        match self.ties.channel.is_covered() {
+            true => self.ties.watch.fault(now, &what),
+            false => self.ties.watch.blocked(now, &what),
+        };
+        // What is in hand stays here; what is to come may go elsewhere.
+        self.ties.channel.failing(now);
     }
 
     fn recover(&mut self, id: usize, now: Now) {
         let lane = self.lane(id);
         if std::mem::replace(&mut lane.failing, false) {
             self.failing_lanes -= 1;
+            if self.failing_lanes == 0 {
+                self.ties.channel.working();
+            }
         }
         self.breathe(now);
     }

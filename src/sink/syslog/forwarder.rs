@@ -16,7 +16,7 @@ use super::frame::Framer;
 use super::link::{Answer, Kit, Limits, Link, Question};
 use super::load::Load;
 use super::renewal::Current;
-use crate::channel::Channel;
+use crate::channel::{Channel, Ear};
 use crate::ring::{Seat, Wake};
 use crate::runtime::helper::Desk;
 use crate::runtime::{Progress, Worker};
@@ -50,7 +50,9 @@ pub(super) struct Forwarder {
     poll: Poll,
     events: Events,
     waker: Arc<Bell>,
-    seat: Seat,
+    ear: Ear,
+    /// The channel was told that nothing can be sent.
+    down: bool,
     /// Batches whose target failed.
     orphans: VecDeque<Load>,
     /// Who is asked first.
@@ -71,14 +73,25 @@ impl Forwarder {
     pub(super) fn new(parts: Parts, desk: Option<Desk<Question, Answer>>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Bell(Waker::new(poll.registry(), BELL)?));
-        let seat = parts.channel.bell().join(Arc::clone(&waker) as Arc<dyn Wake>);
+        let ear = parts.channel.listen(Arc::clone(&waker) as Arc<dyn Wake>);
         let desk = desk.map(|desk| {
             let seat = desk.answers().bell().join(Arc::clone(&waker) as Arc<dyn Wake>);
             (desk, seat)
         });
         let orphans = VecDeque::with_capacity(parts.links.len());
         let events = Events::with_capacity(EVENTS);
-        Ok(Self { parts, desk, poll, events, waker, seat, orphans, next: 0, closing: false })
+        Ok(Self {
+            parts,
+            desk,
+            poll,
+            events,
+            waker,
+            ear,
+            down: false,
+            orphans,
+            next: 0,
+            closing: false,
+        })
     }
 
     /// What the kernel has to tell, within `timeout`.
@@ -168,7 +181,7 @@ impl Forwarder {
     ) -> R {
         let parts = &mut self.parts;
         let others = || parts.links.iter().enumerate().filter(|(other, _)| *other != index);
-        let covered = others().any(|(_, link)| link.is_up());
+        let covered = others().any(|(_, link)| link.is_up()) || parts.channel.is_covered();
         let link = &mut parts.links[index];
         let mut kit = Kit {
             now,
@@ -188,7 +201,27 @@ impl Forwarder {
 
     fn look_at(&self) -> Mono {
         let links = self.parts.links.iter();
-        links.map(|link| link.look_at(self.parts.limits)).min().unwrap_or(Mono::MAX)
+        let links = links.map(|link| link.look_at(self.parts.limits)).min();
+        links.unwrap_or(Mono::MAX).min(self.parts.channel.look_at())
+    }
+
+    /// Tells the channel whether anything can be sent at all; if not, and another sink can, it gets
+    /// what was on its way.
+    fn report(&mut self, now: Now) {
+        let links = &self.parts.links;
+        let channel = &self.parts.channel;
+        let up = links.iter().any(Link::is_up);
+        let down = !up && links.iter().all(Link::has_failed);
+        if down && !self.down {
+            channel.failing(now);
+        } else if up && self.down {
+            channel.working();
+        }
+        self.down = if up { false } else { self.down | down };
+        while self.down && channel.is_covered() {
+            let Some(load) = self.orphans.pop_front() else { break };
+            load.give_back(channel.as_ref(), &self.parts.counters, now);
+        }
     }
 
     /// Nothing is in hand, and nothing will come: goodbyes.
@@ -211,10 +244,12 @@ impl Worker for Forwarder {
     }
 
     fn work(&mut self, now: Now) -> Progress {
+        self.parts.channel.tick(now);
         self.look(Some(Duration::ZERO));
         let mut moved = self.tick(now);
         moved |= self.feed(now);
         moved |= self.send(now);
+        self.report(now);
         let loaded = self.parts.links.iter().any(Link::is_loaded) || !self.orphans.is_empty();
         if self.closing && !loaded && self.parts.channel.is_drained() {
             return self.end(now);
@@ -235,14 +270,14 @@ impl Worker for Forwarder {
         // A ring wakes one sleeper: not one who could not take the batch it is about.
         let channel = (hungry && self.orphans.is_empty()).then(|| Arc::clone(&self.parts.channel));
         let desk = self.desk.clone();
-        channel.iter().for_each(|channel| channel.bell().doze(self.seat));
+        channel.iter().for_each(|channel| channel.doze(self.ear));
         desk.iter().for_each(|(desk, seat)| desk.answers().bell().doze(*seat));
         let nothing = channel.as_ref().is_none_or(|channel| channel.is_empty())
             && desk.as_ref().is_none_or(|(desk, _)| desk.answers().is_empty());
         if nothing {
             self.look(timeout);
         }
-        channel.iter().for_each(|channel| channel.bell().rise(self.seat));
+        channel.iter().for_each(|channel| channel.rise(self.ear));
         desk.iter().for_each(|(desk, seat)| desk.answers().bell().rise(*seat));
     }
 

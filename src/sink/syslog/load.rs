@@ -1,7 +1,7 @@
 //! A batch on its way to a peer: how far it has come, and what is to be counted when it is there.
 
-use crate::channel::Parcel;
-use crate::event::{Event, Page};
+use crate::channel::{Channel, Parcel};
+use crate::event::{Event, Page, Since};
 use crate::memory::ReceiptSlip;
 use crate::memory::receipt::Reached;
 use crate::telemetry::{ChannelCounters, LostReason, Mark, SinkCounters};
@@ -74,6 +74,30 @@ impl Load {
     pub(super) fn conclude(&mut self) {
         let sent_bytes = self.tally.sent_bytes;
         self.tally = Tally { sent_bytes, ..self.settled_tally };
+    }
+
+    /// To another sink, without what the peer has said that it has.
+    pub(super) fn give_back(self, channel: &dyn Channel, counters: &SinkCounters, now: Now) {
+        let Self { mut parcel, settled, settled_tally, .. } = self;
+        if settled > 0 && settled_tally.refused_events == 0 {
+            parcel.batch = match parcel.batch.unseal() {
+                // Other channels read the batch, too: all of it is sent again.
+                Err(shared) => shared,
+                Ok(mut page) => {
+                    let mut index = 0;
+                    let removed = page.retain(&Since::START, |_| {
+                        index += 1;
+                        index > settled
+                    });
+                    counters.written_events.add(removed.events);
+                    counters.written_bytes.add(removed.bytes);
+                    channel.counters().gauge.leave(removed.events, removed.bytes);
+                    page.seal()
+                }
+            };
+        }
+        let kept = channel.give_back(parcel, now);
+        assert!(kept.is_none(), "only a group is given back to");
     }
 
     /// It is sent: counted, its page goes home.
