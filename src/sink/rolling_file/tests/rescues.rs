@@ -96,3 +96,29 @@ fn a_rescued_file_that_nothing_can_be_done_about_is_tried_again() {
         stand.adds_up();
     }
 }
+
+/// While nothing can be synced, renamed or cut, the disk is asked again as time goes by, and not
+/// as often as it answers: each time is a file more.
+#[test]
+fn a_disk_whose_syncs_keep_failing_does_not_make_files_without_end() {
+    let disk = WatchedDisk::default();
+    let dir = tempfile::tempdir().expect("a directory");
+    let options = "path = 'DIR/all.log'\nsync = '1s'\nblock = { age = '100ms' }";
+    let mut stand = Stand::on(dir, Arc::new(disk.clone()), options);
+    stand.put(&[("", "moved")]);
+    stand.pass(Duration::from_millis(200));
+    for what in ["rename", "truncate", "sync_data"] {
+        disk.fail(what, EIO);
+    }
+    for seconds in 1..5 {
+        stand.pass(Duration::from_secs(1));
+        assert!(stand.files().len() <= 2 + 5 * seconds, "{} in {seconds} s", stand.files().len());
+    }
+    for what in ["rename", "truncate", "sync_data"] {
+        disk.fail(what, None);
+    }
+    stand.pass(Duration::from_secs(1));
+    stand.close();
+    assert_eq!(found(&stand, "moved"), 1, "{:?}", stand.files());
+    stand.adds_up();
+}

@@ -126,6 +126,9 @@ impl Writer {
             open.segment.blocks.take_back();
         }
         open.asked.absorb(&mut open.fresh);
+        // Counted twice, it would be told that too many are known, and have the new file synced at
+        // once: on a disk that fails each time, without end.
+        self.entries = self.entries.saturating_sub(open.segment.blocks.room());
         let what = format!("{}: sync failed: {error}", open.segment.open_path.display());
         lane.state =
             State::Rescuing { unsynced: open.asked, segment: Some(Box::new(open.segment)) };
