@@ -13,6 +13,7 @@
 //! Memory: one block, stored and decoded; of a stream, one piece of a mebibyte or one line.
 
 mod base64;
+pub mod chain;
 pub mod crew;
 mod event;
 mod kind;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::BlockView;
+use super::chain::Linked;
 use super::kind::{is_open, plain_name, sniff};
 use crate::codec::{Codec, Decompressor, Encoding};
 use crate::storage::block::{crc32c, decode_whole, header_frame_bytes};
@@ -182,6 +183,7 @@ pub struct BlockDecoder {
     stored: Vec<u8>,
     raw: Vec<u8>,
     meta: Option<Meta>,
+    linked: Option<Box<Linked>>,
 }
 
 impl BlockDecoder {
@@ -237,16 +239,17 @@ impl BlockDecoder {
     }
 
     /// As [`BlockDecoder::decode`], and the header too: whole, saying what is known of the block,
-    /// and its checksum that of the stored bytes.
+    /// and its checksum that of the stored bytes; and its hash, if it has one.
     pub fn verify(
         &mut self,
         file: &dyn DiskFile,
         codec: Codec,
         entry: &BlockEntry,
     ) -> io::Result<Result<&[u8], String>> {
+        self.linked = None;
         let mut frame = vec![0; entry.header_bytes as usize];
         let read = read_full_at(file, entry.offset, &mut frame)?;
-        let header = match decode_whole(&frame[..read]) {
+        let (header, fields) = match decode_whole(&frame[..read]) {
             Ok((header, fields))
                 if BlockEntry::new(entry.offset, frame.len(), &header) == *entry =>
             {
@@ -256,7 +259,7 @@ impl BlockDecoder {
                 {
                     return Ok(Err(error.to_string()));
                 }
-                header
+                (header, fields)
             }
             Ok(_) => return Ok(Err("header and index say different things".to_owned())),
             Err(error) => return Ok(Err(error.to_string())),
@@ -264,10 +267,20 @@ impl BlockDecoder {
         if let Err(why) = self.decode(file, codec, entry)? {
             return Ok(Err(why));
         }
-        if crc32c(&self.stored[..entry.stored_bytes as usize]) != header.crc_stored {
+        let stored = &self.stored[..entry.stored_bytes as usize];
+        if crc32c(stored) != header.crc_stored {
             return Ok(Err("the stored bytes do not match their checksum".to_owned()));
         }
+        match Linked::read(&frame, fields, stored) {
+            Ok(linked) => self.linked = linked.map(Box::new),
+            Err(why) => return Ok(Err(why)),
+        }
         Ok(Ok(&self.raw))
+    }
+
+    /// What the block that was verified last says of its file's chain, given away.
+    pub fn linked(&mut self) -> Option<Linked> {
+        self.linked.take().map(|linked| *linked)
     }
 
     /// The bytes of the last block, given away.

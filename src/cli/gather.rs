@@ -55,6 +55,11 @@ impl Gathered {
         }
     }
 
+    /// Files by number; not what can be read only once.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// Whether this file may be missing without fault: kept no longer since it was listed.
     pub(super) fn may_be_gone(&self, of: &Subject) -> bool {
         self.walked.get(of.number).is_some_and(|walked| *walked)

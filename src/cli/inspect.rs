@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::output::{finish, tell, time_text};
+use crate::archive::chain::seal_in;
 use crate::archive::{Ending, Reader, segments};
 use crate::codec::{Codec, Encoding};
 use crate::storage::catalog::{SegmentName, State};
+use crate::storage::seal::Seal;
 use crate::storage::segment::{BlockEntry, Check, Damage, End, Scan, scan};
 use crate::storage::{Container, Disk, OsDisk};
 
@@ -53,7 +55,12 @@ fn inspect(args: &InspectArgs, out: &mut impl Write) -> io::Result<ExitCode> {
 
 /// One file; true when all is well with it.
 fn show(path: &Path, as_json: bool, out: &mut impl Write) -> io::Result<bool> {
-    let found = match OsDisk.open_read(path).and_then(|file| scan(&*file, Check::Stored)) {
+    let scanned = OsDisk.open_read(path).and_then(|file| {
+        let found = scan(&*file, Check::Stored)?;
+        let last = found.blocks.last().map(|last| seal_in(&*file, last)).transpose()?;
+        Ok((found, last.flatten()))
+    });
+    let (found, seal) = match scanned {
         Ok(found) => found,
         Err(error) => {
             tell("inspect", format_args!("{}: {error}", path.display()));
@@ -64,11 +71,23 @@ fn show(path: &Path, as_json: bool, out: &mut impl Write) -> io::Result<bool> {
         return stream(path, as_json, out);
     }
     if as_json {
-        writeln!(out, "{}", json_of(path, &found))?;
+        writeln!(out, "{}", json_of(path, &found, seal.as_ref()))?;
     } else {
         table(path, &found, out)?;
+        if let Some(Seal { blocks, events, value, .. }) = &seal {
+            let key = signer(seal.as_ref()).unwrap_or_else(|| "no key".to_owned());
+            writeln!(
+                out,
+                "seal: {blocks} blocks, {events} events, hash {value}, signed with {key}"
+            )?;
+        }
     }
     Ok(is_well(path, &found))
+}
+
+/// The fingerprint of the key that a seal names.
+fn signer(seal: Option<&Seal>) -> Option<String> {
+    seal.and_then(Seal::signer).map(|key| key.to_string())
 }
 
 fn is_well(path: &Path, found: &Scan) -> bool {
@@ -173,7 +192,7 @@ fn table(path: &Path, found: &Scan, out: &mut impl Write) -> io::Result<()> {
     )
 }
 
-fn json_of(path: &Path, found: &Scan) -> Value {
+fn json_of(path: &Path, found: &Scan, seal: Option<&Seal>) -> Value {
     let totals = Totals::of(&found.blocks);
     let blocks: Vec<Value> = found.blocks.iter().enumerate().map(block_json).collect();
     let (state, torn) = match found.end {
@@ -198,6 +217,10 @@ fn json_of(path: &Path, found: &Scan) -> Value {
         "file_bytes": found.file_bytes,
         "time_min": found.blocks.iter().map(|block| block.time_min).min().map(time_text),
         "time_max": found.blocks.iter().map(|block| block.time_max).max().map(time_text),
+        "seal": seal.map(|seal| json!({
+            "blocks": seal.blocks, "events": seal.events, "hash": seal.value.to_string(),
+            "key": signer(Some(seal)),
+        })),
         "blocks": blocks,
     })
 }

@@ -36,7 +36,9 @@ pub const MAGIC: [u8; 4] = *b"FLMB";
 pub const VERSION: u8 = 1;
 /// The header without optional fields.
 pub const HEADER_BYTES: usize = 68;
-const CRC_AT: usize = 64;
+pub(super) const ID_AT: usize = 8;
+pub(super) const SEQUENCE_AT: usize = 16;
+pub(super) const CRC_AT: usize = 64;
 
 /// One block's header, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,13 +145,28 @@ pub fn stamp(container: Container, block: &mut [u8], segment_id: u64, sequence: 
     if container == Container::Plain {
         return;
     }
-    let lead = Container::lead(block).expect("a sealed block begins with its header frame");
-    let payload = &mut block[lead.lead_bytes..lead.lead_bytes + lead.payload_bytes];
+    let (payload, _) = parts_mut(block);
+    place(payload, segment_id, sequence);
+    renew_checksum(payload);
+}
+
+/// Patches segment id and sequence, and leaves the checksum.
+pub(super) fn place(payload: &mut [u8], segment_id: u64, sequence: u64) {
     debug_assert_eq!(payload[..4], MAGIC);
-    payload[8..16].copy_from_slice(&segment_id.to_le_bytes());
-    payload[16..24].copy_from_slice(&sequence.to_le_bytes());
-    let crc = header_crc(payload);
-    payload[CRC_AT..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
+    put(payload, ID_AT, segment_id.to_le_bytes());
+    put(payload, SEQUENCE_AT, sequence.to_le_bytes());
+}
+
+/// The payload of the header frame that a sealed block begins with, and the data frame behind it.
+pub(super) fn parts_mut(block: &mut [u8]) -> (&mut [u8], &[u8]) {
+    let lead = Container::lead(block).expect("a sealed block begins with its header frame");
+    let (frame, data) = block.split_at_mut(lead.frame_bytes);
+    (&mut frame[lead.lead_bytes..lead.lead_bytes + lead.payload_bytes], data)
+}
+
+/// After a change of the payload.
+pub(super) fn renew_checksum(payload: &mut [u8]) {
+    put(payload, CRC_AT, header_crc(payload).to_le_bytes());
 }
 
 /// The whole header frame at the start of `bytes`: the header, and how long the frame is.

@@ -5,6 +5,10 @@
 pub const META: u16 = 1;
 /// Its words: see `tokens`. It stands first, so that it is found without the others.
 pub const TOKENS: u16 = 2;
+/// Its hash, and that of all before it: see `chain`. It stands last, and covers the others.
+pub const CHAIN: u16 = 3;
+/// What ends a chain, in the last block of a file: see `seal`.
+pub const SEAL: u16 = 4;
 
 const HEAD_BYTES: usize = 4;
 
@@ -31,6 +35,19 @@ pub fn find(mut fields: &[u8], kind: u16) -> Option<&[u8]> {
     None
 }
 
+/// The last field, and all before it; None also where lengths contradict each other.
+pub(super) fn last(fields: &[u8]) -> Option<(&[u8], u16, &[u8])> {
+    let (mut at, mut found) = (0, None);
+    while at < fields.len() {
+        let (head, rest) = fields[at..].split_first_chunk::<HEAD_BYTES>()?;
+        let [a, b, c, d] = *head;
+        let field = rest.get(..usize::from(u16::from_le_bytes([c, d])))?;
+        found = Some((&fields[..at], u16::from_le_bytes([a, b]), field));
+        at += HEAD_BYTES + field.len();
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +65,10 @@ mod tests {
             assert_eq!(find(&fields[..cut], META).is_some(), cut == 20, "{cut}");
         }
         assert_eq!(find(b"garbage of some kind", META), None);
+        assert_eq!(last(&fields), Some((&fields[..20], 2, &b""[..])));
+        assert_eq!(last(&fields[..20]), Some((&fields[..11], META, &b"known"[..])));
+        for cut in (0..20).filter(|cut| *cut != 11) {
+            assert_eq!(last(&fields[..cut]), None, "{cut}");
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! ```text
 //!   block      one [header frame][data frame]; pure functions over bytes
 //!   fields     what may stand behind a block's header; `meta`: times and peers of its events;
-//!              `tokens`: which words it holds
+//!              `tokens`: which words it holds; `chain`: its hash and that of all before it;
+//!              `seal`: what ends a chain, signed with a key (`seal_key`)
 //!   segment    a run of blocks: scanned, sealed; its index in `index`, read by `index_reader`
 //!   resync     the next whole block behind a damaged place
 //!   catalog    NAME.log.zst.open → NAME.log.zst
@@ -24,6 +25,7 @@
 
 pub mod block;
 pub mod catalog;
+pub mod chain;
 pub mod container;
 pub mod current;
 pub mod durable_names;
@@ -36,6 +38,8 @@ pub mod os_disk;
 pub mod recovery;
 pub mod resync;
 pub mod retention;
+pub mod seal;
+pub mod seal_key;
 pub mod segment;
 pub mod sync_round;
 pub mod tokens;

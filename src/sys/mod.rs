@@ -9,6 +9,7 @@ pub mod mapping;
 pub mod notify;
 pub mod ofd_lock;
 pub mod passed;
+pub mod permissions;
 pub mod readable;
 pub mod socket_file;
 pub mod udp_receive;

@@ -3,6 +3,9 @@
 //! `v1/` was written by format version 1 as it was first released: three raw blocks of the lines
 //! below, segment id 0x0102030405060708, receive times 1000 s to 1002 s after 1970, sealed. Files
 //! here are never written anew; a new format version adds a folder. `datagrams` tells of its own.
+//!
+//! `chained/` are the same blocks, chained as they were first, and sealed with the key of
+//! `seal.pub`.
 
 mod datagrams;
 mod log;
@@ -14,6 +17,7 @@ use flumen::storage::{Container, Disk, OsDisk};
 use flumen::time::Wall;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const LINES: [&str; 6] = [
     "<13>Oct 11 22:14:15 mymachine su: 'su root' failed for lonvick on /dev/pts/8",
@@ -28,7 +32,7 @@ fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat").join(name)
 }
 
-fn check(name: &str, container: Container, raw_crcs: [u32; 3]) {
+fn check(name: &str, container: Container, raw_crcs: &[u32]) {
     let path = file(name);
     let file = OsDisk.open_read(&path).expect("kept for ever");
     let found = scan(&*file, Check::Stored).expect("it reads");
@@ -57,6 +61,25 @@ fn version_1_is_read() {
         ("v1/raw.log.lz4", Container::Lz4),
         ("v1/raw.log.zst", Container::Zstd),
     ] {
-        check(name, container, crcs);
+        check(name, container, &crcs);
+    }
+}
+
+#[test]
+fn chained_files_are_read_and_verified() {
+    // The seal's block holds nothing.
+    let crcs = [0x11ce_7667, 0x73cc_1def, 0xb6bd_9043, 0];
+    for (name, container) in [
+        ("chained/raw.log.gz", Container::Gzip),
+        ("chained/raw.log.lz4", Container::Lz4),
+        ("chained/raw.log.zst", Container::Zstd),
+    ] {
+        check(name, container, &crcs);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flumen"));
+        command.arg("verify").arg(file(name)).arg("--key").arg(file("chained/seal.pub"));
+        let output = command.output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{name}: {said}");
+        assert!(said.starts_with("chained: 1 files, 1 sealed (1 of them signed"), "{name}: {said}");
     }
 }

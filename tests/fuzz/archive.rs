@@ -4,10 +4,11 @@
 //!
 //! Promises: no panic; a file's blocks are found whichever way it is read; a block that decodes is
 //! one its checksum knows; front to back and block by block give the same events while nothing is
-//! damaged.
+//! damaged; what a signed chain vouches for is what was signed.
 
 #![cfg_attr(fuzzing, no_main)]
 
+use flumen::archive::chain::{End, Follower};
 use flumen::archive::order::{Job, Ordered};
 use flumen::archive::query::TimeRange;
 use flumen::archive::survey::BlockDecoder;
@@ -76,17 +77,35 @@ pub(crate) fn archive(path: &Path, bytes: &[u8]) -> Vec<u8> {
     text
 }
 
+/// The end of a file's chain, if there is one and every block follows from the one before it.
+pub(crate) fn vouched(path: &Path) -> Option<End> {
+    let (mut decoder, mut chain) = (BlockDecoder::default(), Follower::default());
+    for job in Ordered::new(Arc::new(OsDisk), vec![path.to_owned()], TimeRange::ALL) {
+        let Job::Block { file, codec, entry, .. } = job else { return None };
+        decoder.verify(&*file, codec, &entry).unwrap().ok()?;
+        if chain.block(&entry, decoder.linked()).is_some() {
+            return None;
+        }
+    }
+    Some(chain.end()).filter(|end| matches!(end, End::Sealed { .. }))
+}
+
 #[cfg(not(fuzzing))]
 mod replay {
-    use super::archive;
+    use super::{archive, vouched};
     use crate::replay::{Random, files, mutate};
+    use flumen::archive::chain::End;
     use flumen::codec::Codec;
     use flumen::storage::block::{BlockFacts, seal_block_with, stamp};
+    use flumen::storage::chain::{self, Hash};
     use flumen::storage::index::index_frames;
     use flumen::storage::meta::MetaCoder;
+    use flumen::storage::seal::Sealer;
+    use flumen::storage::seal_key::SigningKey;
     use flumen::storage::segment::{BlockEntry, Check, scan};
     use flumen::time::Wall;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
 
     /// What stands in files of ours: magics, lengths, the index.
     const PIECES: [&[u8]; 10] = [
@@ -102,11 +121,20 @@ mod replay {
         b"\n",
     ];
 
-    /// The same file, whose headers keep times and peers.
-    fn with_meta(file: &[u8]) -> Vec<u8> {
+    /// Made with `openssl genpkey -algorithm ed25519` for this test.
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+        MC4CAQAwBQYDK2VwBCIEIOsFhelLH7udTbW9egFL7uk35mFPX6nrgwbQxo6/PFum\n\
+        -----END PRIVATE KEY-----\n";
+
+    fn key() -> SigningKey {
+        SigningKey::from_pem(KEY.as_bytes()).unwrap()
+    }
+
+    /// The same file, whose headers keep times and peers; chained and sealed if asked.
+    fn with_meta(file: &[u8], chained: bool) -> Vec<u8> {
         let found = scan(&file, Check::Stored).unwrap();
         let container = found.container.unwrap();
-        let (mut out, mut blocks) = (Vec::new(), Vec::new());
+        let (mut out, mut blocks, mut value) = (Vec::new(), Vec::new(), Hash::START);
         for (number, block) in (0_u64..).zip(&found.blocks) {
             let (mut coder, mut fields) = (MetaCoder::default(), Vec::new());
             for event in 0..block.event_count {
@@ -114,6 +142,9 @@ mod replay {
                 assert!(coder.push(Wall(i64::from(event) * 12_345), Some(peer.parse().unwrap())));
             }
             coder.finish(&mut fields);
+            if chained {
+                chain::put_room(&mut fields);
+            }
             let facts = BlockFacts {
                 container,
                 encoder: block.encoder,
@@ -133,7 +164,20 @@ mod replay {
             };
             seal_block_with(&mut out, &facts, &fields, &raw, copy).unwrap();
             stamp(container, &mut out[at..], 7, number);
+            if chained {
+                chain::link(&mut out[at..]);
+                value = chain::stamp(&mut out[at..], 7, number, &value);
+            }
             blocks.push(BlockEntry::of_block(at as u64, &out[at..]).unwrap());
+        }
+        if chained {
+            let mut empty = Vec::new();
+            let codec = Codec::from_wire_id(container.wire_id()).unwrap();
+            codec.compressor(1).compress(b"", &mut empty).unwrap();
+            let key = Some(Arc::new(key()));
+            let seal = Sealer { container, empty, key }.block(7, &blocks, value);
+            blocks.push(BlockEntry::of_block(out.len() as u64, &seal).unwrap());
+            out.extend_from_slice(&seal);
         }
         index_frames(container, 7, &blocks, &mut out);
         out
@@ -148,14 +192,24 @@ mod replay {
             .map(|file| (file.clone(), std::fs::read(file).unwrap()))
             .collect();
         assert_eq!(kept.len(), 3);
+        let told = |chained| {
+            move |(path, file): &(PathBuf, Vec<u8>)| (path.clone(), with_meta(file, chained))
+        };
         let told: Vec<_> =
-            kept.iter().map(|(path, file)| (path.clone(), with_meta(file))).collect();
+            [false, true].into_iter().flat_map(|it| kept.iter().map(told(it))).collect();
         kept.extend(told);
+        let public = key().public();
+        let signed = |path: &Path| match vouched(path) {
+            Some(End::Sealed { seal, segment_id }) => seal.is_signed_by(&public, segment_id),
+            _ => false,
+        };
         let whole: Vec<Vec<u8>> = kept.iter().map(|(path, bytes)| archive(path, bytes)).collect();
         assert!(whole.iter().all(|text| *text == whole[0] && text.len() == 253));
         let mut random = Random(0x0DDB_1A5E_5BAD_5EED);
+        let (chained, mut vouched_for) = (6, 0);
         for round in 0..6000 {
-            let (file, bytes) = &kept[random.below(kept.len())];
+            let number = random.below(kept.len());
+            let (file, bytes) = &kept[number];
             let mut bytes = bytes.clone();
             let other = &kept[random.below(kept.len())].1;
             mutate(&mut bytes, other, &PIECES, &mut random);
@@ -164,10 +218,16 @@ mod replay {
             let path = dir.path().join(format!("{name}{open}"));
             std::fs::write(&path, &bytes).unwrap();
             let text = archive(&path, &bytes);
+            if number >= chained && signed(&path) {
+                assert_eq!(text, whole[0], "signed, and another");
+                vouched_for += 1;
+            }
             for line in text.split(|byte| *byte == b'\n') {
                 let known = whole[0].split(|byte| *byte == b'\n').any(|it| it == line);
                 assert!(known, "an event that nobody sent: {line:?}");
             }
         }
+        // Some mutations hit only the index, or nothing.
+        assert!(vouched_for > 0, "nothing was signed");
     }
 }

@@ -193,6 +193,7 @@ fn a_batch_into_a_file_allocates_nothing() {
         "codec = 'gzip'",
         "codec = 'lz4'",
         "codec = 'none'",
+        "codec = 'zstd'\nthreads = 2\nchain = true",
         "codec = 'none'\nencoder = 'line'",
         "codec = 'none'\nencoder = { template = '%{host} %{sd:meta:sequenceId} %{message}' }",
     ];

@@ -6,6 +6,7 @@
 
 mod archive;
 mod capture;
+mod chain;
 mod commands;
 mod crash;
 mod crowd;

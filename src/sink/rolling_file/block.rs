@@ -9,6 +9,7 @@ use crate::codec::{Codec, Compressor};
 use crate::memory::ReceiptSlip;
 use crate::storage::Container;
 use crate::storage::block::{BlockFacts, HEADER_BYTES, header_frame_bytes, seal_block_with};
+use crate::storage::chain::{self, CHAIN_FIELD_BYTES};
 use crate::storage::tokens::{TOKENS_FIELD_BYTES_MAX, TokenSieve};
 use crate::time::Wall;
 
@@ -75,14 +76,25 @@ pub(super) struct Press {
     /// Finds a block's words, if they are told; the field stands before the others, put together.
     sieve: Option<TokenSieve>,
     together: Vec<u8>,
+    /// Hashes each block, for the chain.
+    chained: bool,
 }
 
 impl Press {
     pub(super) fn new(codec: Codec, level: i32, encoder_id: u8, fields_bytes_max: usize) -> Self {
         let (container, compressor) = (container_of(codec), codec.compressor(level));
         let (fields, together) = (Vec::with_capacity(fields_bytes_max), Vec::new());
-        let sieve = None;
-        Self { container, encoder_id, compressor, fields, fields_bytes_max, sieve, together }
+        let (sieve, chained) = (None, false);
+        Self {
+            container,
+            encoder_id,
+            compressor,
+            fields,
+            fields_bytes_max,
+            sieve,
+            together,
+            chained,
+        }
     }
 
     /// Tells of each block which words it holds.
@@ -90,6 +102,16 @@ impl Press {
         self.fields_bytes_max += TOKENS_FIELD_BYTES_MAX;
         self.together.reserve(self.fields_bytes_max);
         self.sieve = Some(TokenSieve::default());
+        self
+    }
+
+    /// Tells of each block its hash.
+    pub(super) fn with_chain(mut self) -> Self {
+        self.fields_bytes_max += CHAIN_FIELD_BYTES;
+        // The two take turns.
+        self.fields.reserve(self.fields_bytes_max);
+        self.together.reserve(self.fields_bytes_max);
+        self.chained = true;
         self
     }
 
@@ -124,15 +146,22 @@ impl Press {
         // A library that cannot compress into a buffer of its own bound is broken: our failure.
         if let Some(sieve) = &mut self.sieve {
             let room = self.container.payload_bytes_max().saturating_sub(HEADER_BYTES);
-            let room = room.saturating_sub(self.fields.len()).min(TOKENS_FIELD_BYTES_MAX);
+            let taken = self.fields.len() + if self.chained { CHAIN_FIELD_BYTES } else { 0 };
+            let room = room.saturating_sub(taken).min(TOKENS_FIELD_BYTES_MAX);
             sieve.sift(raw, room, &mut self.together);
             self.together.append(&mut self.fields);
             std::mem::swap(&mut self.fields, &mut self.together);
+        }
+        if self.chained {
+            chain::put_room(&mut self.fields);
         }
         let compress = |raw: &[u8], out: &mut Vec<u8>| compressor.compress(raw, out);
         seal_block_with(&mut buffer, &facts, &self.fields, raw, compress)
             .unwrap_or_else(|error| panic!("a block could not be compressed: {error}"));
         self.fields.clear();
+        if self.chained {
+            chain::link(&mut buffer);
+        }
         Block { buffer, batch: None, contents }
     }
 

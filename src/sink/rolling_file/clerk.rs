@@ -15,6 +15,7 @@ use crate::memory::ReceiptSlip;
 use crate::runtime::clock::Clock;
 use crate::storage::block::crc32c;
 use crate::storage::retention::{Keep, retain};
+use crate::storage::seal::Sealer;
 use crate::storage::{
     Access, Container, Disk, DiskFile, DurableNames, Numbers, Volume, current, sync_files,
 };
@@ -164,6 +165,8 @@ pub(super) struct Clerk {
     pub(super) numbers: Numbers,
     /// Which names a power cut would leave.
     pub(super) names: DurableNames,
+    /// Blocks are chained, and this ends each file's chain.
+    pub(super) sealer: Option<Arc<Sealer>>,
     /// What their files are called when they are opened.
     pub(super) at_open: Names,
     /// Files of the present rescue that could neither be finished, set aside nor cut, to be tried
@@ -255,7 +258,7 @@ impl Clerk {
             finished: None,
             bytes: 0,
             synced_bytes: 0,
-            blocks: Known::new(self.entries_expected),
+            blocks: Known::new(self.entries_expected, self.sealer.is_some()),
         })
     }
 

@@ -8,6 +8,8 @@
 use std::borrow::Cow;
 use std::io;
 
+use crate::storage::block::stamp;
+use crate::storage::chain::{self, Hash};
 use crate::storage::segment::{BlockEntry, first_blocks};
 use crate::storage::{Container, DiskFile};
 
@@ -15,15 +17,44 @@ pub(super) struct Known {
     count: u64,
     /// Of the last blocks, one each and without gaps.
     last: Vec<BlockEntry>,
+    /// Of blocks that are chained.
+    chain: Option<Box<Chain>>,
+}
+
+/// Chain values are never read again from the file, which somebody may have altered meanwhile.
+struct Chain {
+    /// Of the last block that was forgotten.
+    forgotten: Hash,
+    /// Of those remembered.
+    last: Vec<Hash>,
 }
 
 impl Known {
     /// Adding so many allocates nothing.
-    pub(super) fn new(expected: usize) -> Self {
-        Self { count: 0, last: Vec::with_capacity(expected) }
+    pub(super) fn new(expected: usize, chained: bool) -> Self {
+        let (count, last) = (0, Vec::with_capacity(expected));
+        let values = || Chain { forgotten: Hash::START, last: Vec::with_capacity(expected) };
+        Self { count, last, chain: chained.then(|| Box::new(values())) }
+    }
+
+    /// Makes a sealed block the file's next one. The chain value is for [`Known::add`].
+    pub(super) fn stamp(&self, container: Container, block: &mut [u8], segment_id: u64) -> Hash {
+        match self.value() {
+            Some(before) => chain::stamp(block, segment_id, self.count, &before),
+            None => {
+                stamp(container, block, segment_id, self.count);
+                Hash::START
+            }
+        }
+    }
+
+    /// The chain value of the last block, if blocks are chained.
+    pub(super) fn value(&self) -> Option<Hash> {
+        self.chain.as_ref().map(|chain| *chain.last.last().unwrap_or(&chain.forgotten))
     }
 
     /// Blocks of the file, whether remembered or not.
+    #[cfg(test)]
     pub(super) fn count(&self) -> u64 {
         self.count
     }
@@ -35,26 +66,33 @@ impl Known {
 
     /// The next one finds no room.
     pub(super) fn is_full(&self) -> bool {
-        self.last.len() == self.last.capacity()
+        let values = |chain: &Chain| chain.last.len() == chain.last.capacity();
+        self.last.len() == self.last.capacity() || self.chain.as_deref().is_some_and(values)
     }
 
     /// Twice as much, but no 48 KiB more at once.
     pub(super) fn reserve(&mut self) {
-        self.last.reserve_exact(self.last.len().clamp(4, 1024));
+        let more = self.last.len().clamp(4, 1024);
+        self.last.reserve_exact(more);
+        self.chain.iter_mut().for_each(|chain| chain.last.reserve_exact(more));
     }
 
-    pub(super) fn add(&mut self, entry: BlockEntry) {
+    pub(super) fn add(&mut self, entry: BlockEntry, value: Hash) {
         self.count += 1;
         self.last.push(entry);
+        self.chain.iter_mut().for_each(|chain| chain.last.push(value));
     }
 
     /// The last one, whose block is not in the file after all.
     pub(super) fn take_back(&mut self) {
         self.count -= u64::from(self.last.pop().is_some());
+        if let Some(chain) = &mut self.chain {
+            chain.last.pop();
+        }
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::new(0);
+        *self = Self::new(0, self.chain.is_some());
     }
 
     /// What is not wholly in front of this place: never forgotten, if that was synced.
@@ -67,12 +105,18 @@ impl Known {
         let first = self.first_behind(synced_bytes);
         self.count -= (self.last.len() - first) as u64;
         self.last.truncate(first);
+        self.chain.iter_mut().for_each(|chain| chain.last.truncate(first));
     }
 
     /// What is synced, and room for more.
     pub(super) fn forget(&mut self, synced_bytes: u64) {
-        if self.first_behind(synced_bytes) > 0 || self.last.is_empty() {
-            self.last = self.behind(synced_bytes).to_vec();
+        let first = self.first_behind(synced_bytes);
+        if first > 0 || self.last.is_empty() {
+            self.last = self.last[first..].to_vec();
+            if let Some(chain) = &mut self.chain {
+                chain.forgotten = *chain.last[..first].last().unwrap_or(&chain.forgotten);
+                chain.last = chain.last[first..].to_vec();
+            }
         }
     }
 
@@ -99,5 +143,58 @@ impl Known {
 
     fn first_behind(&self, synced_bytes: u64) -> usize {
         self.last.partition_point(|entry| entry.end_offset() <= synced_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Wall;
+
+    /// A block of ten bytes, and a chain value that tells its number.
+    fn block(number: u8) -> (BlockEntry, Hash) {
+        let entry = BlockEntry {
+            offset: 10 * u64::from(number),
+            time_min: Wall(0),
+            time_max: Wall(0),
+            header_bytes: 4,
+            stored_bytes: 6,
+            raw_bytes: 6,
+            event_count: 1,
+            crc_raw: 0,
+            encoder: 0,
+        };
+        (entry, Hash([number + 1; 32]))
+    }
+
+    #[test]
+    fn what_is_forgotten_taken_back_or_cut_leaves_the_value_of_the_last_block() {
+        let mut known = Known::new(0, true);
+        let value = |known: &Known| known.value().expect("chained").0[0];
+        assert_eq!(known.value(), Some(Hash::START));
+        known.forget(0);
+        for number in 0..10 {
+            if known.is_full() {
+                known.reserve();
+            }
+            let (entry, hash) = block(number);
+            known.add(entry, hash);
+            assert_eq!(value(&known), number + 1);
+        }
+        known.take_back();
+        assert_eq!((known.count(), value(&known)), (9, 9));
+        known.forget(35);
+        assert_eq!((known.count(), known.behind(0).len(), value(&known)), (9, 6, 9));
+        known.cut(71);
+        assert_eq!((known.count(), known.behind(0).len(), value(&known)), (7, 4, 7));
+        known.forget(70);
+        assert_eq!((known.count(), known.behind(0).len(), value(&known)), (7, 0, 7));
+        known.cut(70);
+        assert_eq!(value(&known), 7);
+        known.forget(70);
+        assert_eq!(value(&known), 7);
+        known.clear();
+        assert_eq!((known.count(), known.value()), (0, Some(Hash::START)));
+        assert_eq!(Known::new(3, false).value(), None);
     }
 }

@@ -14,6 +14,7 @@ mod arena;
 mod assembler;
 mod at_open;
 mod block;
+mod chain;
 mod clerk;
 mod keyed;
 mod keys;
@@ -45,6 +46,7 @@ use crate::ring::{Ring, Turnstile};
 use crate::runtime::Worker;
 use crate::runtime::helper::{Desk, Helper};
 use crate::runtime::parker::Parker;
+use crate::storage::chain::Hash;
 use crate::storage::meta::{META_CODER_BYTES, META_FIELD_BYTES_MAX, MetaCoder};
 use crate::storage::recovery::{Mode, Outcome, recover};
 use crate::storage::segment::BlockEntry;
@@ -115,7 +117,8 @@ impl Options {
         let fields = if self.keep_meta { META_FIELD_BYTES_MAX } else { 0 };
         let encoding = self.encoder().encoding().wire_id();
         let press = Press::new(self.codec, self.level, encoding, fields);
-        if self.tokens { press.with_tokens() } else { press }
+        let press = if self.tokens { press.with_tokens() } else { press };
+        if self.chain.is_some() { press.with_chain() } else { press }
     }
 
     fn meta(&self) -> Option<MetaCoder> {
@@ -153,6 +156,7 @@ impl Options {
             finished,
             numbers: Numbers::new(container_of(self.codec)),
             names: DurableNames::below(self.template.root()),
+            sealer: self.chain.as_ref().map(|chain| chain.sealer(self.codec, self.level)),
             at_open: at_open::Names::new(context.now.wall, self.template.zone()),
             leftovers: Vec::new(),
             opened: 0,
@@ -391,7 +395,9 @@ impl SinkPlan for Options {
                 block * self.buffers(),
             ));
         }
-        lines.push(line("block index".to_owned(), size_of::<BlockEntry>() * self.entries()));
+        let hash = if self.chain.is_some() { size_of::<Hash>() } else { 0 };
+        let entry = size_of::<BlockEntry>() + hash;
+        lines.push(line("block index".to_owned(), entry * self.entries()));
         if self.keep_meta {
             let coders = if self.keyed() { threads } else { 1 };
             let bytes = META_CODER_BYTES * coders + META_FIELD_BYTES_MAX * threads;

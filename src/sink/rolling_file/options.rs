@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use rustix::process::{Resource, getrlimit};
 
 use super::OPEN_FILE_BYTES;
+use super::chain::{CHAIN, Chain, SEAL_KEY};
 use super::path::{Clock, Template};
 use super::roll_policy::RollPolicy;
 use super::writer::Sync;
@@ -61,6 +62,8 @@ const OPTIONS: &[OptionDoc] = &[
         Some("false"),
         "the words of each block in its header: grep -w passes over others",
     ),
+    CHAIN,
+    SEAL_KEY,
     row("sync", Some("1s"), "fdatasync at least so often, or block, or never"),
 ];
 
@@ -118,6 +121,8 @@ pub(super) struct Options {
     pub(super) keep_meta: bool,
     /// Each block's words stand in its header.
     pub(super) tokens: bool,
+    /// Blocks are chained, and each file's chain has an end.
+    pub(super) chain: Option<Chain>,
     pub(super) level: i32,
     pub(super) roll: RollPolicy,
     pub(super) keep: Keep,
@@ -196,6 +201,7 @@ fn plan(section: &Section) -> Options {
         codec,
         keep_meta: keep_meta(section, codec),
         tokens: tokens(section, codec),
+        chain: Chain::plan(section, codec),
         level: level(section, codec),
         roll: roll(section),
         keep: keep(section),
@@ -411,6 +417,8 @@ mod tests {
             ("path = '/l/x'\nencoder = 'datagram'\ncontrol = 'keep'", "no effect on the encoder"),
             ("path = '/l/x'\ncodec = 'none'\nkeep_meta = true", "plain text has no headers"),
             ("path = '/l/x'\ncodec = 'none'\ntokens = true", "no headers to keep words in"),
+            ("path = '/l/x'\ncodec = 'none'\nchain = true", "no headers to keep hashes in"),
+            ("path = '/l/x'\nseal_key = '/k.pem'", "`seal_key` signs chains, and there are none"),
             ("path = '/l/x'\ncontrol = 'keep'\nkeep_meta = true", "may be no whole event"),
             ("path = '/l/x'\ncodec = 'lz4'\nlevel = 3", "`level` has no effect on lz4"),
         ] {

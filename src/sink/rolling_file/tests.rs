@@ -1,6 +1,7 @@
 //! The whole sink, stepped by hand over a real directory.
 
 mod acks;
+mod chains;
 mod current;
 mod known;
 mod rescues;
@@ -187,9 +188,13 @@ impl Stand {
         files.iter().map(name).collect()
     }
 
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.dir.path().join(name)).expect("a file")
+    }
+
     fn read(&self, name: &str) -> String {
         let mut text = Vec::new();
-        let bytes = std::fs::read(self.dir.path().join(name)).expect("a file");
+        let bytes = self.bytes(name);
         let mut reader = zstd::stream::read::Decoder::new(&bytes[..]).expect("a decoder");
         let torn = std::io::Read::read_to_end(&mut reader, &mut text);
         torn.expect("whole frames");
@@ -199,7 +204,7 @@ impl Stand {
     /// What stands before the first torn frame.
     fn readable(&self, name: &str) -> String {
         let mut text = Vec::new();
-        let bytes = std::fs::read(self.dir.path().join(name)).expect("a file");
+        let bytes = self.bytes(name);
         let mut reader = zstd::stream::read::Decoder::new(&bytes[..]).expect("a decoder");
         let _ = std::io::Read::read_to_end(&mut reader, &mut text);
         String::from_utf8(text).expect("text")

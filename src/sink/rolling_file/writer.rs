@@ -32,7 +32,7 @@ use crate::ring::Ring;
 use crate::runtime::clock::Clock;
 use crate::runtime::helper::Desk;
 use crate::sink::Orders;
-use crate::storage::block::{crc32c, stamp};
+use crate::storage::block::crc32c;
 use crate::storage::segment::BlockEntry;
 use crate::storage::{Container, write_all_at};
 use crate::telemetry::{SinkCounters, Watch};
@@ -286,7 +286,7 @@ impl Writer {
         let State::Open(open) = &mut lane.state else { return false };
         let Some(mut block) = lane.parked.pop_front() else { return false };
         let segment = &mut open.segment;
-        stamp(container, &mut block.buffer, segment.id, segment.blocks.count());
+        let value = segment.blocks.stamp(container, &mut block.buffer, segment.id);
         if let Err(error) = write_all_at(segment.file.as_ref(), segment.bytes, block.bytes()) {
             // What was written of it lies behind the length; cutting it is a courtesy to readers.
             let _ = segment.file.truncate(segment.bytes);
@@ -302,7 +302,7 @@ impl Writer {
             exempt(|| segment.blocks.reserve());
             self.entries += segment.blocks.room();
         }
-        segment.blocks.add(entry);
+        segment.blocks.add(entry, value);
         segment.bytes += block.bytes().len() as u64;
         lane.appended_at = now.mono;
         let took = self.ties.clock.now().mono.since(before);

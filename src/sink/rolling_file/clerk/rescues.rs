@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Clerk, Rescue, Segment, Unrescued};
-use crate::storage::block::{crc32c, decode_frame, stamp};
+use crate::storage::block::{crc32c, decode_frame};
 use crate::storage::segment::BlockEntry;
 use crate::storage::{Container, catalog, read_full_at, write_all_at};
 use crate::time::Now;
@@ -58,9 +58,9 @@ impl Clerk {
         if read != length || !self.whole(entry, &bytes) {
             return Ok(false);
         }
-        stamp(self.container, &mut bytes, new.id, new.blocks.count());
+        let value = new.blocks.stamp(self.container, &mut bytes, new.id);
         write_all_at(new.file.as_ref(), new.bytes, &bytes)?;
-        new.blocks.add(BlockEntry { offset: new.bytes, ..*entry });
+        new.blocks.add(BlockEntry { offset: new.bytes, ..*entry }, value);
         new.bytes += bytes.len() as u64;
         Ok(true)
     }

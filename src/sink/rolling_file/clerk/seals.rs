@@ -1,7 +1,7 @@
 //! Finishing segments: many in one round share their syncs.
 //!
 //! ```text
-//!   index … index    each behind its blocks
+//!   index … index    each behind its blocks, and behind the seal if they are chained
 //!   one sync         of each file, or when they are many of their volume (`sync_round`)
 //!   rename … rename  only of those whose sync was well
 //!   sync of names    each directory once
@@ -14,8 +14,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Clerk, Sealed, Sealing, Segment, told};
-use crate::storage::segment::write_index;
-use crate::storage::{catalog, current, sync_files};
+use crate::storage::segment::{BlockEntry, write_index};
+use crate::storage::{catalog, current, sync_files, write_all_at};
 use crate::time::Now;
 
 impl Segment {
@@ -96,7 +96,16 @@ impl Clerk {
         }
         let file = segment.file.as_ref();
         let blocks = segment.blocks.all(file, self.container, segment.id)?;
-        write_index(file, self.container, segment.id, &blocks, segment.bytes)
+        let Some((sealer, value)) = self.sealer.as_ref().zip(segment.blocks.value()) else {
+            return write_index(file, self.container, segment.id, &blocks, segment.bytes);
+        };
+        // No block of the segment's: it is made anew when this fails, and goes to no other file.
+        let seal = sealer.block(segment.id, &blocks, value);
+        let entry = BlockEntry::of_block(segment.bytes, &seal).map_err(io::Error::other)?;
+        let mut blocks = blocks.into_owned();
+        blocks.push(entry);
+        write_all_at(file, segment.bytes, &seal)?;
+        write_index(file, self.container, segment.id, &blocks, entry.end_offset())
     }
 
     fn sync_indexed(&self, segments: &mut [&mut Segment], results: &mut [io::Result<()>]) {
