@@ -21,6 +21,13 @@ impl Section {
         self.scalar(key, &Scalar::TEXT, |text| Ok(text.to_owned()), |text| quoted(text))
     }
 
+    /// The text of the file that it names. What cannot be read is told, with this remedy.
+    pub fn optional_file(&self, key: &'static str, remedy: &str) -> Option<String> {
+        let path = self.optional_text(key)?;
+        let text = std::fs::read_to_string(&path);
+        text.map_err(|error| self.fail(key, format!("`{key}`: {path}: {error}"), remedy)).ok()
+    }
+
     /// One of a few words: `section.choice("when_full", &[("wait", Wait), ("drop_newest", Drop)])`.
     pub fn choice<T: Copy>(&self, key: &'static str, choices: &[(&'static str, T)]) -> T {
         let (_, first) = choices.first().expect("a choice has words to choose from");

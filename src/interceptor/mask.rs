@@ -11,13 +11,14 @@
 mod pseudonym;
 mod scan;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use self::pseudonym::Pseudonyms;
 use self::scan::Found;
 use super::{Draft, Interceptor, InterceptorKind, InterceptorPlan, Tools};
 use crate::config::{OptionDoc, Section};
+
+const KEY_REMEDY: &str = "openssl rand -hex 32 >FILE makes one";
 
 pub(super) const KIND: InterceptorKind = InterceptorKind {
     name: "mask",
@@ -32,7 +33,7 @@ pub(super) const KIND: InterceptorKind = InterceptorKind {
         OptionDoc {
             name: "key_file",
             default: Some(""),
-            doc: "64 hexadecimal digits (openssl rand -hex 32): the key of the addresses' pseudonyms",
+            doc: "the key of addresses' pseudonyms, 64 hexadecimal digits: openssl rand -hex 32",
         },
         OptionDoc {
             name: "headers",
@@ -70,26 +71,31 @@ fn plan(section: &Section) -> Box<dyn InterceptorPlan> {
             }
         }
     }
-    let key = section.optional_text("key_file");
-    match (addresses, &key) {
-        (true, Some(path)) => match Pseudonyms::read(Path::new(path)) {
-            Ok(pseudonyms) => masks.addresses = Some(Arc::new(pseudonyms)),
-            Err(what) => section.fail("key_file", what, "openssl rand -hex 32 >FILE makes one"),
-        },
-        (true, None) => section.fail(
+    match (addresses, section.optional_text("key_file").is_some()) {
+        (true, true) => masks.addresses = pseudonyms(section).map(Arc::new),
+        (true, false) => section.fail(
             "hide",
             "`hide`: pseudonyms of addresses need a key",
             "add key_file = \"…\"; openssl rand -hex 32 >FILE makes one",
         ),
-        (false, Some(_)) => section.fail(
+        (false, true) => section.fail(
             "key_file",
             "`key_file` is the key of addresses, which are not hidden",
             "add \"addresses\" to `hide`, or leave the key away",
         ),
-        (false, None) => {}
+        (false, false) => {}
     }
     let headers = section.texts("headers").into_iter().map(|name| name.value).collect();
     Box::new(Plan { masks, headers })
+}
+
+fn pseudonyms(section: &Section) -> Option<Pseudonyms> {
+    let text = section.optional_file("key_file", KEY_REMEDY)?;
+    let pseudonyms = Pseudonyms::parse(&text);
+    if pseudonyms.is_none() {
+        section.fail("key_file", "`key_file` does not hold 64 hexadecimal digits", KEY_REMEDY);
+    }
+    pseudonyms
 }
 
 impl InterceptorPlan for Plan {

@@ -6,7 +6,6 @@
 //! not as AES says of the n bits before it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
 
 use aes::Aes128;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
@@ -24,14 +23,9 @@ pub(super) struct Pseudonyms {
 }
 
 impl Pseudonyms {
-    /// Reads the key: 64 hexadecimal digits. The error says what is wrong with the file.
-    pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let name = path.display();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("`key_file`: {name} cannot be read: {error}"))?;
-        let key = hex(text.trim());
-        let key = key.ok_or_else(|| format!("`key_file`: {name} is not 64 hexadecimal digits"))?;
-        Ok(Self::under(key))
+    /// Takes the text of a key file, which is 64 hexadecimal digits.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        hex(text.trim()).map(Self::under)
     }
 
     /// The first half of the key is the cipher's, the second makes the pad.
@@ -111,17 +105,11 @@ mod tests {
     }
 
     #[test]
-    fn a_key_file_that_is_none_is_told() {
-        let folder = tempfile::TempDir::new().expect("a folder");
-        let path = folder.path().join("key");
-        let told = |path: &Path| Pseudonyms::read(path).err().unwrap_or_default();
-        assert!(told(&path).contains("cannot be read"));
+    fn a_key_is_so_many_digits_and_nothing_else() {
         for text in ["", "00", &"0g".repeat(32), &"00".repeat(33)] {
-            std::fs::write(&path, text).expect("written");
-            assert!(told(&path).contains("64 hexadecimal digits"), "{text}");
+            assert!(Pseudonyms::parse(text).is_none(), "{text}");
         }
-        std::fs::write(&path, "0f".repeat(32) + "\n").expect("written");
-        assert_eq!(told(&path), "");
+        assert!(Pseudonyms::parse(&("0f".repeat(32) + "\n")).is_some());
     }
 
     proptest! {
