@@ -16,6 +16,7 @@ pub mod valve;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::event::Page;
 use crate::memory::{Credit, ReceiptSlip, Shared};
 use crate::ring::{Bell, Seat, Wake};
 use crate::telemetry::ChannelCounters;
@@ -46,6 +47,38 @@ struct CreditHold {
     credit: Arc<Credit>,
     /// How many of them sinks have, if anybody counts.
     hands: Option<Arc<AtomicU32>>,
+    /// It passes by its channel's log: only memory has it.
+    passes: bool,
+}
+
+/// So many events, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    pub events: u64,
+    pub bytes: u64,
+}
+
+impl Amount {
+    pub fn of(page: &Page) -> Self {
+        Self { events: u64::from(page.event_count()), bytes: page.event_bytes() }
+    }
+
+    pub fn add(&mut self, more: Self) {
+        self.events += more.events;
+        self.bytes += more.bytes;
+    }
+
+    /// All of it, or nothing.
+    pub fn when(self, so: bool) -> Self {
+        if so { self } else { Self::default() }
+    }
+}
+
+impl Parcel {
+    /// It passes by the log that its channel has: what of it leaves the channel is told apart.
+    pub fn passes(&self) -> bool {
+        self.credit.as_ref().is_some_and(|credit| credit.passes)
+    }
 }
 
 impl Drop for CreditHold {
@@ -80,6 +113,12 @@ pub trait Channel: Send + Sync {
     /// Gives up the batch that has waited longest, for a newer one; None: it gives up none.
     fn evict(&self) -> Option<Parcel> {
         None
+    }
+
+    /// So much of what was polled waits no more: written, or refused. Of that, `passing` is of
+    /// parcels that pass.
+    fn leave(&self, all: Amount, _passing: Amount) {
+        self.counters().gauge.leave(all.events, all.bytes);
     }
 
     /// Throws away what nobody will poll. What that was is still in the gauge.

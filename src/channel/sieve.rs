@@ -8,7 +8,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Channel, Parcel};
+use super::{Amount, Channel, Parcel};
 use crate::event::{Event, Removed, Since};
 use crate::memory::{Credit, Pool, ReceiptSlip, Shared};
 use crate::ring::Bell;
@@ -55,11 +55,13 @@ impl<Keep: Fn(&Event<'_>) -> bool + Send + Sync> Sieve<Keep> {
         }
         if kept == 0 {
             let bytes = parcel.batch.event_bytes();
-            self.count(Removed { events: u64::from(events), bytes }, counters);
+            let removed = Removed { events: u64::from(events), bytes };
+            self.count(removed, parcel.passes(), counters);
             // What a filter refuses is where it was to be: nowhere.
             parcel.slip.into_iter().for_each(ReceiptSlip::confirm);
             return Ok(None);
         }
+        let passes = parcel.passes();
         let Parcel { batch, credit, slip, first_at, offered_at } = parcel;
         let mut page = match batch.unseal() {
             Ok(lease) => lease,
@@ -74,7 +76,7 @@ impl<Keep: Fn(&Event<'_>) -> bool + Send + Sync> Sieve<Keep> {
             },
         };
         let removed = page.retain(&Since::START, |event| (self.keep)(event));
-        self.count(removed, counters);
+        self.count(removed, passes, counters);
         let batch: Shared = page.seal();
         Ok(Some(Parcel { batch, credit, slip, first_at, offered_at }))
     }
@@ -83,9 +85,11 @@ impl<Keep: Fn(&Event<'_>) -> bool + Send + Sync> Sieve<Keep> {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn count(&self, removed: Removed, counters: &SinkCounters) {
+    fn count(&self, removed: Removed, passes: bool, counters: &SinkCounters) {
         counters.filtered_events.add(removed.events);
-        self.inner.counters().gauge.leave(removed.events, removed.bytes);
+        let Removed { events, bytes } = removed;
+        let all = Amount { events, bytes };
+        self.inner.leave(all, all.when(passes));
     }
 }
 
@@ -104,6 +108,10 @@ impl<Keep: Fn(&Event<'_>) -> bool + Send + Sync> Channel for Sieve<Keep> {
 
     fn offer(&self, parcel: Parcel) {
         self.inner.offer(parcel);
+    }
+
+    fn leave(&self, all: Amount, passing: Amount) {
+        self.inner.leave(all, passing);
     }
 
     fn poll(&self) -> Option<Parcel> {

@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::{Channel, CreditHold, Parcel};
+use super::{Amount, Channel, CreditHold, Parcel};
 use crate::limits;
 use crate::memory::receipt::Reached;
 use crate::memory::{Lease, Pool, ReceiptSlip};
@@ -45,9 +45,9 @@ impl Inlet {
                 _ => None,
             };
             let Some(oldest) = oldest else { return false };
-            let events = u64::from(oldest.batch.event_count());
-            self.channel.counters().gauge.leave(events, oldest.batch.event_bytes());
-            self.counters.lost.add(LostReason::ChannelFull, events);
+            let all = Amount::of(&oldest.batch);
+            self.channel.leave(all, all.when(oldest.passes()));
+            self.counters.lost.add(LostReason::ChannelFull, all.events);
         }
     }
 }
@@ -189,7 +189,7 @@ impl Valve {
             };
             inlet.channel.offer(Parcel {
                 batch: batch.clone(),
-                credit: Some(CreditHold { credit: Arc::clone(credit), hands: None }),
+                credit: Some(CreditHold { credit: Arc::clone(credit), hands: None, passes: false }),
                 slip: later,
                 first_at,
                 offered_at: now.mono,

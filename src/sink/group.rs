@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::channel::{Channel, Ear, Parcel};
+use crate::channel::{Amount, Channel, Ear, Parcel};
 use crate::memory::Credit;
 use crate::memory::gate::exempt;
 use crate::ring::{Bell, Wake};
@@ -291,6 +291,10 @@ impl Channel for Member {
 
     fn offer(&self, parcel: Parcel) {
         self.group.inner.offer(parcel);
+    }
+
+    fn leave(&self, all: Amount, passing: Amount) {
+        self.group.inner.leave(all, passing);
     }
 
     fn poll(&self) -> Option<Parcel> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CLOSING_LOOK, SinkContext};
-use crate::channel::{Channel, Ear, Parcel};
+use crate::channel::{Amount, Channel, Ear, Parcel};
 use crate::event::Page;
 use crate::memory::ReceiptSlip;
 use crate::memory::receipt::Reached;
@@ -64,14 +64,14 @@ impl<S: BatchSink> SinkRunner<S> {
     fn write(&mut self, parcel: Parcel, now: Now) -> Progress {
         match self.sink.write(&parcel.batch) {
             Ok(stored_bytes) => {
-                let (events, bytes) =
-                    (u64::from(parcel.batch.event_count()), parcel.batch.event_bytes());
+                let all = Amount::of(&parcel.batch);
+                let Amount { events, bytes } = all;
                 self.counters.channel_wait.record(now.mono.since(parcel.offered_at));
                 self.counters.written_events.add(events);
                 self.counters.written_bytes.add(bytes);
                 self.counters.written_batches.add(1);
                 self.counters.stored_bytes.add(stored_bytes);
-                self.channel.counters().gauge.leave(events, bytes);
+                self.channel.leave(all, all.when(parcel.passes()));
                 let mut parcel = parcel;
                 parcel
                     .slip

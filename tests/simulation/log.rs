@@ -6,6 +6,7 @@
 //! close nothing that was done comes again; the ledger adds up; the log's space is given back. With
 //! a bit flipped at rest, what is missing is counted and nothing wrong is delivered.
 
+mod forced;
 mod starts;
 mod stops;
 
@@ -15,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flumen::channel::{Channel, Parcel, Valve, file};
+use flumen::channel::{Amount, Channel, Parcel, Valve, file};
 use flumen::event::{EventHead, Marks, Origin};
 use flumen::memory::receipt::Reached;
 use flumen::memory::{Outcome, Receipt, ReceiptPool};
@@ -47,6 +48,8 @@ struct Fate {
     done: bool,
     /// And the channel was closed after that.
     settled: bool,
+    /// Its sink has counted it: as written, or as lost there with no log to bring it again.
+    counted: bool,
 }
 
 struct Story {
@@ -65,6 +68,8 @@ struct Story {
     corrupt: u64,
     /// Unsynced bytes were lost once: later on nobody knows that they were never synced.
     power_cut: bool,
+    /// Stopped by force: what memory had is in the log, behind what came after it.
+    forced: bool,
 }
 
 struct Life {
@@ -130,6 +135,7 @@ impl Story {
             lost,
             corrupt,
             power_cut: false,
+            forced: false,
         }
     }
 
@@ -311,7 +317,7 @@ impl Story {
                 return Err(format!("event {number} came twice in one life"));
             }
             if !again {
-                if life.last.is_some_and(|last| last >= number) {
+                if !self.forced && life.last.is_some_and(|last| last >= number) {
                     return Err(format!("event {number} came after {:?}", life.last));
                 }
                 life.last = Some(number);
@@ -332,11 +338,13 @@ impl Story {
         }
         let at = self.random.index(life.hands.len());
         let (mut parcel, numbers) = life.hands.remove(at).expect("in range");
-        let (events, bytes) = (u64::from(parcel.batch.event_count()), parcel.batch.event_bytes());
-        life.counters.gauge.leave(events, bytes);
+        let (all, passes) = (Amount::of(&parcel.batch), parcel.passes());
+        let events = all.events;
+        life.channel.leave(all, all.when(passes));
         let slip = parcel.slip.take().expect("a durable channel wants to know");
         if self.random.once_in(25) {
             life.given_up += events;
+            numbers.iter().for_each(|number| self.fates[*number].counted |= passes);
             self.trace.say(format!("give up {:?}", numbers.first()));
             let up = |seen: &mut (usize, bool)| seen.1 |= numbers.contains(&seen.0);
             life.seen.iter_mut().for_each(up);
@@ -344,7 +352,9 @@ impl Story {
         }
         life.written += events;
         slip.confirm();
-        numbers.iter().for_each(|number| self.fates[*number].done = true);
+        for number in numbers {
+            (self.fates[number].done, self.fates[number].counted) = (true, true);
+        }
     }
 
     fn work(&mut self, life: &mut Life) {

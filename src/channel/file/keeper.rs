@@ -29,7 +29,7 @@ use super::clerk::{Answer, Question, Seek, Sought};
 use super::delivered::Delivered;
 use super::log::{Log, Place, Put, Written};
 use super::shared::Shared;
-use crate::channel::{Channel, CreditHold, Parcel};
+use crate::channel::{Amount, Channel, CreditHold, Parcel};
 use crate::event::Page;
 use crate::memory::gate::exempt;
 use crate::memory::receipt::Reached;
@@ -334,7 +334,7 @@ impl Keeper {
         let put = self.log.put;
         let before =
             Put { seq: put.seq - 1, events: put.events - events, bytes: put.bytes - bytes };
-        self.shared.written(events, bytes);
+        self.shared.kept(Amount { events, bytes });
         if slip.as_ref().is_some_and(|slip| slip.wanted() <= Reached::Written) {
             slip.take().into_iter().for_each(ReceiptSlip::confirm);
         }
@@ -431,12 +431,8 @@ impl Keeper {
 
     /// What others want to know of the log.
     fn publish(&self) {
-        let (done, put) = (self.delivered.totals(), self.log.put);
-        let shared = &self.shared;
-        shared.logged_events.store(put.events.saturating_sub(done.0), Ordering::Release);
-        shared.logged_bytes.store(put.bytes.saturating_sub(done.1), Ordering::Release);
         let handed = self.delivered.next_missing(self.state.behind.seq);
-        shared.handed.store(handed, Ordering::Release);
+        self.shared.handed.store(handed, Ordering::Release);
     }
 
     fn is_through(&self) -> bool {

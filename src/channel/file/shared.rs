@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
-use crate::channel::{Channel, Parcel};
+use crate::channel::{Amount, Channel, Parcel};
 use crate::memory::Credit;
 use crate::ring::{Bell, Ring};
 use crate::telemetry::ChannelCounters;
@@ -42,12 +42,9 @@ pub(super) struct Shared {
     /// in the sinks' hands.
     direct_max: u32,
     direct: Arc<AtomicU32>,
-    /// What the log has to deliver.
-    pub(super) logged_events: AtomicU64,
-    pub(super) logged_bytes: AtomicU64,
-    /// Offered and not yet in the log: what a stop at once would lose.
-    unwritten_events: AtomicI64,
-    unwritten_bytes: AtomicI64,
+    /// Offered, and neither in the log nor written by a sink: what a stop at once would lose.
+    unkept_events: AtomicI64,
+    unkept_bytes: AtomicI64,
 }
 
 impl Shared {
@@ -76,10 +73,8 @@ impl Shared {
             deserted: AtomicBool::new(false),
             direct_max,
             direct: Arc::default(),
-            logged_events: AtomicU64::new(0),
-            logged_bytes: AtomicU64::new(0),
-            unwritten_events: AtomicI64::new(0),
-            unwritten_bytes: AtomicI64::new(0),
+            unkept_events: AtomicI64::new(0),
+            unkept_bytes: AtomicI64::new(0),
         }
     }
 
@@ -97,23 +92,15 @@ impl Shared {
             && !self.unread.load(Ordering::Acquire)
     }
 
-    fn is_direct(&self, parcel: &Parcel) -> bool {
-        let hold = parcel.credit.as_ref().and_then(|credit| credit.hands.as_ref());
-        hold.is_some_and(|hands| Arc::ptr_eq(hands, &self.direct))
-    }
-
     fn give_keeper(&self, parcel: Parcel) {
-        let (events, bytes) = (parcel.batch.event_count(), parcel.batch.event_bytes());
-        self.unwritten_events.fetch_add(i64::from(events), Ordering::AcqRel);
-        self.unwritten_bytes.fetch_add(bytes as i64, Ordering::AcqRel);
         self.last.fetch_add(1, Ordering::AcqRel);
         self.offered.offer(parcel);
     }
 
-    /// A batch is in the log.
-    pub(super) fn written(&self, events: u64, bytes: u64) {
-        self.unwritten_events.fetch_sub(events as i64, Ordering::AcqRel);
-        self.unwritten_bytes.fetch_sub(bytes as i64, Ordering::AcqRel);
+    /// It is in the log, or a sink has it.
+    pub(super) fn kept(&self, amount: Amount) {
+        self.unkept_events.fetch_sub(amount.events as i64, Ordering::AcqRel);
+        self.unkept_bytes.fetch_sub(amount.bytes as i64, Ordering::AcqRel);
     }
 }
 
@@ -131,14 +118,25 @@ impl Channel for Shared {
     }
 
     fn offer(&self, mut parcel: Parcel) {
+        let amount = Amount::of(&parcel.batch);
+        self.unkept_events.fetch_add(amount.events as i64, Ordering::AcqRel);
+        self.unkept_bytes.fetch_add(amount.bytes as i64, Ordering::AcqRel);
         if !self.may_pass() {
             return self.give_keeper(parcel);
         }
         if let Some(credit) = &mut parcel.credit {
             self.direct.fetch_add(1, Ordering::Relaxed);
             credit.hands = Some(Arc::clone(&self.direct));
+            credit.passes = true;
         }
         self.ready.offer(parcel);
+    }
+
+    fn leave(&self, all: Amount, passing: Amount) {
+        self.counters.gauge.leave(all.events, all.bytes);
+        if passing != Amount::default() {
+            self.kept(passing);
+        }
     }
 
     fn poll(&self) -> Option<Parcel> {
@@ -160,8 +158,9 @@ impl Channel for Shared {
         self.unread.store(true, Ordering::Release);
         // As long as there is a keeper what was offered comes into the log.
         let kept = !self.deserted.load(Ordering::Acquire);
-        while let Some(parcel) = self.ready.poll() {
-            if kept && self.is_direct(&parcel) {
+        while let Some(mut parcel) = self.ready.poll() {
+            if kept && parcel.passes() {
+                parcel.credit.iter_mut().for_each(|credit| credit.passes = false);
                 self.give_keeper(parcel);
             }
         }
@@ -169,18 +168,8 @@ impl Channel for Shared {
     }
 
     fn unkept(&self) -> (u64, u64) {
-        let some = |count: i64| u64::try_from(count).unwrap_or(0);
-        if self.direct_max > 0 {
-            // What sinks had of batches that passed by the log: all that waits, but for the log's.
-            let (gauge, order) = (&self.counters.gauge, Ordering::Acquire);
-            let rest = |all: i64, logged: &AtomicU64| some(all - logged.load(order) as i64);
-            return (
-                rest(gauge.events(), &self.logged_events),
-                rest(gauge.bytes(), &self.logged_bytes),
-            );
-        }
-        let load = |count: &AtomicI64| some(count.load(Ordering::Acquire));
-        (load(&self.unwritten_events), load(&self.unwritten_bytes))
+        let load = |count: &AtomicI64| u64::try_from(count.load(Ordering::Acquire)).unwrap_or(0);
+        (load(&self.unkept_events), load(&self.unkept_bytes))
     }
 
     fn keeps_frames(&self) -> bool {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::block::{Contents, Place};
 use super::path::Template;
 use super::tempo::Tempo;
-use crate::channel::{Channel, Parcel};
+use crate::channel::{Amount, Channel, Parcel};
 use crate::codec::encoders::Encoder;
 use crate::event::Event;
 use crate::limits;
@@ -232,6 +232,7 @@ impl Assembler {
         let contents = self.open.contents.get_or_insert_with(|| Contents::none(place));
         contents.events += batch.event_count();
         contents.event_bytes += batch.event_bytes();
+        contents.passing.add(Amount::of(batch).when(parcel.passes()));
         contents.time_min = contents.time_min.min(batch.time_min());
         contents.time_max = contents.time_max.max(batch.time_max());
         add(&mut self.open.slips, parcel.slip.take());
@@ -265,6 +266,7 @@ impl Assembler {
                 place,
                 events: batch.event_count(),
                 event_bytes: batch.event_bytes(),
+                passing: Amount::of(batch).when(parcel.passes()),
                 time_min: batch.time_min(),
                 time_max: batch.time_max(),
                 slips: with(slips, parcel.slip.take()),
@@ -288,6 +290,8 @@ impl Assembler {
         }
         contents.events = to - from;
         self.meta.iter_mut().for_each(|meta| meta.finish(fields));
+        let all = Amount { events: u64::from(contents.events), bytes: contents.event_bytes };
+        contents.passing = all.when(parcel.passes());
         let batch = batch.clone();
         if to < batch.event_count() {
             contents.slips = with(slips, parcel.slip.as_ref().map(ReceiptSlip::part));
@@ -335,6 +339,7 @@ impl Contents {
             place,
             events: 0,
             event_bytes: 0,
+            passing: Amount::default(),
             time_min: Wall::MAX,
             time_max: Wall::MIN,
             slips: Vec::<ReceiptSlip>::new(),

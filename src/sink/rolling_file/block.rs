@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::channel::Parcel;
+use crate::channel::{Amount, Parcel};
 use crate::codec::encoders::Encoder;
 use crate::codec::{Codec, Compressor};
 use crate::memory::ReceiptSlip;
@@ -29,6 +29,8 @@ pub(super) struct Contents {
     pub(super) place: Place,
     pub(super) events: u32,
     pub(super) event_bytes: u64,
+    /// Of those, what no log of the channel has.
+    pub(super) passing: Amount,
     pub(super) time_min: Wall,
     pub(super) time_max: Wall,
     pub(super) slips: Vec<ReceiptSlip>,

@@ -50,6 +50,7 @@ pub(super) struct Dealt {
     /// Of what in it is this thread's.
     slip: Option<ReceiptSlip>,
     first_at: Mono,
+    passes: bool,
 }
 
 pub(super) struct Keyed {
@@ -97,14 +98,15 @@ impl Dealer {
         }
         let Some(mut parcel) = self.channel.poll() else { return false };
         counters.channel_wait.record(now.mono.since(parcel.offered_at));
-        let (batch, first_at) = (parcel.batch.clone(), parcel.first_at);
+        let (batch, first_at, passes) = (parcel.batch.clone(), parcel.first_at, parcel.passes());
         let mut slip = parcel.slip.take();
         let mut parcel = Some(parcel);
         let last = self.hands.len() - 1;
         for (thread, hand) in self.hands.iter().enumerate() {
             let part = slip.as_ref().filter(|_| thread < last).map(ReceiptSlip::part);
             let (slip, parcel) = (part.or_else(|| slip.take()), parcel.take());
-            hand.offer(Dealt { batch: batch.clone(), _parcel: parcel, slip, first_at });
+            let batch = batch.clone();
+            hand.offer(Dealt { batch, _parcel: parcel, slip, first_at, passes });
         }
         true
     }
@@ -114,10 +116,11 @@ impl Keyed {
     /// Takes events of the current batch into open blocks until it is through or blocks must go
     /// and no buffer is free.
     fn take_events(&mut self, dealt: Dealt, from: u32, now: Now) -> Progress {
-        let Dealt { batch, first_at, slip, .. } = &dealt;
+        let Dealt { batch, first_at, slip, passes, .. } = &dealt;
         self.deals += u64::from(from == 0);
         let slip = slip.as_ref().filter(|slip| slip.wanted() > Reached::Received);
-        let deal = Deal { number: self.deals, since: self.since(*first_at, now), slip };
+        let since = self.since(*first_at, now);
+        let deal = Deal { number: self.deals, since, slip, passes: *passes };
         let stuck = self.take_from(batch, &deal, from, now);
         if let Some(index) = stuck {
             self.current = Some((dealt, index));

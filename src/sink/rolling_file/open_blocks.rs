@@ -20,6 +20,7 @@ use super::block::{Contents, Place};
 use super::keys::Keys;
 use super::path::Template;
 use super::records::{self, RECORDS_MAX};
+use crate::channel::Amount;
 use crate::codec::encoders::Encoder;
 use crate::event::Event;
 use crate::limits::BLOCK_RECEIPTS_MAX;
@@ -79,6 +80,8 @@ pub(super) struct Deal<'a> {
     pub(super) since: Mono,
     /// Of each block that has events of it, somebody wants to hear.
     pub(super) slip: Option<&'a ReceiptSlip>,
+    /// No log of the channel has it.
+    pub(super) passes: bool,
 }
 
 /// What becomes of an event.
@@ -97,6 +100,7 @@ struct Slot {
     chain: Chain,
     events: u32,
     event_bytes: u64,
+    passing: Amount,
     time_min: Wall,
     time_max: Wall,
     /// Those who wait for the block, and the last deal that one was taken of.
@@ -209,6 +213,9 @@ impl OpenBlocks {
         self.arena.append(&mut slot.chain, &self.encoded);
         slot.events += 1;
         slot.event_bytes += event.bytes.len() as u64;
+        if deal.passes {
+            slot.passing.add(Amount { events: 1, bytes: event.bytes.len() as u64 });
+        }
         slot.time_min = slot.time_min.min(event.at);
         slot.time_max = slot.time_max.max(event.at);
         if slot.chain.chunks != chunks {
@@ -299,6 +306,7 @@ impl OpenBlocks {
             place: slot.place.clone(),
             events: slot.events,
             event_bytes: slot.event_bytes,
+            passing: std::mem::take(&mut slot.passing),
             time_min: slot.time_min,
             time_max: slot.time_max,
             slips: std::mem::replace(&mut slot.slips, slips),
@@ -423,6 +431,7 @@ impl Slot {
             chain: Chain::EMPTY,
             events: 0,
             event_bytes: 0,
+            passing: Amount::default(),
             time_min: Wall::MAX,
             time_max: Wall::MIN,
             slips: Vec::new(),
@@ -474,7 +483,7 @@ mod tests {
         };
         open.look_ahead([event].iter(), |_| true);
         open.turn_to(0);
-        let deal = Deal { number: 1, since: Mono(first_at), slip: None };
+        let deal = Deal { number: 1, since: Mono(first_at), slip: None, passes: false };
         open.put(&event, &deal, &Raw::default())
     }
 

@@ -24,7 +24,7 @@ use super::clerk::{Answer, Question, Sealing, Segment, Tending, Unsynced};
 use super::lane::{Lane, State};
 use super::roll_policy::{RollPolicy, Turn};
 use super::tempo::Tempo;
-use crate::channel::Channel;
+use crate::channel::{Amount, Channel};
 use crate::limits;
 use crate::memory::gate::exempt;
 use crate::memory::receipt::Reached;
@@ -329,7 +329,8 @@ impl Writer {
         counters.written_bytes.add(contents.event_bytes);
         counters.written_batches.add(1);
         counters.stored_bytes.add(stored_bytes);
-        self.ties.channel.counters().gauge.leave(events, contents.event_bytes);
+        let all = Amount { events, bytes: contents.event_bytes };
+        self.ties.channel.leave(all, contents.passing);
         let State::Open(open) = &mut self.lane(id).state else {
             return self.ties.buffers.offer(Blank { bytes: buffer, slips: Vec::new() });
         };

@@ -304,7 +304,7 @@ impl Link {
         match sent {
             Ok(datagram::Sent::All) => {
                 let load = self.load.take().expect("it was just sent");
-                load.finish(kit.counters, kit.channel.counters(), now);
+                load.finish(kit.counters, kit.channel, now);
                 self.works(now);
                 return true;
             }

@@ -1,10 +1,10 @@
 //! A batch on its way to a peer: how far it has come, and what is to be counted when it is there.
 
-use crate::channel::{Channel, Parcel};
+use crate::channel::{Amount, Channel, Parcel};
 use crate::event::{Event, Page, Since};
 use crate::memory::ReceiptSlip;
 use crate::memory::receipt::Reached;
-use crate::telemetry::{ChannelCounters, LostReason, Mark, SinkCounters};
+use crate::telemetry::{LostReason, Mark, SinkCounters};
 use crate::time::Now;
 
 pub(super) struct Load {
@@ -79,6 +79,7 @@ impl Load {
     /// To another sink, without what the peer has said that it has.
     pub(super) fn give_back(self, channel: &dyn Channel, counters: &SinkCounters, now: Now) {
         let Self { mut parcel, settled, settled_tally, .. } = self;
+        let passes = parcel.passes();
         if settled > 0 && settled_tally.refused_events == 0 {
             parcel.batch = match parcel.batch.unseal() {
                 // Other channels read the batch, too: all of it is sent again.
@@ -91,7 +92,8 @@ impl Load {
                     });
                     counters.written_events.add(removed.events);
                     counters.written_bytes.add(removed.bytes);
-                    channel.counters().gauge.leave(removed.events, removed.bytes);
+                    let gone = Amount { events: removed.events, bytes: removed.bytes };
+                    channel.leave(gone, gone.when(passes));
                     page.seal()
                 }
             };
@@ -101,9 +103,10 @@ impl Load {
     }
 
     /// It is sent: counted, its page goes home.
-    pub(super) fn finish(self, counters: &SinkCounters, channel: &ChannelCounters, now: Now) {
+    pub(super) fn finish(self, counters: &SinkCounters, channel: &dyn Channel, now: Now) {
         let Self { mut parcel, began, tally, .. } = self;
-        let (events, bytes) = (u64::from(parcel.batch.event_count()), parcel.batch.event_bytes());
+        let all = Amount::of(&parcel.batch);
+        let Amount { events, bytes } = all;
         counters.written_events.add(events - tally.refused_events);
         counters.written_bytes.add(bytes - tally.refused_bytes);
         counters.written_batches.add(1);
@@ -111,7 +114,7 @@ impl Load {
         counters.write.record(now.mono.since(began.mono));
         counters.lost.add(LostReason::Refused, tally.refused_events);
         counters.marked.add(Mark::Truncated, tally.truncated_events);
-        channel.gauge.leave(events, bytes);
+        channel.leave(all, all.when(parcel.passes()));
         let slip = parcel.slip.take().filter(reached_written);
         slip.into_iter().for_each(|slip| match tally.refused_events {
             0 => slip.confirm(),

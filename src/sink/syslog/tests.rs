@@ -184,7 +184,7 @@ fn short_writes_change_nothing() {
                 send(&mut load, &mut framer(framing), &mut peer).expect("it never breaks");
                 assert!(peer.got == framed(framing, &events), "{framing:?} {step}");
                 assert_eq!(load.tally.sent_bytes, peer.got.len() as u64);
-                load.finish(line.counters(), line.context.channel.counters(), Now::default());
+                load.finish(line.counters(), &*line.context.channel, Now::default());
                 assert_eq!(line.ledger.snapshot().sinks[0].written_events, 300);
                 line.adds_up();
             }
@@ -210,7 +210,7 @@ fn a_reset_at_any_byte_and_everything_is_sent_again_whole() {
                 send(&mut load, &mut framer(framing), &mut second).expect("it never breaks");
                 assert!(second.got == whole, "{framing:?} cut at {cut}");
                 assert_eq!(load.tally.sent_bytes, whole.len() as u64, "counted once");
-                load.finish(line.counters(), line.context.channel.counters(), Now::default());
+                load.finish(line.counters(), &*line.context.channel, Now::default());
             }
             assert_eq!(line.ledger.snapshot().sinks[0].written_events, 20 * whole.len() as u64);
             line.adds_up();
@@ -312,7 +312,7 @@ fn what_is_too_long_for_a_datagram_loses_its_end_and_is_counted() {
     writer.write(&mut load, &mut framer(Framing::Octet), &socket, at(0)).expect("it listens");
     let expected = [events[0].clone(), vec![b'y'; 480], Vec::new(), events[3].clone()];
     assert_eq!(received(&receiver, 4), expected);
-    load.finish(line.counters(), line.context.channel.counters(), at(1));
+    load.finish(line.counters(), &*line.context.channel, at(1));
     let sink = &line.ledger.snapshot().sinks[0];
     assert_eq!((sink.written_events, sink.marked.get(Mark::Truncated)), (4, 1));
     assert_eq!(sink.lost.get(LostReason::Refused), 0);
