@@ -305,8 +305,15 @@ fn a_batch_that_somebody_waits_for_allocates_nothing() {
             let text = listening("syslog", &listen).replace("type = 'null'", &sink);
             let mut line = Line::build(&text, SINKS);
             let mut peer = RelpPeer::new(line.address());
-            // Fewer: each is synced, and some disks take their time.
-            let spent = line.measure_of([WARM_UP_BATCHES, 100], || peer.go_on());
+            // Fewer: each is synced, and some disks take their time. How many batches wait for one
+            // sync is the disk's affair, and what lists them grows to the most there were: what
+            // each batch allocates is seen in every round.
+            let mut spent = line.measure_of([WARM_UP_BATCHES, 100], || peer.go_on());
+            for _ in 0..5 {
+                if spent.counted > 0 {
+                    spent = line.measure_of([0, 100], || peer.go_on());
+                }
+            }
             nothing(&format!("relp, {ack}, {}", path.display()), spent);
             assert!(peer.told > 100 && spent.exempted < 100, "{} told, {spent:?}", peer.told);
         }
