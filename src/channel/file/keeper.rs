@@ -304,8 +304,10 @@ impl Keeper {
         }
         let (done, _) = self.delivered.totals();
         let waiting = self.log.put.events.saturating_sub(done);
-        let events =
-            waiting == 0 || waiting + u64::from(page.event_count()) <= self.manner.capacity_events;
+        // At a stop what is on its way is kept in any case; of bytes there is a margin for it.
+        let events = waiting == 0
+            || self.state.closing
+            || waiting + u64::from(page.event_count()) <= self.manner.capacity_events;
         let bytes = self.log.bytes() + record_bytes <= self.manner.capacity_bytes;
         if !bytes && self.all_done() {
             // Nothing waits: what fills it is delivered, and goes with its segment.
