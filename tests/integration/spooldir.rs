@@ -1,7 +1,9 @@
 //! Files that are put into a folder, while we are killed in the middle of them.
 
 use crate::harness::{Agent, Ended, lines_of, paths, until};
+use socket2::{Domain, Socket, Type};
 use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -30,6 +32,36 @@ codec   = "none"
 block   = { age = "10ms" }
 sync    = "10ms"
 "#;
+
+/// The same, and everything to a next hop, without which nothing counts as done.
+const AND_NEXT: &str = r#"
+[channels.slow]
+type = "memory"
+
+[sinks.next]
+type    = "syslog"
+channel = "slow"
+targets = "tcp://{next}"
+"#;
+
+/// A next hop that takes little and reads nothing.
+fn listener() -> TcpListener {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(64 << 10).expect("a size");
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    socket.bind(&any.into()).expect("a port is free");
+    socket.listen(16).expect("it listens");
+    socket.into()
+}
+
+/// From now on it reads whatever comes, as long as the test's process lives.
+fn read_all(next: TcpListener) {
+    std::thread::spawn(move || {
+        for stream in next.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || std::io::copy(&mut &stream, &mut std::io::sink()));
+        }
+    });
+}
 
 /// Of each line, its newline among them.
 const LINE_BYTES: u64 = 100;
@@ -94,52 +126,47 @@ fn numbers(dir: &Path, name: &str) -> Vec<u64> {
         .collect()
 }
 
-/// Killed in the middle of files again and again: nothing is missing, and what lies before the
-/// place that was saved never comes again.
+/// Killed in the middle of a file again and again: nothing is missing, and what lies before the
+/// place that was saved never comes again. A next hop that reads nothing keeps it in the middle.
 #[test]
 fn a_kill_in_the_middle_of_a_file_goes_on_at_the_saved_place() {
-    const LINES: u64 = 200_000;
+    const LINES: u64 = 400_000;
+    const KILLS: usize = 3;
     let mut dir = folder();
-    let whole = text(0..LINES);
-    let mut kills: Vec<(String, u64)> = Vec::new();
-    let mut names: Vec<String> = Vec::new();
-    for round in 0..30 {
-        if names.last().is_none_or(|name| completed(dir.path(), name)) {
-            let name = format!("file{round}");
-            put(dir.path(), &name, whole.as_bytes());
-            names.push(name);
-        }
-        let name = names.last().expect("just put there").clone();
-        let before = saved(dir.path(), &name);
-        let agent = Agent::start_in(dir, SPOOL);
+    let next = listener();
+    let and_next = AND_NEXT.replace("{next}", &next.local_addr().expect("bound").to_string());
+    let spool =
+        SPOOL.replace("\"main\"\n\n[channels", "[\"main\", \"slow\"]\n\n[channels") + &and_next;
+    let spool = spool.replace("channel            = [", "channels           = [");
+    put(dir.path(), "file", text(0..LINES).as_bytes());
+    let mut places = Vec::new();
+    for _ in 0..KILLS {
+        let before = saved(dir.path(), "file");
+        let agent = Agent::start_in(dir, &spool);
         let own = agent.dir.path().to_owned();
-        let moved = until(|| saved(&own, &name) > before || completed(&own, &name));
-        assert!(moved, "nothing is read of {name}\n{}", agent.log());
+        let moved = until(|| saved(&own, "file") > before);
+        assert!(moved, "nothing is read behind {before}\n{}", agent.log());
         dir = agent.kill();
-        let place = saved(dir.path(), &name);
-        if !completed(dir.path(), &name) && place > before && place < LINES * LINE_BYTES {
-            kills.push((name, place));
-        }
-        if kills.len() == 4 {
-            break;
-        }
+        let place = saved(dir.path(), "file");
+        assert!(
+            place < LINES * LINE_BYTES && !completed(dir.path(), "file"),
+            "{place}: it is done"
+        );
+        places.push(place);
     }
-    assert!(!kills.is_empty(), "never in the middle of a file, of {names:?}");
-    let agent = Agent::start_in(dir, SPOOL);
-    names.iter().for_each(|name| wait_completed(&agent, name));
+    read_all(next);
+    let agent = Agent::start_in(dir, &spool);
+    wait_completed(&agent, "file");
     let Ended { dir, .. } = agent.stop().well();
-    for name in &names {
-        let places: Vec<u64> = kills.iter().filter(|it| it.0 == *name).map(|it| it.1).collect();
-        let safe = places.first().map_or(0, |place| place / LINE_BYTES);
-        let mut all = numbers(dir.path(), name);
-        all.sort_unstable();
-        let twice = all.windows(2).find(|pair| pair[0] == pair[1] && pair[0] < safe);
-        assert_eq!(twice, None, "{name}: {places:?}");
-        let count = all.len();
-        all.dedup();
-        let missing = (0..LINES).find(|number| all.binary_search(number).is_err());
-        assert_eq!((missing, all.len() as u64), (None, LINES), "{name}: {places:?} {count}");
-    }
+    let safe = places[0] / LINE_BYTES;
+    let mut all = numbers(dir.path(), "file");
+    all.sort_unstable();
+    let twice = all.windows(2).find(|pair| pair[0] == pair[1] && pair[0] < safe);
+    assert_eq!(twice, None, "{places:?}");
+    let count = all.len();
+    all.dedup();
+    let missing = (0..LINES).find(|number| all.binary_search(number).is_err());
+    assert_eq!((missing, all.len() as u64), (None, LINES), "{places:?} {count}");
 }
 
 /// A compressed file that is not whole is read as far as it goes. What comes later, after a kill,
