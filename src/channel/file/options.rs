@@ -18,7 +18,7 @@ pub const OPTIONS: &[OptionDoc] = &[
     OptionDoc {
         name: "capacity_events",
         default: Some(""),
-        doc: "how many events may wait, beside those on their way at a stop; not bounded by default",
+        doc: "how many events may wait, but for those on their way at a stop; unbounded by default",
     },
     OptionDoc {
         name: "memory",
