@@ -2,9 +2,11 @@
 
 use crate::harness::{Agent, Ended, lines_of, paths, until};
 use socket2::{Domain, Socket, Type};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
 const SPOOL: &str = r#"
@@ -44,23 +46,36 @@ channel = "slow"
 targets = "tcp://{next}"
 "#;
 
-/// A next hop that takes little and reads nothing.
-fn listener() -> TcpListener {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(64 << 10).expect("a size");
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    socket.bind(&any.into()).expect("a port is free");
-    socket.listen(16).expect("it listens");
-    socket.into()
+/// A next hop that reads a few megabytes of a connection and no more, until it is open: then all.
+struct NextHop {
+    address: SocketAddr,
+    open: Arc<AtomicBool>,
 }
 
-/// From now on it reads whatever comes, as long as the test's process lives.
-fn read_all(next: TcpListener) {
-    std::thread::spawn(move || {
-        for stream in next.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || std::io::copy(&mut &stream, &mut std::io::sink()));
-        }
-    });
+impl NextHop {
+    const BYTES: u64 = 4 << 20;
+
+    fn start() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        // Beside what it reads, little is under way.
+        socket.set_recv_buffer_size(64 << 10).expect("a size");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        socket.bind(&any.into()).expect("a port is free");
+        socket.listen(16).expect("it listens");
+        let listener = TcpListener::from(socket);
+        let address = listener.local_addr().expect("bound");
+        let open = Arc::new(AtomicBool::new(false));
+        let is_open = Arc::clone(&open);
+        std::thread::spawn(move || {
+            let mut held = Vec::new();
+            for stream in listener.incoming().map_while(Result::ok) {
+                let bytes = if is_open.load(Ordering::Acquire) { u64::MAX } else { Self::BYTES };
+                let _ = std::io::copy(&mut (&stream).take(bytes), &mut std::io::sink());
+                held.push(stream);
+            }
+        });
+        Self { address, open }
+    }
 }
 
 /// Of each line, its newline among them.
@@ -127,14 +142,14 @@ fn numbers(dir: &Path, name: &str) -> Vec<u64> {
 }
 
 /// Killed in the middle of a file again and again: nothing is missing, and what lies before the
-/// place that was saved never comes again. A next hop that reads nothing keeps it in the middle.
+/// place that was saved never comes again. A next hop that reads no more keeps it in the middle.
 #[test]
 fn a_kill_in_the_middle_of_a_file_goes_on_at_the_saved_place() {
     const LINES: u64 = 400_000;
     const KILLS: usize = 3;
     let mut dir = folder();
-    let next = listener();
-    let and_next = AND_NEXT.replace("{next}", &next.local_addr().expect("bound").to_string());
+    let next = NextHop::start();
+    let and_next = AND_NEXT.replace("{next}", &next.address.to_string());
     let spool =
         SPOOL.replace("\"main\"\n\n[channels", "[\"main\", \"slow\"]\n\n[channels") + &and_next;
     let spool = spool.replace("channel            = [", "channels           = [");
@@ -154,7 +169,7 @@ fn a_kill_in_the_middle_of_a_file_goes_on_at_the_saved_place() {
         );
         places.push(place);
     }
-    read_all(next);
+    next.open.store(true, Ordering::Release);
     let agent = Agent::start_in(dir, &spool);
     wait_completed(&agent, "file");
     let Ended { dir, .. } = agent.stop().well();
