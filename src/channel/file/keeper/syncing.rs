@@ -68,6 +68,8 @@ impl Keeper {
                 Ok(true) => {
                     self.state.state_written = self.delivered.changes();
                     self.state.synced_written = self.log.synced;
+                    // A segment that could not be made for it is no longer wanted.
+                    self.state.unopened = false;
                 }
                 // Full: the next segment begins with it.
                 Ok(false) => self.ask_segment(),
