@@ -46,9 +46,10 @@ memory   = "4MiB"
 reserve  = "{reserve}"
 
 [sinks.next]
-type    = "syslog"
-channel = "main"
-targets = "tcp://{next}"
+type        = "syslog"
+channel     = "main"
+targets     = "tcp://{next}"
+backoff_max = "500ms"
 "#;
 
 /// A next hop that is down: its port is taken, and nobody listens.
