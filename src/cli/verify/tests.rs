@@ -131,6 +131,10 @@ fn frame_bytes(block: &[u8]) -> usize {
 fn block(codec: Codec, text: &str) -> Vec<u8> {
     let mut fields = Vec::new();
     chain::put_room(&mut fields);
+    block_with(codec, text, &fields)
+}
+
+fn block_with(codec: Codec, text: &str, fields: &[u8]) -> Vec<u8> {
     let facts = BlockFacts {
         container: container(codec),
         encoder: 0,
@@ -140,7 +144,7 @@ fn block(codec: Codec, text: &str) -> Vec<u8> {
     };
     let (mut out, mut compressor) = (Vec::new(), codec.compressor(1));
     let compress = |raw: &[u8], out: &mut Vec<u8>| compressor.compress(raw, out);
-    seal_block_with(&mut out, &facts, &fields, text.as_bytes(), compress).unwrap();
+    seal_block_with(&mut out, &facts, fields, text.as_bytes(), compress).unwrap();
     out
 }
 
@@ -311,17 +315,7 @@ fn blocks_removed_put_in_and_exchanged_are_named() {
 }
 
 fn bare_block(codec: Codec, number: usize) -> Vec<u8> {
-    let text = TEXTS[number];
-    let facts = BlockFacts {
-        container: container(codec),
-        encoder: 0,
-        event_count: text.lines().count() as u32,
-        time_min: Wall(1000),
-        time_max: Wall(2000),
-    };
-    let (mut out, mut compressor) = (Vec::new(), codec.compressor(1));
-    let compress = |raw: &[u8], out: &mut Vec<u8>| compressor.compress(raw, out);
-    seal_block_with(&mut out, &facts, &[], text.as_bytes(), compress).unwrap();
+    let mut out = block_with(codec, TEXTS[number], &[]);
     stamp(container(codec), &mut out, ID, number as u64);
     out
 }
