@@ -1,5 +1,5 @@
 //! The typed getters of a [`Section`]: which TOML types each takes, how it reads them, how it shows
-//! the value in effect. All end in `scalar` but `texts` and `table_of_texts`.
+//! the value in effect. All end in `scalar` but lists and tables.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::section::{Given, Section, quoted};
 use super::suggest::{listed, nearest};
 use super::units::{self, Amount, Rate, UnitError};
-use super::value::{Spanned, Value};
+use super::value::{Entry, Spanned, Value};
 
 impl Section {
     // ---- texts --------------------------------------------------------------------------------
@@ -69,58 +69,48 @@ impl Section {
                 texts.extend(words.map(|word| Spanned::new(word.to_owned(), self.header())));
             }
             Given::Entry(entry) => {
-                let one = std::slice::from_ref(&entry.value);
-                let items = match &entry.value.value {
-                    Value::List(items) => items.as_slice(),
-                    _ => one,
-                };
-                for item in items {
-                    match &item.value {
-                        Value::Text { text, .. } => {
-                            texts.push(Spanned::new(text.clone(), item.span.clone()));
-                        }
-                        _ => {
-                            let remedy = format!("write `{key} = [\"…\", \"…\"]`");
-                            self.wrong_type(key, item, "a list of strings", &remedy);
-                        }
-                    }
-                }
+                let remedy = format!("write `{key} = [\"…\", \"…\"]`");
+                texts = self.strings(key, &entry.value, &remedy);
             }
         }
-        let words: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
-        self.keep(key, Some(format!("[{}]", words.join(", "))), explicit);
+        self.keep(key, Some(shown_list(&texts)), explicit);
+        texts
+    }
+
+    /// The strings of a list, or one alone.
+    fn strings(
+        &self,
+        key: &'static str,
+        value: &Spanned<Value>,
+        remedy: &str,
+    ) -> Vec<Spanned<String>> {
+        let items = match &value.value {
+            Value::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(value),
+        };
+        let mut texts = Vec::with_capacity(items.len());
+        for item in items {
+            match &item.value {
+                Value::Text { text, .. } => {
+                    texts.push(Spanned::new(text.clone(), item.span.clone()));
+                }
+                _ => self.wrong_type(key, item, "a list of strings", remedy),
+            }
+        }
         texts
     }
 
     /// A table of which the keys are free: each with the string it stands for.
     pub fn table_of_texts(&self, key: &'static str) -> Vec<(Spanned<String>, Spanned<String>)> {
         let remedy = format!("write `{key} = {{ \"…\" = \"…\" }}`");
-        let Given::Entry(entry) = self.given(key) else {
-            self.keep(key, None, false);
-            return Vec::new();
-        };
-        let Value::Table(table) = &entry.value.value else {
-            self.wrong_type(key, &entry.value, "a table", &remedy);
-            return Vec::new();
-        };
-        let mut texts = Vec::new();
-        for entry in &table.entries {
-            match &entry.value.value {
-                Value::Text { text, .. } => {
-                    texts.push((
-                        entry.key.clone(),
-                        Spanned::new(text.clone(), entry.value.span.clone()),
-                    ));
-                }
-                _ => self.wrong_type(key, &entry.value, "a string", &remedy),
+        let read = |value: &Spanned<Value>| match &value.value {
+            Value::Text { text, .. } => Some(Spanned::new(text.clone(), value.span.clone())),
+            _ => {
+                self.wrong_type(key, value, "a string", &remedy);
+                None
             }
-        }
-        let pair = |(key, text): &(Spanned<String>, Spanned<String>)| {
-            format!("{} = {}", quoted(key), quoted(text))
         };
-        let pairs: Vec<String> = texts.iter().map(pair).collect();
-        self.keep(key, Some(format!("{{ {} }}", pairs.join(", "))), true);
-        texts
+        self.free_table(key, &remedy, read, |text| quoted(text))
     }
 
     /// A table of which the keys are free: each with a list of strings, or one alone.
@@ -129,34 +119,32 @@ impl Section {
         key: &'static str,
     ) -> Vec<(Spanned<String>, Vec<Spanned<String>>)> {
         let remedy = format!("write `{key} = {{ \"…\" = [\"…\"] }}`");
+        let read = |value: &Spanned<Value>| Some(self.strings(key, value, &remedy));
+        self.free_table(key, &remedy, read, |texts| shown_list(texts))
+    }
+
+    fn free_table<T>(
+        &self,
+        key: &'static str,
+        remedy: &str,
+        read: impl Fn(&Spanned<Value>) -> Option<T>,
+        shown: impl Fn(&T) -> String,
+    ) -> Vec<(Spanned<String>, T)> {
         let Given::Entry(entry) = self.given(key) else {
             self.keep(key, None, false);
             return Vec::new();
         };
         let Value::Table(table) = &entry.value.value else {
-            self.wrong_type(key, &entry.value, "a table", &remedy);
+            self.wrong_type(key, &entry.value, "a table", remedy);
             return Vec::new();
         };
-        let mut lists = Vec::new();
-        for entry in &table.entries {
-            let one = std::slice::from_ref(&entry.value);
-            let items = match &entry.value.value {
-                Value::List(items) => items.as_slice(),
-                _ => one,
-            };
-            let mut texts = Vec::new();
-            for item in items {
-                match &item.value {
-                    Value::Text { text, .. } => {
-                        texts.push(Spanned::new(text.clone(), item.span.clone()));
-                    }
-                    _ => self.wrong_type(key, item, "a list of strings", &remedy),
-                }
-            }
-            lists.push((entry.key.clone(), texts));
-        }
-        self.keep(key, Some(entry.value.value.shown()), true);
-        lists
+        let read = |entry: &Entry| Some((entry.key.clone(), read(&entry.value)?));
+        let entries: Vec<(Spanned<String>, T)> = table.entries.iter().filter_map(read).collect();
+        let pair =
+            |(key, value): &(Spanned<String>, T)| format!("{} = {}", quoted(key), shown(value));
+        let pairs: Vec<String> = entries.iter().map(pair).collect();
+        self.keep(key, Some(format!("{{ {} }}", pairs.join(", "))), true);
+        entries
     }
 
     // ---- numbers ------------------------------------------------------------------------------
@@ -411,4 +399,9 @@ fn time_or_choice<T: Copy>(
             Err(UnitError { remedy: format!("{}, or {words}", error.remedy), ..error })
         }
     }
+}
+
+fn shown_list(texts: &[Spanned<String>]) -> String {
+    let words: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+    format!("[{}]", words.join(", "))
 }
