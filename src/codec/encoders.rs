@@ -8,10 +8,12 @@
 //! - `body`: the text behind the host name, as Flume's syslog sources leave it.
 //! - `header_and_text`: the same behind its headers, `{name=value} text`.
 //! - `template`: whatever is asked for, one line an event.
+//! - `dead_letter`: no encoder of a sink's choice; what is said of an event that nobody takes.
 //! - `datagram`: binary records that keep datagrams as they came, with times and addresses.
 
 mod body;
 mod datagram;
+mod dead_letter;
 mod header_and_text;
 mod json;
 mod line;
@@ -26,6 +28,7 @@ use crate::syslog::parse::Fields;
 
 pub use body::{Body, KeptField};
 pub use datagram::Datagram;
+pub use dead_letter::DeadLetter;
 pub use header_and_text::HeaderAndText;
 pub use json::Json;
 pub use line::Line;

@@ -134,7 +134,7 @@ impl Relp {
             };
             let (mut refused, waiting) = (false, &mut self.waiting);
             let told = |answer| {
-                refused |= answer == Answer::Refused;
+                refused |= answer != Answer::Accepted;
                 // Numbers that were sent have no gap: behind a refusal nothing counts.
                 if let Some((bytes, due)) = waiting.front().filter(|_| !refused) {
                     heard.add(*bytes, *due);

@@ -4,6 +4,7 @@
 //! a thread, which poll the channel themselves: taking a batch and its place in the order happen
 //! together, so only the part knows how.
 
+pub mod dead_letters;
 pub mod encoding;
 pub mod group;
 pub mod logger;

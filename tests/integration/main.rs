@@ -11,6 +11,7 @@ mod commands;
 mod crash;
 mod crowd;
 mod datagrams;
+mod dead_letters;
 mod durable;
 mod durable_full;
 mod durable_kill;

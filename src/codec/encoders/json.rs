@@ -129,7 +129,7 @@ fn source(event: &Event<'_>, out: &mut Vec<u8>) {
 }
 
 /// `,"name":"value"`, or `,"name_base64":"…"`; nothing for nothing.
-fn string(name: &str, value: Option<&[u8]>, out: &mut Vec<u8>) {
+pub(super) fn string(name: &str, value: Option<&[u8]>, out: &mut Vec<u8>) {
     let Some(value) = value else { return };
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
@@ -144,7 +144,7 @@ fn string(name: &str, value: Option<&[u8]>, out: &mut Vec<u8>) {
 }
 
 /// Headers that were set, in the object that the schema has for what has no other place.
-fn labels(event: &Event<'_>, out: &mut Vec<u8>) {
+pub(super) fn labels(event: &Event<'_>, out: &mut Vec<u8>) {
     if !event.has_headers() {
         return;
     }
@@ -168,7 +168,7 @@ fn labels(event: &Event<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn tags(event: &Event<'_>, out: &mut Vec<u8>) {
+pub(super) fn tags(event: &Event<'_>, out: &mut Vec<u8>) {
     let mut marks = event.marks.counted();
     if let Some(first) = marks.next() {
         let _ = write!(out, ",\"tags\":[\"{}\"", first.name());

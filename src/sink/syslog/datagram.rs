@@ -13,8 +13,7 @@ use std::time::Duration;
 use mio::net::UdpSocket;
 
 use super::frame::Framer;
-use super::load::Load;
-use crate::event::Event;
+use super::load::{Load, Refusal};
 use crate::sys::udp_send::{MESSAGES_MAX, send_pieces};
 use crate::time::{Mono, Now};
 
@@ -124,7 +123,11 @@ impl DatagramWriter {
                     self.doubtful = 0;
                     return Ok(Sent::Later(now.mono.after(PAUSE)));
                 }
-                Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => refuse(load),
+                Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                    // What is in doubt ends with the last one taken, and now that is this one.
+                    self.doubtful += u32::from(self.doubtful > 0);
+                    refuse(load);
+                }
                 Err(error) => {
                     self.doubtful = self.doubtful.max(1);
                     self.step_back(load);
@@ -194,15 +197,16 @@ impl DatagramWriter {
 
     fn step_back(&mut self, load: &mut Load) {
         load.taken = load.taken.saturating_sub(self.doubtful);
+        load.tally.forget_from(load.taken);
         self.doubtful = 0;
     }
 }
 
 /// It is longer than this socket or route takes, and will not become shorter.
 fn refuse(load: &mut Load) {
+    let mut tally = std::mem::take(&mut load.tally);
     let event = load.page().events().nth(load.taken as usize);
-    let mut tally = load.tally;
-    event.iter().for_each(|event: &Event<'_>| tally.refuse(event));
+    event.iter().for_each(|event| tally.refuse(load.taken, event, Refusal::TooLong));
     load.tally = tally;
     load.taken += 1;
 }

@@ -14,13 +14,14 @@ use mio::{Events, Poll, Token, Waker};
 
 use super::frame::Framer;
 use super::link::{Answer, Kit, Limits, Link, Question};
-use super::load::Load;
+use super::load::{Load, Place};
 use super::renewal::Current;
 use crate::channel::{Channel, Ear};
 use crate::ring::{Seat, Wake};
 use crate::runtime::helper::Desk;
 use crate::runtime::{Progress, Worker};
 use crate::sink::CLOSING_LOOK;
+use crate::sink::dead_letters::DeadLetters;
 use crate::telemetry::SinkCounters;
 use crate::time::{Mono, Now};
 
@@ -35,6 +36,9 @@ const EVENTS: usize = 64;
 
 pub(super) struct Parts {
     pub(super) name: String,
+    /// As the configuration calls it.
+    pub(super) sink: String,
+    pub(super) dead_letters: Option<Arc<DeadLetters>>,
     pub(super) mode: Mode,
     pub(super) links: Vec<Link>,
     pub(super) framer: Framer,
@@ -193,6 +197,7 @@ impl Forwarder {
             limits: parts.limits,
             tls: parts.tls.as_ref(),
             covered,
+            place: Place { sink: &parts.sink, letters: parts.dead_letters.as_deref() },
         };
         let done = act(link, &mut kit);
         self.orphans.extend(link.give_up());
@@ -219,7 +224,9 @@ impl Forwarder {
         }
         self.down = if up { false } else { self.down | down };
         while self.down && channel.is_covered() {
-            let Some(load) = self.orphans.pop_front() else { break };
+            // What is sent stays here until its dead letters are written.
+            let unsent = self.orphans.iter().position(|load| !load.is_sent());
+            let Some(load) = unsent.and_then(|index| self.orphans.remove(index)) else { break };
             load.give_back(channel.as_ref(), &self.parts.counters, now);
         }
     }

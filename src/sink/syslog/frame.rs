@@ -8,7 +8,7 @@
 
 use std::io::Write as _;
 
-use super::load::Tally;
+use super::load::{Refusal, Tally};
 use super::rewrite::{self, Rewriter};
 use crate::codec::encoders::{Encoder, Raw};
 use crate::event::{Event, Page};
@@ -76,7 +76,7 @@ impl Framer {
             count += 1;
             if event.bytes.is_empty() && self.rewriter.is_none() {
                 // No stream framing has an empty message: receivers see nothing at all.
-                tally.refuse(&event);
+                tally.refuse(count - 1, &event, Refusal::Empty);
             } else {
                 self.frame(&event, out);
             }
@@ -166,7 +166,7 @@ mod tests {
         if let Some(bytes) = framer.as_is(&page) {
             assert_eq!(bytes, out, "sent as it stands, it is the same");
         }
-        (out, tally.refused_events)
+        (out, tally.refused_events())
     }
 
     #[test]

@@ -18,7 +18,7 @@ use mio::net::{TcpStream, UdpSocket};
 use super::backoff::Backoff;
 use super::datagram::{self, DatagramWriter};
 use super::frame::Framer;
-use super::load::Load;
+use super::load::{Load, Place as Letters};
 use super::relp::RelpWriter;
 use super::renewal::Current;
 use super::stream::{self, Conduit, StreamWriter};
@@ -31,6 +31,9 @@ use crate::time::{Mono, Now};
 
 /// What a peer may still take to say that it has read everything.
 const LAST_WORD: Duration = Duration::from_secs(2);
+
+/// After dead letters could not be written.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// While stopping nobody is stayed away from for longer.
 const HURRY: Duration = Duration::from_millis(500);
@@ -52,6 +55,8 @@ pub(super) struct Kit<'a> {
     pub(super) tls: Option<&'a Current>,
     /// Somebody else can take what this one cannot.
     pub(super) covered: bool,
+    /// Where what is refused goes.
+    pub(super) place: Letters<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -278,6 +283,7 @@ impl Link {
         let moved = |load: &Load| (load.taken, load.tally.sent_bytes, load.settled());
         let before = moved(load);
         let sent = match (&mut self.writer, wire) {
+            _ if load.is_sent() => Ok(datagram::Sent::All),
             (Writer::Stream(writer), Wire::Stream(conduit)) => {
                 let sent = writer.write(load, kit.framer, conduit.as_mut());
                 sent.map(|sent| match sent {
@@ -303,16 +309,30 @@ impl Link {
         self.later = None;
         match sent {
             Ok(datagram::Sent::All) => {
-                let load = self.load.take().expect("it was just sent");
-                load.finish(kit.counters, kit.channel, now);
-                self.works(now);
-                return true;
+                return self.finish(kit);
             }
             Ok(datagram::Sent::Blocked) => self.writable = false,
             Ok(datagram::Sent::Later(until)) => self.later = Some(until),
             Err(error) => self.fail(&error, kit),
         }
         false
+    }
+
+    /// The peer has its batch: counts it, unless what it refused cannot be set aside yet.
+    fn finish(&mut self, kit: &Kit<'_>) -> bool {
+        let now = kit.now;
+        let mut load = self.load.take().expect("it was just sent");
+        if let Err(error) = load.set_aside(&kit.place, now) {
+            kit.counters.errors.add(1);
+            exempt(|| self.watch.blocked(now, &error.to_string()));
+            (self.load, self.later) = (Some(load), Some(now.mono.after(RETRY)));
+            // It is not the peer that we wait for.
+            self.moved_at = now.mono;
+            return false;
+        }
+        load.finish(kit.counters, kit.channel, now);
+        self.works(now);
+        true
     }
 
     /// The agent stops: nobody is waited for any longer than needed.

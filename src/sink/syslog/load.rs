@@ -1,9 +1,16 @@
 //! A batch on its way to a peer: how far it has come, and what is to be counted when it is there.
 
+use std::fmt;
+use std::io;
+
 use crate::channel::{Amount, Channel, Parcel};
+use crate::codec::encoders::DeadLetter;
 use crate::event::{Event, Page, Since};
+use crate::limits::u32_of;
 use crate::memory::ReceiptSlip;
+use crate::memory::gate::exempt;
 use crate::memory::receipt::Reached;
+use crate::sink::dead_letters::DeadLetters;
 use crate::telemetry::{LostReason, Mark, SinkCounters};
 use crate::time::Now;
 
@@ -17,24 +24,67 @@ pub(super) struct Load {
     /// Of those, what will not be sent again whatever happens: the peer has said so.
     settled: u32,
     settled_tally: Tally,
+    /// The peer has all of it that it will have.
+    sent: bool,
+    /// What was refused is with the dead letters.
+    set_aside: bool,
 }
 
 /// What happened to a batch's events so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// Events that no peer will take in this form.
-    pub(super) refused_events: u64,
-    pub(super) refused_bytes: u64,
+    /// Events that no peer will take in this form, in their order.
+    refused: Vec<Refused>,
     /// Events that were sent without their end.
     pub(super) truncated_events: u64,
     /// Bytes on the wire.
     pub(super) sent_bytes: u64,
 }
 
+/// One of them, by its place in the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refused {
+    index: u32,
+    bytes: u32,
+    why: Refusal,
+}
+
+/// Why nobody will ever take an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// A peer that acknowledges has said so.
+    Answer(u16),
+    TooLong,
+    Empty,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer(code) => write!(f, "the next hop answered {code}"),
+            Self::TooLong => f.write_str("longer than a datagram of this socket and route"),
+            Self::Empty => f.write_str("empty: no framing of a stream can carry it"),
+        }
+    }
+}
+
 impl Tally {
-    pub(super) fn refuse(&mut self, event: &Event<'_>) {
-        self.refused_events += 1;
-        self.refused_bytes += event.bytes.len() as u64;
+    pub(super) fn refuse(&mut self, index: u32, event: &Event<'_>, why: Refusal) {
+        let bytes = u32_of(event.bytes.len());
+        exempt(|| self.refused.push(Refused { index, bytes, why }));
+    }
+
+    /// Events from this one on are tried once more.
+    pub(super) fn forget_from(&mut self, index: u32) {
+        self.refused.retain(|refused| refused.index < index);
+    }
+
+    pub(super) fn refused_events(&self) -> u64 {
+        self.refused.len() as u64
+    }
+
+    fn refused_bytes(&self) -> u64 {
+        self.refused.iter().map(|refused| u64::from(refused.bytes)).sum()
     }
 }
 
@@ -43,7 +93,8 @@ impl Load {
         counters.channel_wait.record(now.mono.since(parcel.offered_at));
         let (taken, settled) = (0, 0);
         let (tally, settled_tally) = (Tally::default(), Tally::default());
-        Self { parcel, began: now, taken, tally, settled, settled_tally }
+        let (sent, set_aside) = (false, false);
+        Self { parcel, began: now, taken, tally, settled, settled_tally, sent, set_aside }
     }
 
     pub(super) fn page(&self) -> &Page {
@@ -53,15 +104,18 @@ impl Load {
     /// All that is not settled, to whoever is next: the connection broke, and what of it arrived
     /// nobody knows.
     pub(super) fn start_again(&mut self) {
-        self.taken = self.settled;
-        self.tally = self.settled_tally;
+        if !self.sent {
+            self.taken = self.settled;
+            self.tally = exempt(|| self.settled_tally.clone());
+        }
     }
 
     /// The peer has the next event, or has said that it does not want it.
-    pub(super) fn settle(&mut self, wanted: bool) {
-        if !wanted {
-            let event = self.parcel.batch.events().nth(self.settled as usize);
-            event.iter().for_each(|event| self.settled_tally.refuse(event));
+    pub(super) fn settle(&mut self, refused: Option<Refusal>) {
+        if let Some(why) = refused {
+            let index = self.settled;
+            let event = self.parcel.batch.events().nth(index as usize);
+            event.iter().for_each(|event| self.settled_tally.refuse(index, event, why));
         }
         self.settled += 1;
     }
@@ -73,14 +127,42 @@ impl Load {
     /// Every event is settled: that is how they count.
     pub(super) fn conclude(&mut self) {
         let sent_bytes = self.tally.sent_bytes;
-        self.tally = Tally { sent_bytes, ..self.settled_tally };
+        self.tally = Tally { sent_bytes, ..std::mem::take(&mut self.settled_tally) };
+    }
+
+    /// Nothing of it is to be sent any more, whatever becomes of the connection.
+    pub(super) fn is_sent(&self) -> bool {
+        self.sent
+    }
+
+    /// It is sent: what the peer refused goes to the dead letters, if there are any. After an error
+    /// it is asked for again.
+    pub(super) fn set_aside(&mut self, place: &Place<'_>, now: Now) -> io::Result<()> {
+        self.sent = true;
+        let Some(letters) = place.letters.filter(|_| !self.tally.refused.is_empty()) else {
+            return Ok(());
+        };
+        exempt(|| {
+            let mut lines = Vec::new();
+            let mut events = self.parcel.batch.events().enumerate();
+            for Refused { index: wanted, why, .. } in &self.tally.refused {
+                let found = events.find(|(index, _)| *index == *wanted as usize);
+                let reason = why.to_string();
+                let (sink, at) = (place.sink, now.wall);
+                let letter = DeadLetter { sink, reason: &reason, attempts: 1, at };
+                found.iter().for_each(|(_, event)| letter.write(event, &mut lines));
+            }
+            letters.keep(&lines)
+        })?;
+        self.set_aside = true;
+        Ok(())
     }
 
     /// To another sink, without what the peer has said that it has.
     pub(super) fn give_back(self, channel: &dyn Channel, counters: &SinkCounters, now: Now) {
         let Self { mut parcel, settled, settled_tally, .. } = self;
         let passes = parcel.passes();
-        if settled > 0 && settled_tally.refused_events == 0 {
+        if settled > 0 && settled_tally.refused.is_empty() {
             parcel.batch = match parcel.batch.unseal() {
                 // Other channels read the batch, too: all of it is sent again.
                 Err(shared) => shared,
@@ -104,23 +186,37 @@ impl Load {
 
     /// It is sent: counted, its page goes home.
     pub(super) fn finish(self, counters: &SinkCounters, channel: &dyn Channel, now: Now) {
-        let Self { mut parcel, began, tally, .. } = self;
+        let Self { mut parcel, began, tally, set_aside, .. } = self;
+        let refused = tally.refused_events();
         let all = Amount::of(&parcel.batch);
         let Amount { events, bytes } = all;
-        counters.written_events.add(events - tally.refused_events);
-        counters.written_bytes.add(bytes - tally.refused_bytes);
+        counters.written_events.add(events - refused);
+        counters.written_bytes.add(bytes - tally.refused_bytes());
         counters.written_batches.add(1);
         counters.stored_bytes.add(tally.sent_bytes);
         counters.write.record(now.mono.since(began.mono));
-        counters.lost.add(LostReason::Refused, tally.refused_events);
+        if set_aside {
+            counters.dead_lettered_events.add(refused);
+        } else {
+            counters.lost.add(LostReason::Refused, refused);
+        }
         counters.marked.add(Mark::Truncated, tally.truncated_events);
         channel.leave(all, all.when(parcel.passes()));
         let slip = parcel.slip.take().filter(reached_written);
-        slip.into_iter().for_each(|slip| match tally.refused_events {
+        // What is with the dead letters is safe, and need not be sent to us again.
+        slip.into_iter().for_each(|slip| match refused {
             0 => slip.confirm(),
+            _ if set_aside => slip.confirm(),
             _ => slip.refuse(),
         });
     }
+}
+
+/// Where dead letters go, and whose they are.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) sink: &'a str,
+    pub(super) letters: Option<&'a DeadLetters>,
 }
 
 fn reached_written(slip: &ReceiptSlip) -> bool {

@@ -29,6 +29,7 @@ mod tls;
 mod tests;
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,8 +46,10 @@ use self::rewrite::{Form, Rewriter};
 use self::stream::{StreamWriter, TEXT_BYTES};
 use self::target::{Place, Target};
 use self::tls::TlsOptions;
+use super::dead_letters::{self, DEAD_LETTERS, DeadLetters};
 use super::{BuildError, Built, SinkContext, SinkKind, SinkPlan};
 use crate::config::{OptionDoc, Section};
+use crate::event::HeaderNames;
 use crate::limits;
 use crate::memory::MemoryLine;
 use crate::memory::receipt::Reached;
@@ -111,6 +114,7 @@ const OPTIONS: &[OptionDoc] = &[
         default: Some("30s"),
         doc: "the longest time between two tries to reach a target",
     },
+    DEAD_LETTERS,
     OptionDoc {
         name: "threads",
         default: Some("1"),
@@ -130,6 +134,7 @@ struct Options {
     tls: Option<TlsOptions>,
     window: u32,
     backoff_max: Duration,
+    dead_letters: Option<PathBuf>,
     threads: usize,
 }
 
@@ -172,6 +177,7 @@ fn plan(section: &Section) -> Options {
         tls: TlsOptions::plan(section, secure),
         window: u32::try_from(window).unwrap_or(1),
         backoff_max: section.duration_in("backoff_max", times),
+        dead_letters: dead_letters::plan(section),
         threads: usize::try_from(threads).unwrap_or(1),
     }
 }
@@ -237,6 +243,12 @@ impl SinkPlan for Options {
         vec![MemoryLine::new(format!("sinks.{name}"), what, bytes as u64)]
     }
 
+    /// A dead letter tells all that is known of its event.
+    fn headers(&self) -> Vec<(&'static str, HeaderNames)> {
+        let letters = self.dead_letters.iter();
+        letters.map(|_| (DEAD_LETTERS.name, HeaderNames::ALL)).collect()
+    }
+
     fn batch_age(&self) -> Duration {
         Duration::from_millis(10)
     }
@@ -248,11 +260,15 @@ impl SinkPlan for Options {
     fn build(&self, context: &SinkContext) -> Result<Built, BuildError> {
         let mut built = Built { workers: Vec::new(), helpers: Vec::new(), notes: Vec::new() };
         let tls = self.secure(context, &mut built)?;
+        let letters = self.dead_letters.iter().map(|path| DeadLetters::open(path, context)).next();
+        let letters = letters.transpose()?;
         for thread in 0..self.threads {
             let desk = self.desk(context, thread, &mut built);
             let links = 0..self.targets.len();
             let parts = Parts {
                 name: format!("sink.{}.{thread}", context.name),
+                sink: context.name.clone(),
+                dead_letters: letters.clone(),
                 mode: self.mode,
                 links: links.map(|index| self.link(context, index, seed())).collect(),
                 framer: self.framer(context.event_bytes_max),

@@ -5,7 +5,7 @@
 use std::io::{self, ErrorKind};
 
 use super::frame::Framer;
-use super::load::Load;
+use super::load::{Load, Refusal};
 use super::stream::{Conduit, Sent, TEXT_BYTES};
 use crate::event::Event;
 use crate::wire::relp::{Answer, Client};
@@ -146,7 +146,10 @@ impl RelpWriter {
             };
             let told = |answer| {
                 if let Some(load) = &mut load {
-                    load.settle(answer == Answer::Accepted);
+                    load.settle(match answer {
+                        Answer::Accepted => None,
+                        Answer::Refused(code) => Some(Refusal::Answer(code)),
+                    });
                 }
             };
             self.client.hear(&bytes[..count], told).map_err(io::Error::other)?;

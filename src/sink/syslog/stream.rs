@@ -120,7 +120,7 @@ impl StreamWriter {
             if load.taken == events {
                 break;
             }
-            let (taken, mut tally) = (load.taken, load.tally);
+            let (taken, mut tally) = (load.taken, std::mem::take(&mut load.tally));
             load.taken = framer.fill(load.page(), taken, &mut tally, TEXT_BYTES, &mut self.text);
             load.tally = tally;
         }

@@ -1,6 +1,8 @@
 //! Peers that take little, break anywhere, or are not there.
 
 mod acknowledged;
+#[cfg(test)]
+mod dead_letters;
 mod forwarding;
 #[cfg(test)]
 mod settling;
@@ -41,6 +43,8 @@ fn mistakes_are_told() {
         ("targets_mode = 'both'", "balance"),
         ("write_timeout = '2d'", "above 1d"),
         ("backoff_max = '0s'", "below 10ms"),
+        ("dead_letters = '/var/lib/letters/'", "is no name of a file"),
+        ("dead_letters = '/var/lib/%Y.ndjson'", "it has no escapes"),
     ] {
         let section = Section::parse(&format!("targets = 'tcp://h:1'\n{body}"), OPTIONS);
         plan(&section);

@@ -24,8 +24,9 @@ pub const WINDOW_DEFAULT: u32 = 128;
 pub enum Answer {
     /// The peer has it.
     Accepted,
-    /// The peer has it not, and does not want it: sending it again would change nothing.
-    Refused,
+    /// The peer has it not, and does not want it: sending it again would change nothing. With the
+    /// code that it said.
+    Refused(u16),
 }
 
 #[derive(Debug)]
@@ -183,7 +184,7 @@ impl Client {
             _ => {}
         }
         let (code, _) = status(data)?;
-        let answer = if code == 200 { Answer::Accepted } else { Answer::Refused };
+        let answer = if code == 200 { Answer::Accepted } else { Answer::Refused(code) };
         let index = txnr.since(self.oldest) as usize;
         match self.waiting.get_mut(index) {
             Some(waits @ None) => {
@@ -301,7 +302,7 @@ mod tests {
         client.hear(b"4 rsp 6 200 OK\n3 rsp 6 500 ", |it| told.push(it)).unwrap();
         assert_eq!((told.len(), client.room()), (0, 0));
         client.hear(b"no\n2 rsp 3 200\n", |it| told.push(it)).unwrap();
-        assert_eq!(told, [Answer::Accepted, Answer::Refused, Answer::Accepted]);
+        assert_eq!(told, [Answer::Accepted, Answer::Refused(500), Answer::Accepted]);
         assert_eq!((client.room(), client.waiting()), (3, 0));
     }
 

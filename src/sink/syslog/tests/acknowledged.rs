@@ -15,12 +15,12 @@ use crate::wire::tls::{Identity, Versions};
 
 /// A RELP receiver that answers when the test says so.
 #[derive(Default)]
-struct Relp {
+pub(super) struct Relp {
     heard: Vec<u8>,
     /// Messages without an answer: number and text.
-    open: Vec<(u32, Vec<u8>)>,
-    answered: Vec<Vec<u8>>,
-    closed: bool,
+    pub(super) open: Vec<(u32, Vec<u8>)>,
+    pub(super) answered: Vec<Vec<u8>>,
+    pub(super) closed: bool,
 }
 
 impl Relp {
@@ -51,7 +51,7 @@ impl Relp {
         out
     }
 
-    fn serve(&mut self, socket: &mut TcpStream, answers: usize, code: u16) {
+    pub(super) fn serve(&mut self, socket: &mut TcpStream, answers: usize, code: u16) {
         let mut bytes = [0; 4096];
         while let Ok(count @ 1..) = socket.read(&mut bytes) {
             self.heard.extend_from_slice(&bytes[..count]);
@@ -75,7 +75,7 @@ fn frame(bytes: &[u8]) -> Option<(usize, u32, String, Vec<u8>)> {
         .then(|| (from + length + 1, number.parse().expect("a number"), command, data))
 }
 
-fn relp_target(peer: &Peer) -> String {
+pub(super) fn relp_target(peer: &Peer) -> String {
     peer.target().replace("tcp://", "relp://")
 }
 

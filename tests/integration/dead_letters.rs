@@ -1,0 +1,183 @@
+//! Events that a next hop refuses for ever: set aside once, whatever the disk does, and not again
+//! after a restart.
+
+use crate::forward::at_sinks;
+use crate::harness::{AGENT, Agent, sum, until, written};
+use crate::small_disk::Disk;
+use serde_json::Value;
+use std::fs;
+use std::io::{BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+const SENDER: &str = r#"
+[sources.net]
+type    = "tcp"
+listen  = "tcp://127.0.0.1:0"
+channel = "main"
+
+[channels.main]
+type    = "file"
+path    = "{dir}/log"
+reserve = "0"
+
+[sinks.next]
+type         = "syslog"
+channel      = "main"
+targets      = "relp://{next}"
+dead_letters = "{letters}"
+backoff_max  = "100ms"
+"#;
+
+/// A RELP receiver that refuses whatever has `poison` in it, and keeps the rest.
+struct Taster {
+    address: SocketAddr,
+    taken: Arc<Mutex<Vec<String>>>,
+}
+
+impl Taster {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (address, taken) = (listener.local_addr().expect("bound"), Arc::default());
+        let shelf = Arc::clone(&taken);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let shelf = Arc::clone(&shelf);
+                // It ends with its connection.
+                std::thread::spawn(move || taste(&stream.expect("a connection"), &shelf));
+            }
+        });
+        Self { address, taken }
+    }
+
+    fn taken(&self) -> Vec<String> {
+        self.taken.lock().unwrap().clone()
+    }
+}
+
+/// `NUMBER COMMAND LENGTH[ DATA]\n`, one after the other, until the connection ends.
+fn taste(stream: &TcpStream, shelf: &Mutex<Vec<String>>) -> Option<()> {
+    let mut from = BufReader::new(stream);
+    loop {
+        let (number, command) = (word(&mut from)?, word(&mut from)?);
+        let length = word(&mut from)?;
+        let mut data = vec![0; length.trim_end().parse().ok()?];
+        if length.ends_with(' ') {
+            from.read_exact(&mut data).ok()?;
+            from.read_exact(&mut [0]).ok()?;
+        }
+        let text = String::from_utf8(data).ok()?;
+        let answer = match command.trim_end() {
+            "open" => "200 OK\nrelp_version=0\ncommands=syslog",
+            "syslog" if text.contains("poison") => "500 not this one",
+            "syslog" => {
+                shelf.lock().unwrap().push(text);
+                "200 OK"
+            }
+            _ => return None,
+        };
+        let reply = format!("{}rsp {} {answer}\n", number, answer.len());
+        (&*stream).write_all(reply.as_bytes()).ok()?;
+    }
+}
+
+/// Up to a blank or the end of a line, and that.
+fn word(from: &mut impl Read) -> Option<String> {
+    let mut bytes = Vec::new();
+    while !matches!(bytes.last(), Some(b' ' | b'\n')) {
+        let mut byte = [0];
+        from.read_exact(&mut byte).ok()?;
+        bytes.extend(byte);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn configuration(next: SocketAddr, letters: &str) -> String {
+    let sender = SENDER.replace("{next}", &next.to_string()).replace("{letters}", letters);
+    [AGENT, &sender].concat()
+}
+
+fn send(agent: &Agent, messages: impl Iterator<Item = String>) {
+    let text: String = messages.map(|message| message + "\n").collect();
+    TcpStream::connect(agent.tcp("net")).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// Each tenth is poison.
+fn message(number: usize) -> String {
+    let what = if number % 10 == 9 { "poison" } else { "food" };
+    format!("<13>Oct 11 22:14:15 h app: {what} {number:06}")
+}
+
+/// The events in the letters, in their order.
+#[track_caller]
+fn letters(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap();
+    let original = |line: &str| {
+        let letter: Value = serde_json::from_str(line).expect("each line is JSON");
+        assert_eq!(letter["error.message"], "the next hop answered 500");
+        letter["event.original"].as_str().expect("text").to_owned()
+    };
+    text.lines().map(original).collect()
+}
+
+fn of_kind(count: usize, poison: bool) -> Vec<String> {
+    (0..count).filter(|number| (number % 10 == 9) == poison).map(message).collect()
+}
+
+#[test]
+fn what_is_refused_is_set_aside_once_and_not_again_after_a_restart() {
+    const COUNT: usize = 2000;
+    let taster = Taster::start();
+    let text = configuration(taster.address, "{dir}/letters/dead.ndjson");
+    let agent = Agent::start(&text);
+    send(&agent, (0..COUNT).map(message));
+    let ledger = agent.wait("all is delivered or set aside", |ledger| {
+        written(ledger) + at_sinks(ledger, "dead_lettered_events") == COUNT as u64
+    });
+    assert_eq!(at_sinks(&ledger, "dead_lettered_events"), COUNT as u64 / 10, "{ledger:#}");
+    let metrics = agent.page("/metrics").1;
+    let series = metrics.lines().find(|it| it.starts_with("flumen_dead_lettered_events_total{"));
+    assert!(series.is_some_and(|line| line.ends_with(" 200")), "{series:?}");
+    let ended = agent.stop().well();
+    let file = ended.dir.path().join("letters/dead.ndjson");
+    assert_eq!(letters(&file), of_kind(COUNT, true));
+    assert_eq!(taster.taken(), of_kind(COUNT, false));
+    // The file was moved away, and is begun anew.
+    fs::rename(&file, ended.dir.path().join("seen.ndjson")).unwrap();
+    let agent = Agent::start_in(ended.dir, &text);
+    send(&agent, std::iter::once("poison at last".to_owned()));
+    let ledger = agent.wait("it is set aside", |l| at_sinks(l, "dead_lettered_events") == 1);
+    assert_eq!(sum(&ledger["channels"], "recovered_events"), 0, "{ledger:#}");
+    agent.stop().well();
+    assert_eq!(taster.taken().len(), COUNT - COUNT / 10, "nothing came twice");
+}
+
+#[test]
+fn a_full_disk_holds_the_sink_until_there_is_room() {
+    const COUNT: usize = 1000;
+    let Some(disk) = Disk::of("64k") else { return };
+    let taster = Taster::start();
+    let agent = disk.start(&configuration(taster.address, "{disk}/dead.ndjson"));
+    // To the brim, but for the letters' name.
+    let filler = disk.path().join("filler");
+    let filled = fs::write(&filler, vec![b'x'; 1 << 20]);
+    assert!(filled.is_err(), "a small disk");
+    send(&agent, (0..COUNT).map(message));
+    let told = agent.wait_ready(503);
+    assert!(told.contains("dead letters cannot be set aside"), "{told}");
+    let ledger = agent.wait("it tries again", |ledger| at_sinks(ledger, "errors") >= 3);
+    assert_eq!(at_sinks(&ledger, "dead_lettered_events"), 0, "{ledger:#}");
+    let file = disk.path().join("dead.ndjson");
+    assert_eq!(fs::metadata(&file).unwrap().len(), 0, "no halves");
+    fs::remove_file(&filler).unwrap();
+    assert!(disk.remount("size=1m"), "there is room again");
+    let ledger = agent.wait("all is delivered or set aside", |ledger| {
+        written(ledger) + at_sinks(ledger, "dead_lettered_events") == COUNT as u64
+    });
+    assert_eq!(at_sinks(&ledger, "dead_lettered_events"), COUNT as u64 / 10, "{ledger:#}");
+    agent.wait_ready(200);
+    agent.stop().well();
+    assert_eq!(letters(&file), of_kind(COUNT, true));
+    assert!(until(|| taster.taken() == of_kind(COUNT, false)), "nothing came twice");
+}
