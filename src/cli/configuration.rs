@@ -14,7 +14,7 @@ const COMMAND_MAX: Duration = Duration::from_secs(30);
 /// The arguments that say which configuration is meant.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ConfigArgs {
-    /// The configuration: a TOML file, or a properties file of Apache Flume's
+    /// The configuration: a TOML file, a directory of them, or a properties file of Apache Flume's
     config: PathBuf,
     /// Which agent, when the file describes several
     #[arg(long, short = 'n', visible_alias = "name", value_name = "NAME")]
@@ -22,6 +22,12 @@ pub(super) struct ConfigArgs {
     /// For Flume's files: `${sys:KEY}`, and flume.monitoring.type and .port
     #[arg(short = 'D', value_name = "KEY=VALUE", value_parser = definition)]
     definitions: Vec<(String, String)>,
+}
+
+impl ConfigArgs {
+    pub(super) fn is_directory(&self) -> bool {
+        self.config.is_dir()
+    }
 }
 
 /// This process's surroundings.

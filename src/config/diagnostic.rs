@@ -1,13 +1,14 @@
 //! Everything that is wrong with a configuration, collected, then shown at once.
 //!
-//! A [`Diagnostics`] is a handle on one list for one file: the reader, every section and the plan
-//! push [`Problem`]s into it, in any order; [`Diagnostics::render`] shows them by position, each
-//! with file, line, the offending text underlined and what would be right, and the count last.
+//! A [`Diagnostics`] is a handle on one list for all files of a configuration: the reader, every
+//! section and the plan push [`Problem`]s into it, in any order; [`Diagnostics::render`] shows them
+//! by position, each with file, line, the offending text underlined and what would be right, and
+//! the count last.
 //!
 //! Two rules keep one mistake from being told twice. Of two problems at one place only the deeper
 //! is told: syntax, then a value that could not be formed (unset variable), then one its getter
-//! could not read, then what a part says. And once the file has syntax errors, nothing is called
-//! missing: it may stand in the part that was not understood.
+//! could not read, then what a part says. And once a file has syntax errors or cannot be read,
+//! nothing is called missing: it may stand in the part that was not understood.
 //!
 //! One thread; clones share the list.
 
@@ -16,12 +17,14 @@ use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+use super::texts::{Text, Texts};
 
 /// Kept and told one by one; a file of some other kind has a mistake a line.
 const PROBLEMS_MAX: usize = 200;
 
-/// Byte offsets into the text of the configuration file.
+/// Byte offsets into the texts of the configuration, one behind another.
 pub type Span = Range<usize>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,34 +110,61 @@ impl Problem {
         self
     }
 
+    /// Of a text that begins here among all.
+    pub(super) fn moved(mut self, base: usize) -> Self {
+        for (place, _) in &mut self.places {
+            *place = place.start + base..place.end + base;
+        }
+        self
+    }
+
+    /// An error behind which a part of the configuration may be hidden.
+    pub(super) fn unread(what: impl Into<String>) -> Self {
+        Self::syntax(what)
+    }
+
     fn position(&self) -> usize {
         self.places.first().map_or(0, |(span, _)| span.start)
     }
 }
 
-/// The list of problems of one file. Clones are handles on the same list.
+/// The list of problems of a configuration. Clones are handles on the same list.
 #[derive(Clone)]
 pub struct Diagnostics {
     shared: Rc<Shared>,
 }
 
 struct Shared {
+    /// The file or the directory that was named.
     path: String,
-    text: String,
+    texts: Texts,
     problems: RefCell<Vec<Problem>>,
     /// Errors beyond `PROBLEMS_MAX`.
     errors_beyond: Cell<usize>,
 }
 
 impl Diagnostics {
+    /// Of one file with this text; more may be added.
     pub fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
+        let path = path.into();
+        let diagnostics = Self::empty(path.clone());
+        diagnostics.add_text(path, text.into());
+        diagnostics
+    }
+
+    /// Of whatever is read for what was named so.
+    pub(super) fn empty(path: String) -> Self {
         let shared = Shared {
-            path: path.into(),
-            text: text.into(),
+            path,
+            texts: Texts::default(),
             problems: RefCell::default(),
             errors_beyond: Cell::new(0),
         };
         Self { shared: Rc::new(shared) }
+    }
+
+    pub(super) fn add_text(&self, path: String, text: String) -> Rc<Text> {
+        self.shared.texts.add(path, text)
     }
 
     pub fn push(&self, problem: Problem) {
@@ -172,8 +202,15 @@ impl Diagnostics {
         &self.shared.path
     }
 
-    pub fn text(&self) -> &str {
-        &self.shared.text
+    /// The files that were read, in that order.
+    pub fn files(&self) -> Vec<String> {
+        self.shared.texts.paths()
+    }
+
+    /// The first text; an empty one when there is none.
+    pub(super) fn text(&self) -> Rc<Text> {
+        let first = self.shared.texts.at(0);
+        first.unwrap_or_else(|| Rc::new(Text { path: String::new(), text: String::new(), base: 0 }))
     }
 
     pub fn has_errors(&self) -> bool {
@@ -196,12 +233,15 @@ impl Diagnostics {
         self.told().iter().filter(|problem| problem.severity == severity).count()
     }
 
-    /// One line a problem, by position: `3:1: what (remedy)`. What tests compare.
+    /// One line a problem, by position: `3:1: what (remedy)`, in other files than the first with
+    /// their names: `more.toml:3:1: …`. What tests compare.
     pub fn lines(&self) -> Vec<String> {
         let told = self.told();
         told.iter()
             .map(|problem| {
-                let (line, column) = self.line_and_column(problem.position());
+                let text = self.shared.texts.at(problem.position()).unwrap_or_else(|| self.text());
+                let (line, column) = text.line_and_column(problem.position() - text.base);
+                let path = if text.base == 0 { String::new() } else { format!("{}:", text.path) };
                 let warning = match problem.severity {
                     Severity::Warning => "warning: ",
                     Severity::Note => "note: ",
@@ -209,7 +249,7 @@ impl Diagnostics {
                 };
                 let remedy =
                     problem.remedy.as_ref().map_or_else(String::new, |text| format!(" ({text})"));
-                format!("{line}:{column}: {warning}{}{remedy}", problem.what)
+                format!("{path}{line}:{column}: {warning}{}{remedy}", problem.what)
             })
             .collect()
     }
@@ -223,7 +263,8 @@ impl Diagnostics {
         let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
         let mut report = String::new();
         for problem in &told {
-            report.push_str(&renderer.render(&[self.group(problem)]));
+            let texts = self.texts_of(problem);
+            report.push_str(&renderer.render(&[self.group(problem, &texts)]));
             report.push_str("\n\n");
         }
         match self.shared.errors_beyond.get() {
@@ -235,7 +276,7 @@ impl Diagnostics {
         report
     }
 
-    /// `flumen.toml: 3 errors, 1 warning`.
+    /// `flumen.toml: 3 errors, 1 warning`; of several files `flumen.toml (4 files): …`.
     pub fn summary(&self) -> String {
         let counted = |count: usize, word: &str| match count {
             0 => None,
@@ -250,7 +291,11 @@ impl Diagnostics {
         let counts = counts.map(|(count, word)| counted(count, word));
         let counts: Vec<String> = counts.into_iter().flatten().collect();
         let counts = if counts.is_empty() { "no errors".to_owned() } else { counts.join(", ") };
-        format!("{}: {counts}", self.shared.path)
+        let files = match self.files().len() {
+            0 | 1 => String::new(),
+            files => format!(" ({files} files)"),
+        };
+        format!("{}{files}: {counts}", self.shared.path)
     }
 
     /// What is worth telling, by position, nothing twice.
@@ -270,30 +315,29 @@ impl Diagnostics {
         told
     }
 
-    fn group<'p>(&'p self, problem: &'p Problem) -> Group<'p> {
+    /// The texts that a problem's places are in, the first place's first.
+    fn texts_of(&self, problem: &Problem) -> Vec<Rc<Text>> {
+        let mut texts: Vec<Rc<Text>> = Vec::new();
+        for (place, _) in &problem.places {
+            let text = self.shared.texts.at(place.start);
+            texts.extend(text.filter(|text| texts.iter().all(|it| it.base != text.base)));
+        }
+        texts
+    }
+
+    fn group<'p>(&'p self, problem: &'p Problem, texts: &'p [Rc<Text>]) -> Group<'p> {
         let level = match problem.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
             Severity::Note => Level::NOTE,
         };
         let title = level.primary_title(problem.what.as_str());
-        let path = self.shared.path.as_str();
-        let mut group = if problem.places.is_empty() {
-            title.element(Origin::path(path))
-        } else {
-            let window = self.window(problem);
-            let (line, _) = self.line_and_column(window.start);
-            let source = &self.shared.text[window.clone()];
-            let mut snippet = Snippet::source(source).line_start(line).path(path);
-            for (index, (span, label)) in problem.places.iter().enumerate() {
-                let kind =
-                    if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
-                let span = self.clamp(span);
-                let span = span.start - window.start..span.end - window.start;
-                let label = (!label.is_empty()).then_some(label.as_str());
-                snippet = snippet.annotation(kind.span(span).label(label));
+        let mut group = match texts.split_first() {
+            None => title.element(Origin::path(self.shared.path.as_str())),
+            Some((first, rest)) => {
+                let group = title.element(self.snippet(problem, first));
+                rest.iter().fold(group, |group, text| group.element(self.snippet(problem, text)))
             }
-            title.element(snippet)
         };
         if let Some(remedy) = &problem.remedy {
             group = group.element(Level::HELP.message(remedy.as_str()));
@@ -301,30 +345,24 @@ impl Diagnostics {
         group
     }
 
-    /// The lines that hold all places: the renderer walks what it is given, and need not walk all.
-    fn window(&self, problem: &Problem) -> Span {
-        let text = &self.shared.text;
-        let places = || problem.places.iter().map(|(span, _)| self.clamp(span));
-        let start = places().map(|span| span.start).min().unwrap_or(0);
-        let end = places().map(|span| span.end).max().unwrap_or(0);
-        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line_end = text[end..].find('\n').map_or(text.len(), |at| end + at + 1);
-        line_start..line_end
-    }
-
-    /// `span` within the text and on character boundaries: a wrong span must not become a panic.
-    fn clamp(&self, span: &Span) -> Span {
-        let text = &self.shared.text;
-        let start = text.floor_char_boundary(span.start);
-        let end = text.ceil_char_boundary(span.end.max(start));
-        start..end
-    }
-
-    /// Both from 1; columns are characters.
-    fn line_and_column(&self, offset: usize) -> (usize, usize) {
-        let before = &self.shared.text[..self.shared.text.floor_char_boundary(offset)];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    /// The lines of one text that a problem is about.
+    fn snippet<'p>(&self, problem: &'p Problem, text: &'p Text) -> Snippet<'p, Annotation<'p>> {
+        let here =
+            |place: &Span| self.shared.texts.at(place.start).is_some_and(|it| it.base == text.base);
+        let places = problem.places.iter().filter(|(place, _)| here(place));
+        let window = text.window(places.clone().map(|(place, _)| place));
+        let (line, _) = text.line_and_column(window.start);
+        let source = &text.text[window.clone()];
+        let mut snippet = Snippet::source(source).line_start(line).path(text.path.as_str());
+        for (place, label) in places {
+            let is_first = std::ptr::eq(place, &problem.places[0].0);
+            let kind = if is_first { AnnotationKind::Primary } else { AnnotationKind::Context };
+            let span = text.clamp(place);
+            let span = span.start - window.start..span.end - window.start;
+            let label = (!label.is_empty()).then_some(label.as_str());
+            snippet = snippet.annotation(kind.span(span).label(label));
+        }
+        snippet
     }
 }
 
@@ -416,6 +454,40 @@ error: no
 f.toml: 1 error
 ";
         assert_eq!(report, expected);
+    }
+
+    #[test]
+    fn places_in_several_files_are_shown_in_theirs() {
+        let diagnostics = Diagnostics::new("f.toml", "[a]\nx = 1");
+        diagnostics.add_text("g.toml".to_owned(), "\n\n[a]\n".to_owned());
+        let problem = Problem::error("`[a]` stands in two files").at(12..15, "");
+        diagnostics.push(problem.at(0..3, "first here").remedy("keep one"));
+        diagnostics.push(Problem::error("the end").at(9..9, ""));
+        let expected = "\
+error: the end
+ --> f.toml:2:6
+  |
+2 | x = 1
+  |      ^
+
+error: `[a]` stands in two files
+ --> g.toml:3:1
+  |
+3 | [a]
+  | ^^^
+  |
+ ::: f.toml:1:1
+  |
+1 | [a]
+  | --- first here
+  |
+  = help: keep one
+
+f.toml (2 files): 2 errors
+";
+        assert_eq!(diagnostics.render(false), expected);
+        let lines = ["2:6: the end", "g.toml:3:1: `[a]` stands in two files (keep one)"];
+        assert_eq!(diagnostics.lines(), lines);
     }
 
     #[test]

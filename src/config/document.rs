@@ -10,25 +10,25 @@
 //! ```
 //!
 //! Every table but the agent's own belongs to a part, which reads it as a [`Section`]. The file is
-//! understood as far as it can be: after an error, planning goes on with the rest.
+//! understood as far as it can be: after an error, planning goes on with the rest. Several files
+//! are read as if they stood in one.
 
 use std::ffi::OsStr;
 use std::path::Path;
 
 use super::diagnostic::{Diagnostics, Problem, Span};
-use super::file;
 use super::flume::{self, around::Around};
+use super::gather::{self, Gathered};
 use super::section::{OptionDoc, Section};
 use super::suggest::{listed, nearest};
-use super::value::{self, Entry, Lookup, Spanned, Table, Value};
+use super::tables;
+use super::value::{Lookup, Spanned, Table};
 
 /// Names stand in metrics, thread names and paths.
 const NAME_BYTES_MAX: usize = 64;
 
 /// The tables of an agent that hold components.
 pub(super) const ROOMS: [&str; 4] = ["sources", "channels", "sinks", "groups"];
-/// Tables of parts that are not built yet.
-const LATER: [(&str, &str); 1] = [("interceptors", "interceptors")];
 
 const AGENT_NAME: &[OptionDoc] = &[OptionDoc {
     name: "name",
@@ -99,14 +99,19 @@ impl Parsed {
 }
 
 impl Config {
-    /// Reads a file. `Err` when there is nothing to plan: no file, no text, another format. `Ok`
-    /// may still hold errors: see [`Config::diagnostics`] when planning is through.
+    /// Reads a file with what it includes, or every `*.toml` of a directory. `Err` when there is
+    /// nothing to plan: no file, no text, another format. `Ok` may still hold errors: see
+    /// [`Config::diagnostics`] when planning is through.
     pub fn load(path: &Path, around: &Around) -> Result<Self, Diagnostics> {
-        let diagnostics = file::read(path)?;
+        let lookup = |name: &str| around.variable(name);
+        if path.is_dir() {
+            return gather::directory(path, &lookup).map(Self::read_gathered);
+        }
+        let diagnostics = gather::first(path)?;
         let named = path.extension() == Some(OsStr::new("properties"));
-        Ok(match named || flume::is_flume(diagnostics.text()) {
+        Ok(match named || flume::is_flume(&diagnostics.text().text) {
             true => Self::read_flume(diagnostics, around),
-            false => Self::read(diagnostics, &|name| around.variable(name)),
+            false => Self::read_gathered(gather::file(path, diagnostics, &lookup)),
         })
     }
 
@@ -146,10 +151,14 @@ impl Config {
     }
 
     pub(super) fn read(diagnostics: Diagnostics, lookup: Lookup<'_>) -> Self {
-        let root = value::parse(lookup, &diagnostics);
-        let mut reader = Reader { diagnostics: diagnostics.clone(), agents: Vec::new() };
-        reader.root(root);
-        Self { diagnostics, agents: reader.agents }
+        let path = Path::new(diagnostics.path()).to_owned();
+        Self::read_gathered(gather::file(&path, diagnostics, lookup))
+    }
+
+    fn read_gathered(gathered: Gathered) -> Self {
+        let Gathered { root, diagnostics } = gathered;
+        let agents = tables::agents(root, &diagnostics);
+        Self { diagnostics, agents }
     }
 
     pub fn diagnostics(&self) -> &Diagnostics {
@@ -230,7 +239,7 @@ impl Config {
     }
 }
 
-fn check_name(kind: &str, name: &str, span: Span, diagnostics: &Diagnostics) {
+pub(super) fn check_name(kind: &str, name: &str, span: Span, diagnostics: &Diagnostics) {
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     let what = if name.is_empty() {
         format!("the {kind} has an empty name")
@@ -243,149 +252,4 @@ fn check_name(kind: &str, name: &str, span: Span, diagnostics: &Diagnostics) {
     };
     let remedy = format!("names are letters, digits, `_` and `-`, at most {NAME_BYTES_MAX} bytes");
     diagnostics.error(span, what, remedy);
-}
-
-/// Takes the root table apart.
-struct Reader {
-    diagnostics: Diagnostics,
-    agents: Vec<Parsed>,
-}
-
-impl Reader {
-    fn root(&mut self, root: Table) {
-        let several = root.find("agents").map(|entry| entry.key.span.clone());
-        let mut single = Parsed {
-            name: None,
-            agent: Table::default(),
-            rooms: Default::default(),
-            dialect: Dialect::Toml,
-        };
-        let mut used = false;
-        for entry in root.entries {
-            let key = entry.key.value.as_str();
-            let room = ROOMS.iter().position(|room| *room == key);
-            if key == "agents" {
-                self.agents(entry);
-                continue;
-            }
-            if let (Some(span), true) = (&several, key == "agent" || room.is_some()) {
-                let what = format!("`{key}` stands beside `agents`, so it is nobody's");
-                let problem = Problem::error(what).at(entry.key.span.clone(), "");
-                let problem = problem.at(span.clone(), "several agents from here");
-                self.diagnostics.push(problem.remedy(format!("write `[agents.NAME.{key}…]`")));
-                continue;
-            }
-            if let Some(room) = room {
-                used = true;
-                single.rooms[room] = self.room(ROOMS[room], "", entry);
-            } else if key == "agent" {
-                used = true;
-                if let Some(table) = self.table_of(entry, "`[agent]`") {
-                    single.agent = table;
-                }
-            } else if !self.later(&entry) {
-                self.unknown(&entry);
-            }
-        }
-        if used {
-            self.agents.push(single);
-        }
-    }
-
-    /// `[agents.NAME]` and what is below.
-    fn agents(&mut self, entry: Entry) {
-        let Some(table) = self.table_of(entry, "`[agents.NAME]`") else { return };
-        for entry in table.entries {
-            let name = entry.key.clone();
-            check_name("agent", &name, name.span.clone(), &self.diagnostics);
-            let Some(mut agent) = self.table_of(entry, &format!("`[agents.{name}]`")) else {
-                continue;
-            };
-            let mut rooms = <[Vec<_>; ROOMS.len()]>::default();
-            let mut own = Vec::new();
-            for entry in std::mem::take(&mut agent.entries) {
-                if self.later(&entry) {
-                    continue;
-                }
-                let key = entry.key.value.as_str();
-                let is_table = matches!(entry.value.value, Value::Table(_));
-                if let Some(room) = ROOMS.iter().position(|room| *room == key) {
-                    rooms[room] = self.room(ROOMS[room], &format!("agents.{name}."), entry);
-                } else if key == "name" {
-                    let what = format!("the agent's name is `{name}` already");
-                    let span = entry.key.span.clone();
-                    self.diagnostics.error(span, what, "leave `name` out of `[agents.NAME]`");
-                } else if let (Some(room), true) = (nearest(key, ROOMS), is_table) {
-                    let what = format!("unknown table `{key}` in [agents.{name}]");
-                    let remedy = format!("did you mean `[agents.{name}.{room}…]`?");
-                    self.diagnostics.error(entry.key.span.clone(), what, remedy);
-                } else {
-                    own.push(entry);
-                }
-            }
-            agent.entries = own;
-            self.agents.push(Parsed { name: Some(name), agent, rooms, dialect: Dialect::Toml });
-        }
-    }
-
-    /// `[sources]`: every entry is a table with a name.
-    fn room(&self, room: &str, prefix: &str, entry: Entry) -> Vec<(Spanned<String>, Table)> {
-        let kind = room.trim_end_matches('s');
-        let shape = format!("`[{prefix}{room}.NAME]`");
-        let Some(table) = self.table_of(entry, &shape) else { return Vec::new() };
-        let mut components = Vec::new();
-        for entry in table.entries {
-            let name = entry.key.clone();
-            if !matches!(entry.value.value, Value::Table(_) | Value::List(_)) {
-                let what = format!("`{name}` stands in `[{prefix}{room}]` itself");
-                let remedy = format!("give the {kind} a name: {shape}");
-                self.diagnostics.error(name.span.clone(), what, remedy);
-                continue;
-            }
-            check_name(kind, &name, name.span.clone(), &self.diagnostics);
-            if let Some(table) = self.table_of(entry, &format!("`[{prefix}{room}.{name}]`")) {
-                components.push((name, table));
-            }
-        }
-        components
-    }
-
-    /// The table an entry is; anything else is told, `shape` being what would be right.
-    fn table_of(&self, entry: Entry, shape: &str) -> Option<Table> {
-        let found = match entry.value.value {
-            Value::Table(table) => return Some(table),
-            Value::List(_) => "a list of tables, `[[…]]`",
-            ref other => other.type_name(),
-        };
-        let what = format!("`{}`: expected a table, found {found}", entry.key.value);
-        self.diagnostics.error(entry.value.span, what, format!("write {shape}"));
-        None
-    }
-
-    fn later(&self, entry: &Entry) -> bool {
-        let Some((key, parts)) = LATER.iter().find(|(key, _)| *key == entry.key.value) else {
-            return false;
-        };
-        let what = format!("`{key}`: {parts} are not built yet");
-        self.diagnostics.error(entry.key.span.clone(), what, "leave it out for now");
-        true
-    }
-
-    fn unknown(&self, entry: &Entry) {
-        let key = &entry.key.value;
-        let tables = ["agent", "sources", "channels", "sinks", "groups", "agents"];
-        let is_table = matches!(entry.value.value, Value::Table(_) | Value::List(_));
-        let what = match is_table {
-            true => format!("unknown table `{key}`"),
-            false => format!("`{key}` stands outside of every table"),
-        };
-        let remedy = match nearest(key, tables) {
-            Some(table) => {
-                format!("did you mean `[{table}{}]`?", if table == "agent" { "" } else { ".NAME" })
-            }
-            None if is_table => format!("a file has {}", listed(tables)),
-            None => "keys of the agent itself belong under `[agent]`".to_owned(),
-        };
-        self.diagnostics.error(entry.key.span.clone(), what, remedy);
-    }
 }

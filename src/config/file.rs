@@ -1,59 +1,77 @@
-//! Reading the configuration file: whatever can be wrong with a file before its text is looked at.
+//! Reading one file of a configuration: whatever can be wrong with a file before its text is looked
+//! at.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::diagnostic::{Diagnostics, Problem};
+use super::diagnostic::{Diagnostics, Problem, Span};
 
-/// A configuration is a page or ten; whatever is larger is some other file named by mistake.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+/// A configuration is a page or ten; whatever is larger is some other file named by mistake. Of
+/// several files it is the sum.
+pub(super) const FILE_BYTES_MAX: usize = 4 << 20;
 
-/// The text of the file, ready to collect problems; or the one problem that says why not.
-pub(super) fn read(path: &Path) -> Result<Diagnostics, Diagnostics> {
-    let shown = path.display().to_string();
-    let refuse = |what: String, remedy: &str| {
-        let diagnostics = Diagnostics::new(shown.clone(), "");
-        diagnostics.push(Problem::error(what).remedy(remedy));
-        diagnostics
-    };
-    if path.is_dir() {
-        let what = "this is a directory, not a configuration file".to_owned();
-        return Err(refuse(what, "name the file in it"));
-    }
-    let mut bytes = Vec::new();
-    let read = File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map(drop));
-    if let Err(error) = read {
-        let what = format!("the configuration cannot be read: {error}");
-        return Err(refuse(what, "name a file that this user may read"));
-    }
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        let what = format!("this file is larger than {} MiB", FILE_BYTES_MAX >> 20);
-        return Err(refuse(what, "name a configuration file"));
-    }
-    let text = match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => return Err(not_utf8(shown, &error)),
-    };
-    Ok(Diagnostics::new(shown, text))
+/// Why there is no text.
+pub(super) enum Fault {
+    /// What is wrong, behind the name of the file, and what would be right.
+    Refused(String, &'static str),
+    /// The bytes, and where the first is that is none of UTF-8.
+    NotUtf8(Vec<u8>, usize),
 }
 
-fn not_utf8(path: String, error: &std::string::FromUtf8Error) -> Diagnostics {
-    let start = error.utf8_error().valid_up_to();
-    // Up to the bad byte the lossy text is the same, so that the place is right.
-    let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-    let diagnostics = Diagnostics::new(path, text);
-    let byte = error.as_bytes()[start];
-    let problem = Problem::error(format!("the byte 0x{byte:02X} is not UTF-8"));
-    let problem = problem.at(start..start + 1, "").remedy("save the file as UTF-8");
-    diagnostics.push(problem);
-    diagnostics
+/// The text of the file, of so many bytes at most.
+pub(super) fn read(path: &Path, bytes_max: usize) -> Result<String, Fault> {
+    let mut bytes = Vec::new();
+    let read = File::open(path)
+        .and_then(|file| file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map(drop));
+    if let Err(error) = read {
+        let what = format!("cannot be read: {error}");
+        return Err(Fault::Refused(what, "name a file that this user may read"));
+    }
+    if bytes.len() > bytes_max {
+        let what = format!("is larger than {} MiB", FILE_BYTES_MAX >> 20);
+        let what = match bytes_max {
+            FILE_BYTES_MAX => what,
+            _ => format!("makes a configuration that {what}"),
+        };
+        return Err(Fault::Refused(what, "name a configuration file"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Fault::NotUtf8(error.into_bytes(), at)
+    })
+}
+
+impl Fault {
+    /// Tells it of a file that messages call `called`, asked for at `place`.
+    pub(super) fn tell(
+        self,
+        path: &Path,
+        called: &str,
+        place: Option<Span>,
+        diagnostics: &Diagnostics,
+    ) {
+        let problem = match self {
+            Self::Refused(what, remedy) => {
+                let problem = Problem::unread(format!("{called} {what}")).remedy(remedy);
+                place.into_iter().fold(problem, |problem, place| problem.at(place, ""))
+            }
+            Self::NotUtf8(bytes, at) => {
+                // Up to the bad byte the lossy text is the same, so that the place is right.
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let text = diagnostics.add_text(path.display().to_string(), text);
+                let problem = Problem::unread(format!("the byte 0x{:02X} is not UTF-8", bytes[at]));
+                problem.at(text.place(&(at..at + 1)), "").remedy("save the file as UTF-8")
+            }
+        };
+        diagnostics.push(problem);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Around, Config};
 
     /// What is said about a file of this name with these bytes, without its folder.
     fn told(name: &str, bytes: &[u8]) -> String {
@@ -61,28 +79,26 @@ mod tests {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).expect("the file can be written");
         let prefix = format!("{}/", folder.path().display());
-        match read(&path) {
-            Ok(diagnostics) => diagnostics.render(false),
-            Err(diagnostics) => diagnostics.render(false).replace(&prefix, ""),
-        }
+        let loaded = Config::load(&path, &Around::fixed(&[], &[]));
+        let diagnostics = loaded.map_or_else(|told| told, |config| config.diagnostics().clone());
+        diagnostics.render(false).replace(&prefix, "")
     }
 
     #[test]
-    fn a_file_that_is_not_there_or_no_file_is_told() {
+    fn a_file_that_is_not_there_is_told() {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let path = folder.path().join("gone.toml");
-        let report = read(&path).expect_err("it is not there").render(false);
+        let around = Around::fixed(&[], &[]);
+        let told = Config::load(&path, &around).err().expect("it is not there");
         let shown = path.display();
         assert_eq!(
-            report,
+            told.render(false),
             format!(
                 "error: the configuration cannot be read: No such file or directory (os error 2)\n\
                  --> {shown}\n = help: name a file that this user may read\n\n\
                  {shown}: 1 error\n"
             )
         );
-        let report = read(folder.path()).expect_err("it is a directory").render(false);
-        assert!(report.starts_with("error: this is a directory, not a"), "{report}");
     }
 
     #[test]
@@ -103,11 +119,9 @@ f.toml: 1 error
 
     #[test]
     fn a_file_that_is_too_large_is_refused_unread() {
-        let size = usize::try_from(FILE_BYTES_MAX).expect("4 MiB") + 1;
-        assert!(
-            told("f.toml", &vec![b'\n'; size]).starts_with("error: this file is larger than 4 MiB")
-        );
-        assert_eq!(told("f.toml", &vec![b'\n'; size - 1]), "");
+        let report = told("f.toml", &vec![b'\n'; FILE_BYTES_MAX + 1]);
+        assert!(report.starts_with("error: the configuration is larger than 4 MiB"), "{report}");
+        assert_eq!(told("f.toml", &vec![b'\n'; FILE_BYTES_MAX]), "");
     }
 
     #[test]
@@ -116,8 +130,8 @@ f.toml: 1 error
         let folder = tempfile::tempdir().expect("a folder for the test");
         let path = folder.path().join("messages");
         std::fs::write(&path, line.repeat(50_000)).expect("the file can be written");
-        let config = crate::config::Config::load(&path, &crate::config::Around::fixed(&[], &[]))
-            .expect("it is text");
+        let around = Around::fixed(&[], &[]);
+        let config = Config::load(&path, &around).expect("it is text");
         assert!(config.agent(None).is_none());
         let report = config.diagnostics().render(false);
         assert!(report.contains("errors are not shown"), "{}", config.diagnostics().summary());

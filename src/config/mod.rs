@@ -4,17 +4,24 @@
 //! The room knows no part: a source, channel or sink describes its keys in [`OptionDoc`] rows and
 //! reads them from its [`Section`]. Everything wrong is collected in [`Diagnostics`] and told at
 //! once, with file, line, the text underlined and what would be right.
+//!
+//! Reading order: `gather` which files it is, by `file` · `value` what one says · `tables` whose
+//! each table is · [`Config`] · [`Section`] and its getters; `flume` instead of the first three for
+//! Flume's.
 
 mod diagnostic;
 mod document;
 mod file;
 mod flume;
+mod gather;
 mod getters;
 #[cfg(test)]
 mod mistakes;
 mod section;
 mod suggest;
 mod syntax;
+mod tables;
+mod texts;
 pub mod units;
 mod value;
 

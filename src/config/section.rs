@@ -96,7 +96,7 @@ impl Section {
     /// A section from the text of a table's body, for a part's own tests; variables are not set.
     pub fn parse(text: &str, docs: &'static [OptionDoc]) -> Self {
         let diagnostics = Diagnostics::new("test.toml", text);
-        let table = value::parse(&|_| None, &diagnostics);
+        let table = value::parse(&|_| None, &diagnostics.text(), &diagnostics);
         let section = Self::new("[test]".to_owned(), table, diagnostics);
         section.describe(docs);
         section
@@ -263,6 +263,9 @@ impl Section {
             }
             let remedy = match nearest(key, known.iter().copied()) {
                 Some(word) => format!("did you mean `{word}`?"),
+                None if key.value == "include" => {
+                    "`include` stands above the first table of a file".to_owned()
+                }
                 None if known.is_empty() => "it takes no keys".to_owned(),
                 None => format!("it takes {}", listed(known.iter().copied())),
             };

@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostics, Problem, Span};
 use super::syntax;
+use super::texts::Text;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -117,46 +118,80 @@ impl Table {
 /// How a variable is looked up; the process environment, or a table in tests.
 pub(super) type Lookup<'l> = &'l dyn Fn(&str) -> Option<String>;
 
-/// Parses the text of `diagnostics`; every syntax error becomes a problem, and what could be
-/// understood in spite of them is returned.
-pub(super) fn parse(lookup: Lookup<'_>, diagnostics: &Diagnostics) -> Table {
-    let text = diagnostics.text();
-    let (root, errors) = DeTable::parse_recoverable(text);
+/// Parses a text; every syntax error becomes a problem, and what could be understood in spite of
+/// them is returned.
+pub(super) fn parse(lookup: Lookup<'_>, text: &Text, diagnostics: &Diagnostics) -> Table {
+    let (root, errors) = DeTable::parse_recoverable(&text.text);
     for error in errors {
         let span = error.span().unwrap_or_default();
-        diagnostics.push(syntax::explain(error.message(), span, text));
+        let problem = syntax::explain(error.message(), span, &text.text);
+        diagnostics.push(problem.moved(text.base));
     }
-    table(root.get_ref(), 0..0, lookup, diagnostics)
+    Reading { text, lookup, diagnostics }.table(root.get_ref(), text.place(&(0..0)))
 }
 
-/// Copies a parsed table, in file order, variables filled in; unset ones become problems.
-fn table(
-    parsed: &DeTable<'_>,
-    header: Span,
-    lookup: Lookup<'_>,
-    diagnostics: &Diagnostics,
-) -> Table {
-    let mut entries: Vec<Entry> = parsed
-        .iter()
-        // After a syntax error a value may stand nowhere: there is nothing to read.
-        .filter(|(key, inner)| {
-            let below_a_header = inner.get_ref().is_table() || inner.get_ref().is_array();
-            below_a_header || inner.span().start > key.span().start
-        })
-        .map(|(key, inner)| {
-            let header = header_span(inner.span(), key.span(), diagnostics.text());
-            Entry {
-                key: Spanned::new(key.get_ref().clone().into_owned(), key.span()),
-                value: Spanned::new(
-                    value(inner.get_ref(), header.clone(), lookup, diagnostics),
-                    header,
-                ),
+/// Copies what was parsed, variables filled in; unset ones become problems.
+struct Reading<'r> {
+    text: &'r Text,
+    lookup: Lookup<'r>,
+    diagnostics: &'r Diagnostics,
+}
+
+impl Reading<'_> {
+    /// In file order.
+    fn table(&self, parsed: &DeTable<'_>, header: Span) -> Table {
+        let mut entries: Vec<Entry> = parsed
+            .iter()
+            // After a syntax error a value may stand nowhere: there is nothing to read.
+            .filter(|(key, inner)| {
+                let below_a_header = inner.get_ref().is_table() || inner.get_ref().is_array();
+                below_a_header || inner.span().start > key.span().start
+            })
+            .map(|(key, inner)| {
+                let header = header_span(inner.span(), key.span(), &self.text.text);
+                let header = self.text.place(&header);
+                let name = key.get_ref().clone().into_owned();
+                Entry {
+                    key: Spanned::new(name, self.text.place(&key.span())),
+                    value: Spanned::new(self.value(inner.get_ref(), &header), header),
+                }
+            })
+            .collect();
+        // The parser sorts by name; a person reads from the top.
+        entries.sort_by_key(|entry| entry.key.span.start);
+        Table { entries, header }
+    }
+
+    /// `place` is among all texts, as all that comes out of here.
+    fn value(&self, parsed: &DeValue<'_>, place: &Span) -> Value {
+        match parsed {
+            DeValue::String(text) => {
+                let (text, filled) = fill(text, place, self.lookup, self.diagnostics);
+                Value::Text { text, filled }
             }
-        })
-        .collect();
-    // The parser sorts by name; a person reads from the top.
-    entries.sort_by_key(|entry| entry.key.span.start);
-    Table { entries, header }
+            DeValue::Integer(integer) => {
+                let number = i64::from_str_radix(integer.as_str(), integer.radix());
+                number.map_or_else(
+                    |error| {
+                        self.diagnostics.push(no_integer(&error).at(place.clone(), ""));
+                        Value::Integer(0)
+                    },
+                    Value::Integer,
+                )
+            }
+            DeValue::Boolean(flag) => Value::Flag(*flag),
+            DeValue::Array(items) => {
+                let item = |item: &toml::Spanned<DeValue<'_>>| {
+                    let place = self.text.place(&item.span());
+                    Spanned::new(self.value(item.get_ref(), &place), place)
+                };
+                Value::List(items.iter().map(item).collect())
+            }
+            DeValue::Table(inner) => Value::Table(self.table(inner, place.clone())),
+            DeValue::Float(_) => Value::Other("a float"),
+            DeValue::Datetime(_) => Value::Other("a date"),
+        }
+    }
 }
 
 /// After a broken header the parser's span of a table may run over many lines: the key will do.
@@ -164,38 +199,6 @@ fn header_span(value: Span, key: Span, text: &str) -> Span {
     let is_header = value.start < key.start;
     let lines = text.get(value.clone()).is_some_and(|text| text.contains('\n'));
     if is_header && lines { key } else { value }
-}
-
-fn value(parsed: &DeValue<'_>, span: Span, lookup: Lookup<'_>, diagnostics: &Diagnostics) -> Value {
-    match parsed {
-        DeValue::String(text) => {
-            let (text, filled) = fill(text, &span, lookup, diagnostics);
-            Value::Text { text, filled }
-        }
-        DeValue::Integer(integer) => {
-            let number = i64::from_str_radix(integer.as_str(), integer.radix());
-            number.map_or_else(
-                |error| {
-                    diagnostics.push(no_integer(&error).at(span, ""));
-                    Value::Integer(0)
-                },
-                Value::Integer,
-            )
-        }
-        DeValue::Boolean(flag) => Value::Flag(*flag),
-        DeValue::Array(items) => Value::List(
-            items
-                .iter()
-                .map(|item| {
-                    let inner = value(item.get_ref(), item.span(), lookup, diagnostics);
-                    Spanned::new(inner, item.span())
-                })
-                .collect(),
-        ),
-        DeValue::Table(inner) => Value::Table(table(inner, span, lookup, diagnostics)),
-        DeValue::Float(_) => Value::Other("a float"),
-        DeValue::Datetime(_) => Value::Other("a date"),
-    }
 }
 
 fn no_integer(error: &ParseIntError) -> Problem {
@@ -283,7 +286,7 @@ mod tests {
             "QUOTE" => Some("'''\n${PORT}".to_owned()),
             _ => None,
         };
-        let table = parse(&lookup, &diagnostics);
+        let table = parse(&lookup, &diagnostics.text(), &diagnostics);
         match &table.find("a").expect("a is there").value.value {
             Value::Text { text, .. } if !diagnostics.has_errors() => Ok(text.clone()),
             _ => Err(diagnostics.lines()),
@@ -320,7 +323,7 @@ mod tests {
     #[test]
     fn keys_come_in_the_order_of_the_file() {
         let diagnostics = Diagnostics::new("f.toml", "b = 1\na.z = 2\n[c]\nx = 1\n[a.y]\n");
-        let table = parse(&|_| None, &diagnostics);
+        let table = parse(&|_| None, &diagnostics.text(), &diagnostics);
         let keys: Vec<&str> = table.entries.iter().map(|entry| entry.key.as_str()).collect();
         assert_eq!(keys, ["b", "a", "c"]);
         assert_eq!(diagnostics.lines(), Vec::<String>::new());

@@ -3,6 +3,7 @@
 //! - [`architecture`]: the picture, the words, the life of an event, threads and memory
 //! - [`formats`]: blocks and segments, byte by byte
 //! - [`syslog`]: what messages say, in both RFCs and in the world
+//! - [`configuration`]: which files it is, `include`, directories
 //! - [`transports`]: how messages come in and are sent on, with the senders' configuration
 //! - [`sources`]: answered lines, programs, files, and events made here, beside Flume's
 //! - [`channels`]: where events wait, in memory or in a log on disk
@@ -23,6 +24,10 @@ pub mod formats {}
 /// What a syslog message says.
 #[doc = include_str!("syslog.md")]
 pub mod syslog {}
+
+/// The files of a configuration.
+#[doc = include_str!("configuration.md")]
+pub mod configuration {}
 
 /// How messages come in, and how they are sent on.
 #[doc = include_str!("transports.md")]

@@ -29,6 +29,7 @@ mod grep;
 mod groups;
 mod harness;
 mod hosts;
+mod included;
 mod journal;
 mod life;
 mod local;

@@ -175,7 +175,7 @@ fn what_is_no_file() {
     let dir = TempDir::new().unwrap();
     for (name, what, remedy) in [
         ("missing.toml", "No such file or directory", "name a file that this user may read"),
-        (".", "this is a directory", "name the file in it"),
+        (".", "there is no *.toml in this directory", "name a configuration file, or a directory"),
         ("missing/flumen.toml", "No such file or directory", "name a file that this user may read"),
     ] {
         for command in ["check", "run"] {

@@ -27,7 +27,8 @@ const PLAIN_ESCAPES: &str = "\\:=#! \"'";
 
 /// All properties in the file's order; of a key that stands twice only the last, in its own place.
 pub(super) fn read(diagnostics: &Diagnostics) -> Vec<Property> {
-    let mut lexer = Lexer { text: diagnostics.text(), at: 0, diagnostics };
+    let text = diagnostics.text();
+    let mut lexer = Lexer { text: &text.text, at: 0, diagnostics };
     let mut properties: Vec<Property> = Vec::new();
     while let Some(property) = lexer.property() {
         if let Some(at) = properties.iter().position(|it| it.key == property.key) {
