@@ -72,6 +72,9 @@ impl Transport {
     pub const NETCAT_TLS: Self = Self { flow: Flow::Streams(Speech::Answered), ..Self::TLS };
     pub const RELP: Self = Self { name: "relp", flow: Flow::Streams(Speech::Relp), ..Self::UDP };
     pub const RELPS: Self = Self { name: "relps", secure: true, ..Self::RELP };
+    pub const MEMCACHED: Self = Self { flow: Flow::Streams(Speech::Stores), ..Self::TCP };
+    pub const MEMCACHED_TLS: Self = Self { flow: Flow::Streams(Speech::Stores), ..Self::TLS };
+    pub const MEMCACHED_UNIX: Self = Self { flow: Flow::Streams(Speech::Stores), ..Self::UNIX };
     pub const UNIX: Self = Self { name: "unix", at: Where::Path, ..Self::TCP };
     pub const UNIXGRAM: Self = Self { name: "unixgram", at: Where::Path, ..Self::UDP };
     /// Sockets that systemd has opened.
@@ -106,7 +109,7 @@ impl Transport {
 
     /// Its senders are told how far their messages came.
     pub fn acknowledges(self) -> bool {
-        matches!(self.flow, Flow::Streams(Speech::Relp | Speech::Answered))
+        matches!(self.flow, Flow::Streams(Speech::Relp | Speech::Answered | Speech::Stores))
     }
 }
 

@@ -7,12 +7,35 @@ use super::remarks::Remarks;
 use crate::event::Origin;
 use crate::telemetry::SourceCounters;
 use crate::time::Now;
+use crate::wire::memcached::Reply;
 use crate::wire::relp::RelpError;
+
+/// What was wrong with what came over a connection.
+#[derive(Debug)]
+pub enum Fault {
+    Relp(RelpError),
+    /// So many of memcached's commands were refused, the last one so.
+    Refused(Reply, u32),
+    /// memcached's binary protocol.
+    Binary,
+}
+
+impl Fault {
+    /// Notes an answer, if it tells of something wrong.
+    pub fn note(fault: &mut Option<Self>, reply: Reply) {
+        if reply.is_fault() {
+            let before = if let Some(Self::Refused(_, times)) = fault { *times } else { 0 };
+            *fault = Some(Self::Refused(reply, before + 1));
+        }
+    }
+}
 
 #[derive(Default)]
 pub struct Miscounts {
     counts: Remarks,
     relp: Remarks,
+    refused: Remarks,
+    binary: Remarks,
     tls: Remarks,
 }
 
@@ -33,21 +56,34 @@ impl Miscounts {
         }
     }
 
-    /// Its connection is closed for what came over it.
-    pub fn tell_relp(
+    pub fn tell_fault(
         &mut self,
-        fault: &RelpError,
+        fault: &Fault,
         origin: Origin,
         counters: &SourceCounters,
         now: Now,
     ) {
-        counters.errors.add(1);
-        if let Some(times) = self.relp.note(address(origin), 1, now) {
-            tracing::warn!(
-                "{}: RELP: {fault}; the connection is closed, and what was not acknowledged may \
-                 come again: {times}",
-                who(origin)
-            );
+        let (remarks, count) = match fault {
+            Fault::Relp(_) => (&mut self.relp, 1),
+            Fault::Refused(_, count) => (&mut self.refused, u64::from(*count)),
+            Fault::Binary => (&mut self.binary, 1),
+        };
+        counters.errors.add(count);
+        let Some(times) = remarks.note(address(origin), count, now) else { return };
+        let who = who(origin);
+        match fault {
+            Fault::Relp(error) => tracing::warn!(
+                "{who}: RELP: {error}; the connection is closed, and what was not acknowledged may \
+                 come again: {times}"
+            ),
+            Fault::Refused(reply, _) => tracing::warn!(
+                "{who}: commands of memcached that were refused, the last one with \"{}\": {times}",
+                reply.text().trim_end()
+            ),
+            Fault::Binary => tracing::warn!(
+                "{who}: it speaks memcached's binary protocol, and this source its text protocol: \
+                 {times}; the connection is closed; have the client speak text"
+            ),
         }
     }
 

@@ -29,6 +29,7 @@ pub mod link;
 pub mod listen;
 pub mod local;
 pub mod made;
+mod memcached;
 pub mod milestones;
 pub mod miscounts;
 pub mod multiline;
@@ -55,6 +56,9 @@ mod seq;
 pub mod single;
 mod spooldir;
 mod stdin;
+#[cfg(test)]
+mod stepped;
+pub mod storing;
 mod stress;
 mod syslog;
 mod taildir;
@@ -232,6 +236,7 @@ pub const SOURCES: &[SourceKind] = &[
     generator::KIND,
     journal::KIND,
     kmsg::KIND,
+    memcached::KIND,
     netcat::KIND,
     seq::KIND,
     spooldir::KIND,

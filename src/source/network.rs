@@ -22,7 +22,7 @@ use super::inflate::{self, Compression, INFLATE_BYTES, Inflations, Mode};
 use super::interface;
 use super::keys::Keys;
 use super::link::Listener;
-use super::listen::{self, BoundSocket, Listen, Transport};
+use super::listen::{self, BoundSocket, Listen, Transport, Where};
 use super::multiline::{self, Multiline};
 use super::port::Port;
 use super::preamble::{self, Preamble, Preambles};
@@ -31,16 +31,19 @@ use super::reactor::{Parts, Reactor};
 use super::relp::Counter;
 use super::reverse::{self, Reverse};
 use super::single::{Expander, Frames};
+use super::storing::Names;
 use super::tls::{TlsListener, TlsOptions, Worker};
 use super::warden;
 use super::zones::Zones;
 use super::{BuildError, Built, Source, SourceContext, SourcePlan};
 use crate::config::{OptionDoc, Section};
+use crate::event::HeaderNames;
 use crate::limits;
 use crate::memory::receipt::Reached;
 use crate::memory::{MemoryLine, ReceiptPool};
 use crate::sys::socket_file::{Access, SocketFile};
 use crate::sys::udp_receive;
+use crate::wire::memcached::Session;
 use crate::wire::relp;
 use crate::wire::tls::session::SESSION_BYTES_MAX;
 
@@ -126,6 +129,8 @@ pub struct Network {
     pub warden: warden::Rules,
     /// Its senders are answered line by line.
     pub answers: Option<Answers>,
+    /// Its senders store values, of which these become headers.
+    pub stores: Option<Arc<Names>>,
     /// Senders are heard by this one only.
     pub interface: Option<String>,
     /// Senders are called what DNS calls them, where a message does not say.
@@ -212,6 +217,7 @@ impl Network {
             tls: None,
             warden: warden::Rules::plan(section),
             answers: None,
+            stores: None,
             reverse_dns: section.flag("reverse_dns"),
             proxied: None,
         }
@@ -246,6 +252,7 @@ impl Network {
     fn frame_bytes_max(&self) -> usize {
         let control = if self.has_acknowledging() { relp::CONTROL_BYTES_MAX } else { 0 };
         self.line_bytes_max().max(control)
+            + self.stores.as_ref().map_or(0, |_| Session::held_max(0))
     }
 
     /// The same on streams of lines.
@@ -292,7 +299,7 @@ impl Network {
         least.max(CARRY_BYTES)
     }
 
-    fn manner(&self, expander: Option<&Expander>) -> Manner {
+    fn manner(&self, expander: Option<&Expander>, want_headers: bool) -> Manner {
         let packing = |_| match expander {
             Some(expander) => Packing::Single(expander.clone()),
             None => Packing::Streams,
@@ -301,6 +308,7 @@ impl Network {
             multiline: self.multiline.clone(),
             packing: self.compressed.map(packing),
             answers: self.answers,
+            stores: self.stores.clone().filter(|_| want_headers).unwrap_or_default(),
         }
     }
 
@@ -362,7 +370,7 @@ impl Network {
                 event_bytes_max: self.event_bytes_max,
                 want_pri: context.want_pri,
             },
-            manner: self.manner(expander.as_ref()),
+            manner: self.manner(expander.as_ref(), context.want_headers),
             inflations: Inflations::new(expander, watch()),
             reverse: shared.reverse.clone(),
             idle_timeout: self.tcp.idle_timeout,
@@ -482,6 +490,10 @@ impl SourcePlan for Network {
         self.ack
     }
 
+    fn headers(&self) -> HeaderNames {
+        HeaderNames::of(self.stores.iter().flat_map(|names| names.all()))
+    }
+
     fn is_exact(&self) -> Result<(), (&'static str, String, String)> {
         let udp = |listen: &&Listen| listen.transport != Transport::UDP;
         if let Some(other) = self.listens.iter().find(udp) {
@@ -550,7 +562,7 @@ fn listener_of(
     file: Option<SocketFile>,
     secure: Option<&Worker>,
 ) -> Listener {
-    if listen.transport == Transport::UNIX {
+    if listen.transport.at == Where::Path {
         return Listener::Unix(UnixListener::from_std(socket.into()), file);
     }
     let socket = TcpListener::from_std(socket.into());

@@ -19,6 +19,7 @@ use super::multiline::Multiline;
 use super::reactor::VISIT_BYTES;
 use super::relp::Relp;
 use super::single::{Expander, Frames};
+use super::storing::{Names, Storing};
 use crate::event::Origin;
 use crate::memory::Outcome;
 
@@ -33,6 +34,8 @@ pub enum Speech {
     Relp,
     /// Lines, each of which is answered.
     Answered,
+    /// memcached's text protocol.
+    Stores,
 }
 
 /// What is particular about a source's lines.
@@ -44,6 +47,8 @@ pub struct Manner {
     pub packing: Option<Packing>,
     /// They are answered like this.
     pub answers: Option<Answers>,
+    /// What of a store becomes headers.
+    pub stores: Arc<Names>,
 }
 
 /// How lines are compressed.
@@ -58,7 +63,7 @@ impl Speech {
     pub fn answers(self) -> bool {
         match self {
             Self::Lines => false,
-            Self::Relp | Self::Answered => true,
+            Self::Relp | Self::Answered | Self::Stores => true,
         }
     }
 
@@ -81,6 +86,10 @@ impl Speech {
                 let answers = manner.answers.expect("who answers says how");
                 Protocol::Answering(Box::new(Answering::new(owner, answers)))
             }
+            Self::Stores => {
+                let names = Arc::clone(&manner.stores);
+                Protocol::Storing(Box::new(Storing::new(owner, rules.event_bytes_max, names)))
+            }
         }
     }
 }
@@ -92,6 +101,7 @@ pub enum Protocol {
     Lines(Stream, Option<Packed>),
     Relp(Box<Relp>),
     Answering(Box<Answering>),
+    Storing(Box<Storing>),
 }
 
 /// What expands what a connection brings.
@@ -160,6 +170,7 @@ impl Protocol {
             }
             Self::Relp(relp) => relp.visit(desk, origin, link, bound, ended, taken),
             Self::Answering(lines) => lines.visit(desk, origin, link, bound, ended, taken),
+            Self::Storing(stores) => stores.visit(desk, origin, link, bound, ended, taken),
         }
     }
 
@@ -167,7 +178,7 @@ impl Protocol {
     pub fn untold_bytes(&self) -> usize {
         match self {
             Self::Lines(_, packed) => packed.as_ref().map_or(0, Packed::untold_bytes),
-            Self::Relp(_) | Self::Answering(_) => 0,
+            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) => 0,
         }
     }
 
@@ -177,6 +188,7 @@ impl Protocol {
             Self::Lines(stream, _) => stream.carried(),
             Self::Relp(relp) => relp.carried(),
             Self::Answering(lines) => lines.carried(),
+            Self::Storing(stores) => stores.carried(),
         }
     }
 
@@ -197,6 +209,10 @@ impl Protocol {
                 true
             }
             Self::Answering(lines) => lines.flush(desk, origin, why),
+            Self::Storing(stores) => {
+                stores.let_go(desk.carries, why);
+                true
+            }
         }
     }
 
@@ -204,7 +220,7 @@ impl Protocol {
     pub fn patience(&self) -> Option<Duration> {
         match self {
             Self::Lines(stream, _) => stream.patience(),
-            Self::Relp(_) | Self::Answering(_) => None,
+            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) => None,
         }
     }
 
@@ -212,7 +228,7 @@ impl Protocol {
     pub fn end_group(&mut self, desk: &mut Desk<'_>, origin: Origin) -> bool {
         match self {
             Self::Lines(stream, _) => stream.end_group(desk, origin),
-            Self::Relp(_) | Self::Answering(_) => true,
+            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) => true,
         }
     }
 
@@ -220,7 +236,7 @@ impl Protocol {
     pub fn take_astray(&mut self) -> u32 {
         match self {
             Self::Lines(stream, _) => stream.take_astray(),
-            Self::Relp(_) | Self::Answering(_) => 0,
+            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) => 0,
         }
     }
 
@@ -230,6 +246,7 @@ impl Protocol {
             Self::Lines(..) => false,
             Self::Relp(relp) => relp.say(link).is_ok() && !relp.is_over(),
             Self::Answering(lines) => lines.say(link).is_ok() && !lines.is_over(),
+            Self::Storing(stores) => stores.say(link).is_ok() && !stores.is_over(),
         }
     }
 
@@ -239,6 +256,7 @@ impl Protocol {
             Self::Lines(..) => false,
             Self::Relp(relp) => relp.is_stuck(),
             Self::Answering(lines) => lines.is_stuck(),
+            Self::Storing(stores) => stores.is_stuck(),
         }
     }
 
@@ -248,6 +266,7 @@ impl Protocol {
             Self::Lines(..) => false,
             Self::Relp(relp) => relp.is_owed(),
             Self::Answering(lines) => lines.is_owed(),
+            Self::Storing(stores) => stores.is_owed(),
         }
     }
 
@@ -259,6 +278,7 @@ impl Protocol {
                 Outcome::Failed => relp.fail(),
             },
             Self::Answering(lines) if lines.owner() == owner => lines.settled(count, outcome),
+            Self::Storing(stores) if stores.owner() == owner => stores.settled(count, outcome),
             _ => return None,
         }
         Some(())

@@ -346,7 +346,7 @@ impl Reactor {
         self.miscounts.tell(protocol.take_astray(), *origin, &self.counters, now);
         self.inflations.kept(Some(*origin), &self.counters, now);
         if let Some(fault) = desk.counter.as_mut().and_then(|counter| counter.fault.take()) {
-            self.miscounts.tell_relp(&fault, *origin, &self.counters, now);
+            self.miscounts.tell_fault(&fault, *origin, &self.counters, now);
         }
         self.warden.charge(peer, desk.page.event_count() - before, now);
         let left = connection.allowance.map(|allowance| allowance.saturating_sub(taken));

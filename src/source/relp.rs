@@ -13,8 +13,9 @@ use super::acks::{Acks, Owner};
 use super::carry::{Carries, Carry};
 use super::connection::{Desk, Visit};
 use super::link::Link;
+use super::miscounts::Fault;
 use super::text::{holds_control, parse_pri, trim};
-use crate::event::{EventHead, Marks, ORIGIN_BYTES_MAX, Origin, OriginPlace, Page};
+use crate::event::{EventHead, HeaderMap, Marks, ORIGIN_BYTES_MAX, Origin, OriginPlace, Page};
 use crate::wire::relp::{Heard, RelpError, Session, Txnr, acknowledge};
 
 #[cfg(test)]
@@ -29,13 +30,15 @@ pub(super) const RESERVE_BYTES: usize = 1024 + ORIGIN_BYTES_MAX;
 /// A page with less room for a read, and for what it may become, is full.
 const READ_ROOM_MIN: usize = 16 << 10;
 
-/// What the RELP connections of a thread share.
+/// What the connections of a thread that are answered share.
 pub struct Counter {
     pub acks: Acks,
     /// What a connection was closed for, until somebody tells it.
-    pub fault: Option<RelpError>,
+    pub fault: Option<Fault>,
     /// Where bytes are read to; between two visits it holds nothing.
     pub(super) scratch: Vec<u8>,
+    /// Where an event's headers are put together.
+    pub(super) headers: HeaderMap,
 }
 
 #[derive(Debug)]
@@ -91,7 +94,8 @@ impl Counter {
     }
 
     pub fn new(acks: Acks, event_bytes_max: usize) -> Self {
-        Self { acks, fault: None, scratch: vec![0; scratch_bytes(event_bytes_max)] }
+        let scratch = vec![0; scratch_bytes(event_bytes_max)];
+        Self { acks, fault: None, scratch, headers: HeaderMap::default() }
     }
 }
 
@@ -193,7 +197,7 @@ impl Relp {
                     held = end - at;
                 }
                 Err(error) => {
-                    counter.fault = Some(error);
+                    counter.fault = Some(Fault::Relp(error));
                     held = 0;
                     self.ending = Ending::Parting;
                     break Visit::Drained;

@@ -4,6 +4,7 @@ pub mod capture;
 pub mod http;
 pub mod journal;
 pub mod kmsg;
+pub mod memcached;
 pub mod proxy;
 pub mod relp;
 pub mod tls;

@@ -4,6 +4,7 @@
 //!
 //! The corpus is every message of the conformance cases, and what a fuzzer found: `corpus/`.
 //! What a RELP peer may send has a target of its own, `relp`, with the corpus `sessions/`; so has
+//! what a client of memcached sends: `memcached`, with `stores/`;
 //! what stands for a PROXY header: `proxy`, with `headers/`; what the journal and the kernel's log
 //! hold: `entries`; what lies as an archive: `archive`; what lies as a channel's log: `log`, with
 //! `logs/`; and the names that become files: `paths`, with `names/`.
@@ -21,6 +22,8 @@ mod archive;
 mod entries;
 #[cfg(not(fuzzing))]
 mod log;
+#[cfg(not(fuzzing))]
+mod memcached;
 #[cfg(not(fuzzing))]
 mod paths;
 #[cfg(not(fuzzing))]

@@ -1,4 +1,4 @@
-//! Sessions: TLS, whose library allocates by the record, and RELP, which answers.
+//! Sessions: TLS, whose library allocates by the record, and RELP and memcached, which answer.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -82,4 +82,36 @@ fn a_batch_over_relp_allocates_nothing() {
         }
     });
     nothing("syslog over RELP", spent);
+}
+
+/// Stores with their answers, and other commands between them, which are answered in order; with
+/// keys that become headers.
+#[test]
+fn a_batch_over_memcached_allocates_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = format!(
+        "type = 'file'\npath = '{}/out.log'\ncodec = 'none'\nencoder = 'header_and_text'",
+        dir.path().display()
+    );
+    let text = listening("memcached", "tcp://127.0.0.1:0").replace("type = 'null'", &file);
+    let mut line = Line::build(&text, SINKS);
+    let mut socket = connect(&line);
+    let text = TEXT.trim_end();
+    let round = format!(
+        "set key 0 0 {0}\r\n{text}\r\nget key\r\nadd other 1 60 {0} noreply\r\n{text}\r\nmn\r\n",
+        text.len()
+    );
+    let (rounds, mut sent, mut bytes) = (round.repeat(50), 0, vec![0; 64 << 10]);
+    let spent = line.measure(|| {
+        while let Ok(count) = socket.read(&mut bytes) {
+            assert!(count > 0, "it hung up");
+        }
+        while let Ok(count) = socket.write(&rounds.as_bytes()[sent..]) {
+            sent = (sent + count) % rounds.len();
+            if sent == 0 {
+                break;
+            }
+        }
+    });
+    nothing("memcached", spent);
 }

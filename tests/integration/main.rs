@@ -35,6 +35,7 @@ mod life;
 mod local;
 mod logger;
 mod many;
+mod memcached;
 mod merged;
 mod misplaced;
 mod mistakes;

@@ -53,6 +53,18 @@ pub(crate) fn logrotate() -> Option<PathBuf> {
     if path.is_file() { Some(path) } else { missing("logrotate") }
 }
 
+/// Debian's Python, with its client of memcached.
+#[track_caller]
+pub(crate) fn pymemcache() -> Option<PathBuf> {
+    let python = PathBuf::from("/usr/bin/python3");
+    let trial = Command::new(&python).args(["-c", "import pymemcache"]).output();
+    if trial.is_ok_and(|output| output.status.success()) {
+        Some(python)
+    } else {
+        missing("python3-pymemcache")
+    }
+}
+
 /// A program that must also be allowed to do its work here; the command, ready for more arguments.
 #[track_caller]
 pub(crate) fn able(name: &str, flags: &[&str]) -> Option<Command> {
