@@ -115,7 +115,7 @@ fn colour(results: &Results, row: usize) -> RGBColor {
     let name = results.parties[row].0;
     let party = results.case.parties.iter().find(|party| party.name == name);
     match party.map(|party| party.program) {
-        Some(Program::Flumen) => AGENT,
+        Some(Program::Flumen | Program::FlumenForFlume(_)) => AGENT,
         Some(Program::Limit(..)) => LIMIT,
         _ => PEER,
     }

@@ -175,7 +175,7 @@ const PEER_REST: Duration = Duration::from_secs(2);
 
 /// Ends the party; what it used.
 pub(crate) fn end(receiver: Receiver, party: &Party) -> io::Result<Usage> {
-    if !matches!(party.program, Program::Flumen | Program::Limit(..)) {
+    if !party.is_ours() {
         std::thread::sleep(PEER_REST);
     }
     receiver.stop(!ends_alone(party))

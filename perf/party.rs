@@ -38,6 +38,8 @@ pub(crate) enum Program {
     SyslogNg,
     /// The lines of the source in its properties.
     Flume(&'static str),
+    /// The agent, given Flume's properties.
+    FlumenForFlume(&'static str),
     /// A command of the shell that searches the archive: `{flumen}`, `{limit}`, `{archive}`.
     Shell(&'static str),
 }
@@ -124,14 +126,23 @@ impl Party {
         self
     }
 
+    /// It, and not a peer: what it loses is our fault.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(
+            self.program,
+            Program::Flumen | Program::FlumenForFlume(_) | Program::Limit(..)
+        )
+    }
+
     /// What is missing on this machine to start it, if something is.
     pub(crate) fn missing(&self) -> Option<&'static str> {
         let variable = match self.program {
-            Program::Flumen | Program::Limit(..) if self.sender == Sender::Blast => return None,
-            Program::Flumen | Program::Limit(..) | Program::Rsyslog => "FLUMEN_RSYSLOGD",
+            _ if self.is_ours() && self.sender == Sender::Blast => return None,
+            _ if self.is_ours() => "FLUMEN_RSYSLOGD",
+            Program::Rsyslog => "FLUMEN_RSYSLOGD",
             Program::Shell(command) => return missing_tool(command),
             Program::SyslogNg => "FLUMEN_SYSLOG_NG",
-            Program::Flume(_) => "FLUMEN_FLUME",
+            _ => "FLUMEN_FLUME",
         };
         env::var_os(variable).is_none().then_some(variable)
     }
@@ -186,13 +197,14 @@ impl Party {
                 command
             }
             Program::Flume(source) => {
-                let template = include_str!("peers/flume.properties");
-                let channel = if self.durable { FLUME_DURABLE } else { FLUME_MEMORY };
-                let text = template.replace("{source}", source).replace("{channel}", channel);
-                let text = fill(place, &text);
                 let mut command = Command::new(path("FLUMEN_FLUME")?);
                 command.args(["--name", "perf", "--no-reload-conf", "--conf-file"]);
-                command.arg(write(place, "flume.properties", &text)?);
+                command.arg(properties(place, self, source)?);
+                command
+            }
+            Program::FlumenForFlume(source) => {
+                let mut command = Command::new(flumen()?);
+                command.arg("run").arg(properties(place, self, source)?);
                 command
             }
         };
@@ -267,6 +279,14 @@ const FLUME_MEMORY: &str = "type = memory\nperf.channels.main.capacity = 200000"
 const FLUME_DURABLE: &str = "type = file\nperf.channels.main.checkpointDir = {dir}/checkpoint\n\
                              perf.channels.main.dataDirs = {dir}/channel\n\
                              perf.channels.main.capacity = 1000000";
+
+/// The file that Flume and the agent read alike.
+fn properties(place: &Place<'_>, party: &Party, source: &str) -> io::Result<PathBuf> {
+    let template = include_str!("peers/flume.properties");
+    let channel = if party.durable { FLUME_DURABLE } else { FLUME_MEMORY };
+    let text = template.replace("{source}", source).replace("{channel}", channel);
+    write(place, "flume.properties", &fill(place, &text))
+}
 
 fn limit(place: &Place<'_>, party: &Party, input: &str, option: &str) -> io::Result<Command> {
     let output = match place.sink {

@@ -3,7 +3,7 @@
 use crate::cases::{Bound, Case, Goal, Load, MINUTE, RESIDENT};
 use crate::figures::{Figures, Key, Spread};
 use crate::measure::{self, Bench};
-use crate::party::Program;
+use crate::party::Party;
 use std::io;
 
 pub(crate) struct Results {
@@ -61,7 +61,7 @@ impl Results {
         }
         let ours = |name: &str| {
             let party = self.case.parties.iter().find(|party| party.name == name);
-            party.is_some_and(|party| matches!(party.program, Program::Flumen | Program::Limit(..)))
+            party.is_some_and(Party::is_ours)
         };
         !lossless
             || self
