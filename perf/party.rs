@@ -128,10 +128,7 @@ impl Party {
 
     /// It, and not a peer: what it loses is our fault.
     pub(crate) fn is_ours(&self) -> bool {
-        matches!(
-            self.program,
-            Program::Flumen | Program::FlumenForFlume(_) | Program::Limit(..)
-        )
+        matches!(self.program, Program::Flumen | Program::FlumenForFlume(_) | Program::Limit(..))
     }
 
     /// What is missing on this machine to start it, if something is.

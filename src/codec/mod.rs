@@ -49,6 +49,9 @@ pub trait Compressor: Send {
     fn compress(&mut self, block: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError>;
     /// The most bytes `compress` appends for a block of `raw_bytes`.
     fn bound(&self, raw_bytes: usize) -> usize;
+    /// From the next block on, as if it had been built so; within the row's range. What has no
+    /// levels passes it over.
+    fn set_level(&mut self, _level: i32) {}
     /// Bytes the context holds now: measured by [`context_bytes`] for the memory sum.
     fn context_bytes(&self) -> usize;
 }
@@ -252,6 +255,25 @@ mod tests {
             assert_eq!(out, b"kept", "{}: an error leaves `out` as it was", kind.name);
             decompressor.decompress(&frame, block.len(), &mut out).unwrap();
             assert_eq!(&out[4..], &block[..]);
+        }
+    }
+
+    #[test]
+    fn a_level_that_changes_is_the_next_blocks() {
+        let line = |n: usize| format!("<13>Oct 11 22:14:15 host su: session {} of {n}\n", n * n);
+        let block: Vec<u8> = (0..20_000).flat_map(|n| line(n).into_bytes()).collect();
+        for kind in COMPRESSORS {
+            let bytes = |compressor: &mut Box<dyn Compressor>| {
+                let mut out = Vec::new();
+                compressor.compress(&block, &mut out).unwrap();
+                out
+            };
+            let mut changing = kind.codec.compressor(1);
+            for level in [1, 6, 2, 1] {
+                changing.set_level(level);
+                let fixed = bytes(&mut kind.codec.compressor(level));
+                assert_eq!(bytes(&mut changing), fixed, "{} {level}", kind.name);
+            }
         }
     }
 

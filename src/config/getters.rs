@@ -222,6 +222,33 @@ impl Section {
         self.scalar(key, &Scalar::INTEGER, parse, i64::to_string)
     }
 
+    /// A number or one of a few words: `level = 3 | "adapt"`.
+    pub fn optional_integer_or_choice<T: Copy>(
+        &self,
+        key: &'static str,
+        range: RangeInclusive<i64>,
+        number: impl Fn(i64) -> T,
+        choices: &[(&'static str, T)],
+    ) -> Option<T> {
+        let words = || listed(choices.iter().map(|(word, _)| *word)).replace('`', "\"");
+        let parse = |text: &str| match (text.parse::<i64>(), find_choice(text, choices)) {
+            (Ok(parsed), _) => {
+                let parsed = within(parsed, &range, i64::MAX, |number| number.to_string());
+                let or = |error: UnitError| format!("{}, or {}", error.remedy, words());
+                parsed
+                    .map(|parsed| (parsed.to_string(), number(parsed)))
+                    .map_err(|error| UnitError { what: error.what.clone(), remedy: or(error) })
+            }
+            (Err(_), Ok((word, value))) => Ok((quoted(word), value)),
+            (Err(_), Err(_)) => Err(UnitError {
+                what: format!("\"{text}\" is neither a number nor a word that is known"),
+                remedy: format!("from {} to {}, or {}", range.start(), range.end(), words()),
+            }),
+        };
+        let shown = |(shown, _): &(String, T)| shown.clone();
+        self.scalar(key, &Scalar::NUMBER_OR_WORD, parse, shown).map(|(_, value)| value)
+    }
+
     pub fn flag(&self, key: &'static str) -> bool {
         let parse = |text: &str| match text {
             "true" => Ok(true),
@@ -321,6 +348,8 @@ impl Scalar {
     const AMOUNT: Self = Self { expected: "a size or a share", integers: true, ..Self::TEXT };
     const INTEGER: Self =
         Self { expected: "an integer", strings: false, integers: true, flags: false };
+    const NUMBER_OR_WORD: Self =
+        Self { expected: "an integer or a word", strings: true, integers: true, flags: false };
     const FLAG: Self =
         Self { expected: "true or false", strings: false, integers: false, flags: true };
 

@@ -65,6 +65,12 @@ impl Compressor for Gzip {
         HEADER.len() + TRAILER_BYTES + raw_bytes + raw_bytes.div_ceil(8) + 64
     }
 
+    fn set_level(&mut self, level: i32) {
+        if std::mem::replace(&mut self.level, level) != level {
+            self.deflate = deflate(level);
+        }
+    }
+
     fn context_bytes(&self) -> usize {
         CONTEXT_BYTES
     }

@@ -59,6 +59,14 @@ impl Compressor for Zstd {
         zstd_safe::compress_bound(raw_bytes)
     }
 
+    fn set_level(&mut self, level: i32) {
+        self.level = level;
+        self.context = match self.context.set_parameter(CParameter::CompressionLevel(level)) {
+            Ok(_) => return,
+            Err(_) => context(level),
+        };
+    }
+
     fn context_bytes(&self) -> usize {
         self.context.sizeof()
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::level::Governor;
 use crate::channel::{Amount, Parcel};
 use crate::codec::encoders::Encoder;
 use crate::codec::{Codec, Compressor};
@@ -72,6 +73,8 @@ pub(super) struct Press {
     container: Container,
     encoder_id: u8,
     compressor: Box<dyn Compressor>,
+    /// Changes the compressor's level, if it is not fixed.
+    governor: Option<Governor>,
     /// Of the next block's header, and how long they may be.
     pub(super) fields: Vec<u8>,
     fields_bytes_max: usize,
@@ -86,11 +89,12 @@ impl Press {
     pub(super) fn new(codec: Codec, level: i32, encoder_id: u8, fields_bytes_max: usize) -> Self {
         let (container, compressor) = (container_of(codec), codec.compressor(level));
         let (fields, together) = (Vec::with_capacity(fields_bytes_max), Vec::new());
-        let (sieve, chained) = (None, false);
+        let (governor, sieve, chained) = (None, None, false);
         Self {
             container,
             encoder_id,
             compressor,
+            governor,
             fields,
             fields_bytes_max,
             sieve,
@@ -104,6 +108,12 @@ impl Press {
         self.fields_bytes_max += TOKENS_FIELD_BYTES_MAX;
         self.together.reserve(self.fields_bytes_max);
         self.sieve = Some(TokenSieve::default());
+        self
+    }
+
+    /// Compresses as hard as there is time for.
+    pub(super) fn with_governor(mut self, governor: Governor) -> Self {
+        self.governor = Some(governor);
         self
     }
 
@@ -144,7 +154,6 @@ impl Press {
             time_min: contents.time_min,
             time_max: contents.time_max,
         };
-        let compressor = &mut self.compressor;
         // A library that cannot compress into a buffer of its own bound is broken: our failure.
         if let Some(sieve) = &mut self.sieve {
             let room = self.container.payload_bytes_max().saturating_sub(HEADER_BYTES);
@@ -157,7 +166,13 @@ impl Press {
         if self.chained {
             chain::put_room(&mut self.fields);
         }
-        let compress = |raw: &[u8], out: &mut Vec<u8>| compressor.compress(raw, out);
+        let (compressor, governor) = (&mut self.compressor, &mut self.governor);
+        let compress = |raw: &[u8], out: &mut Vec<u8>| {
+            let Some(governor) = governor else { return compressor.compress(raw, out) };
+            let (done, level) = governor.watch(|| compressor.compress(raw, out));
+            level.into_iter().for_each(|level| compressor.set_level(level));
+            done
+        };
         seal_block_with(&mut buffer, &facts, &self.fields, raw, compress)
             .unwrap_or_else(|error| panic!("a block could not be compressed: {error}"));
         self.fields.clear();

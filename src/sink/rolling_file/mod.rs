@@ -20,6 +20,7 @@ mod keyed;
 mod keys;
 mod known;
 mod lane;
+mod level;
 mod on_seal;
 mod open_blocks;
 mod options;
@@ -59,6 +60,7 @@ use assembler::{Assembler, Sizes};
 use block::{Blank, Press, container_of};
 use clerk::{Answer, Clerk, Question};
 use keyed::{DEALT_MAX, Dealer, Keyed, Seats};
+use level::{Governor, Level};
 use on_seal::{Finished, OnSeal};
 use open_blocks::{Bounds, KEY_BYTES, OpenBlocks};
 use options::Options;
@@ -116,9 +118,18 @@ impl Options {
     fn press(&self) -> Press {
         let fields = if self.keep_meta { META_FIELD_BYTES_MAX } else { 0 };
         let encoding = self.encoder().encoding().wire_id();
-        let press = Press::new(self.codec, self.level, encoding, fields);
+        let press = Press::new(self.codec, self.level.first(), encoding, fields);
         let press = if self.tokens { press.with_tokens() } else { press };
         if self.chain.is_some() { press.with_chain() } else { press }
+    }
+
+    /// A press that changes its level if it may: one for each thread.
+    fn press_of(&self, context: &SinkContext) -> Press {
+        let press = self.press();
+        match self.level {
+            Level::Fixed(_) => press,
+            Level::Adapt => press.with_governor(Governor::new(Arc::clone(&context.clock))),
+        }
     }
 
     fn meta(&self) -> Option<MetaCoder> {
@@ -156,7 +167,7 @@ impl Options {
             finished,
             numbers: Numbers::new(container_of(self.codec)),
             names: DurableNames::below(self.template.root()),
-            sealer: self.chain.as_ref().map(|chain| chain.sealer(self.codec, self.level)),
+            sealer: self.chain.as_ref().map(|chain| chain.sealer(self.codec, self.level.first())),
             at_open: at_open::Names::new(context.now.wall, self.template.zone()),
             leftovers: Vec::new(),
             opened: 0,
@@ -237,7 +248,8 @@ impl Options {
             let name = format!("sink.{}.{thread}", context.name);
             let (shared, encoder) = (Arc::clone(&shared), Arc::clone(&encoder));
             let lead = (thread == 0).then(|| desk.clone());
-            let worker = Ordered::new(name, shared, encoder, self.press(), sizes.raw, lead);
+            let press = self.press_of(context);
+            let worker = Ordered::new(name, shared, encoder, press, sizes.raw, lead);
             Box::new(worker) as Box<dyn Worker>
         };
         let helpers = [Some(clerk), caller].into_iter().flatten();
@@ -253,7 +265,7 @@ impl Options {
         let mut clerks: Vec<_> = caller.into_iter().collect();
         let mut workers = Vec::new();
         for thread in 0..self.threads {
-            let press = self.press();
+            let press = self.press_of(context);
             let buffers = self.block_buffers(&press, sizes, context.page_bytes);
             let name = format!("clerk.{}.{thread}", context.name);
             let (clerk, desk) = self.clerk(context, name, finished.clone());
@@ -371,7 +383,7 @@ impl SinkPlan for Options {
         let sizes = self.sizes(event_bytes_max);
         let part = format!("sinks.{name}");
         let line = |what: String, bytes: usize| MemoryLine::new(part.clone(), what, bytes as u64);
-        let context = crate::codec::context_bytes(self.codec, self.level, sizes.raw);
+        let context = self.level.context_bytes(self.codec, sizes.raw);
         let press = self.press();
         let threads = self.threads;
         let mut lines =

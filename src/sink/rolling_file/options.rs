@@ -9,6 +9,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::OPEN_FILE_BYTES;
 use super::chain::{CHAIN, Chain, SEAL_KEY};
+use super::level::Level;
 use super::path::{Clock, Template};
 use super::roll_policy::RollPolicy;
 use super::writer::Sync;
@@ -39,7 +40,11 @@ const OPTIONS: &[OptionDoc] = &[
     encoding::ENCODER_OF_FILES,
     encoding::CONTROL,
     row("codec", Some("zstd"), "zstd, gzip, lz4 or none"),
-    row("level", Some(""), "compression level; the codec's own default"),
+    row(
+        "level",
+        Some(""),
+        "compression level, or \"adapt\": the best there is time for; the codec's own default",
+    ),
     row("zone", Some("local"), "time zone of path escapes, an IANA name or local"),
     row("time", Some("received"), "whose time stands in the path: received or message"),
     row(
@@ -123,7 +128,7 @@ pub(super) struct Options {
     pub(super) tokens: bool,
     /// Blocks are chained, and each file's chain has an end.
     pub(super) chain: Option<Chain>,
-    pub(super) level: i32,
+    pub(super) level: Level,
     pub(super) roll: RollPolicy,
     pub(super) keep: Keep,
     pub(super) block_bytes: usize,
@@ -340,18 +345,21 @@ fn tokens(section: &Section, codec: Codec) -> bool {
     asked
 }
 
-fn level(section: &Section, codec: Codec) -> i32 {
+fn level(section: &Section, codec: Codec) -> Level {
     let kind = codec.kind();
+    let read = |range| {
+        let fixed = |level| Level::Fixed(i32::try_from(level).unwrap_or(kind.level_default));
+        section.optional_integer_or_choice("level", range, fixed, &[("adapt", Level::Adapt)])
+    };
     let Some(levels) = kind.levels.clone() else {
-        if section.optional_integer("level", i64::MIN..=i64::MAX).is_some() {
+        if read(i64::MIN..=i64::MAX).is_some() {
             let what = format!("`level` has no effect on {}", kind.name);
             section.warn("level", &what, "leave it out, or take zstd or gzip");
         }
-        return kind.level_default;
+        return Level::Fixed(kind.level_default);
     };
     let range = i64::from(*levels.start())..=i64::from(*levels.end());
-    let level = section.optional_integer("level", range);
-    level.and_then(|level| i32::try_from(level).ok()).unwrap_or(kind.level_default)
+    read(range).unwrap_or(Level::Fixed(kind.level_default))
 }
 
 fn roll(section: &Section) -> RollPolicy {
@@ -421,6 +429,9 @@ mod tests {
             ("path = '/l/x'\nseal_key = '/k.pem'", "`seal_key` signs chains, and there are none"),
             ("path = '/l/x'\ncontrol = 'keep'\nkeep_meta = true", "may be no whole event"),
             ("path = '/l/x'\ncodec = 'lz4'\nlevel = 3", "`level` has no effect on lz4"),
+            ("path = '/l/x'\ncodec = 'lz4'\nlevel = 'adapt'", "`level` has no effect on lz4"),
+            ("path = '/l/x'\nlevel = 'best'", "from -7 to 19, or \"adapt\""),
+            ("path = '/l/x'\nlevel = 20", "20 is above 19"),
         ] {
             let section = Section::parse(text, OPTIONS);
             plan(&section);
