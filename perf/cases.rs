@@ -74,9 +74,11 @@ pub(crate) const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 pub(crate) const MEMORY_MIB: u64 = 256;
 pub(crate) const RESIDENT: Goal = alone(Key::Peak, Bound::AtMost((MEMORY_MIB + 32) as f64));
 
-const ONE: Stream = Stream { connections: 1, write_bytes: 256 << 10 };
-const MANY: Stream = Stream { connections: 1000, write_bytes: 8 << 10 };
-const SMALL: Stream = Stream { connections: 1000, write_bytes: 0 };
+const ONE: Stream = Stream { connections: 1, write_bytes: 256 << 10, rate: None };
+const MANY: Stream = Stream { connections: 1000, write_bytes: 8 << 10, rate: None };
+const SMALL: Stream = Stream { connections: 1000, write_bytes: 0, rate: None };
+/// Leaves four fifths of a core to better levels.
+const SLOW: Stream = Stream { rate: Some(100_000), ..ONE };
 
 const FLUMEN: Party = party("flumen", Program::Flumen);
 const TCP: Party = party("limit", Program::Limit("tcp", ""));
@@ -146,6 +148,26 @@ pub(crate) const CASES: &[Case] = &[
             at_least(Key::Rate, 4.0, "rsyslog"),
             alone(Key::Processor, Bound::AtMost(4.1 / 12.0)),
         ],
+    },
+    Case {
+        name: "tcp_to_zstd_adapted",
+        what: "the same as fast as it goes, with the level that there is time for",
+        load: Load::Lines(ONE),
+        sink: "zstd",
+        parties: &[FLUMEN.level("'adapt'"), party("level 1", Program::Flumen)],
+        goals: &[at_least(Key::Rate, 1.0, "level 1")],
+    },
+    Case {
+        name: "slow_tcp_to_zstd_adapted",
+        what: "100,000 lines a second, with the level that there is time for",
+        load: Load::Lines(SLOW),
+        sink: "zstd",
+        parties: &[
+            FLUMEN.share(5).level("'adapt'"),
+            party("level 6", Program::Flumen).share(5).level("6"),
+            party("level 1", Program::Flumen).share(5),
+        ],
+        goals: &[at_least(Key::Ratio, 0.9, "level 6")],
     },
     Case {
         name: "tcp_to_lz4",

@@ -131,7 +131,7 @@ fn lines(
     place.next = hop.as_ref().map_or(0, |hop| hop.port);
     let mut receiver = Receiver::start(&mut party.command(&place)?, dir)?;
     receiver.wait_listening(Transport::Tcp, place.port)?;
-    let silent = Stream { connections: party.idle, write_bytes: 0 };
+    let silent = Stream { connections: party.idle, write_bytes: 0, rate: None };
     let text = party.hosts.map(Text::of_hosts);
     let text = text.as_ref().unwrap_or(&bench.lines);
     let silent = Connections::open(text, place.port, silent)?;

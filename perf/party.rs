@@ -18,8 +18,9 @@ pub(crate) struct Party {
     pub(crate) stream: Option<Stream>,
     /// Connections that are open and silent.
     pub(crate) idle: usize,
-    /// Compressing threads of the agent.
+    /// Compressing threads of the agent, and their level.
     pub(crate) sink_threads: u32,
+    pub(crate) level: &'static str,
     /// Messages that may wait for their answer, and who sends them, where there are answers.
     pub(crate) window: u32,
     pub(crate) sender: Sender,
@@ -78,6 +79,7 @@ pub(crate) const fn party(name: &'static str, program: Program) -> Party {
         stream: None,
         idle: 0,
         sink_threads: 1,
+        level: "1",
         window: 0,
         sender: Sender::Blast,
         hosts: None,
@@ -88,6 +90,11 @@ pub(crate) const fn party(name: &'static str, program: Program) -> Party {
 impl Party {
     pub(crate) const fn sink_threads(mut self, threads: u32) -> Self {
         self.sink_threads = threads;
+        self
+    }
+
+    pub(crate) const fn level(mut self, level: &'static str) -> Self {
+        self.level = level;
         self
     }
 
@@ -223,7 +230,7 @@ fn missing_tool(command: &'static str) -> Option<&'static str> {
 }
 
 fn agent(place: &Place<'_>, party: &Party) -> String {
-    let Party { sink_threads, hosts, .. } = *party;
+    let Party { sink_threads, level, hosts, .. } = *party;
     let (port, transport) = (place.port, place.transport);
     let (kind, tls) = match transport {
         "tls" => {
@@ -247,7 +254,10 @@ fn agent(place: &Place<'_>, party: &Party) -> String {
                 "datagram" => ("zstd", "encoder = \"datagram\"\n"),
                 codec => (codec, ""),
             };
-            let level = if matches!(codec, "zstd" | "gzip") { "level = 1\n" } else { "" };
+            let level = match codec {
+                "zstd" | "gzip" => format!("level = {level}\n"),
+                _ => String::new(),
+            };
             let path = out.display();
             format!(
                 "type = \"file\"\npath = \"{path}\"\ncodec = \"{codec}\"\n{encoder}{level}\

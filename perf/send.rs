@@ -15,6 +15,8 @@ pub(crate) struct Stream {
     pub(crate) connections: usize,
     /// Whole lines up to so many bytes go into one write; less than a line: one line a write.
     pub(crate) write_bytes: usize,
+    /// Lines a second; `None`: as fast as they are taken.
+    pub(crate) rate: Option<u32>,
 }
 
 /// Open connections to one receiver.
@@ -24,6 +26,7 @@ pub(crate) struct Connections<'a> {
     /// Of each stream, when they speak TLS.
     sessions: Vec<Session>,
     write_bytes: usize,
+    rate: Option<u32>,
     /// The next message of the text, and the next connection.
     message: usize,
     turn: usize,
@@ -37,8 +40,8 @@ impl<'a> Connections<'a> {
             Ok(stream)
         };
         let streams = (0..shape.connections).map(connect).collect::<io::Result<_>>()?;
-        let sessions = Vec::new();
-        Ok(Self { text, streams, sessions, write_bytes: shape.write_bytes, message: 0, turn: 0 })
+        let (sessions, Stream { write_bytes, rate, .. }) = (Vec::new(), shape);
+        Ok(Self { text, streams, sessions, write_bytes, rate, message: 0, turn: 0 })
     }
 
     /// Agrees on TLS with the receiver, whoever that is.
@@ -54,8 +57,22 @@ impl<'a> Connections<'a> {
         Ok(())
     }
 
-    /// Writes so many lines, one connection after the other; waits where a receiver makes it wait.
+    /// Writes so many lines at the shape's rate, a hundredth of a second's at a time.
     pub(crate) fn send(&mut self, events: u64) -> io::Result<()> {
+        let Some(rate) = self.rate.map(u64::from) else { return self.send_now(events) };
+        let (began, mut sent) = (Instant::now(), 0);
+        while sent < events {
+            let portion = (rate / 100).max(1).min(events - sent);
+            self.send_now(portion)?;
+            sent += portion;
+            let due = Duration::from_secs_f64(sent as f64 / rate as f64);
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
+        }
+        Ok(())
+    }
+
+    /// Writes so many lines, one connection after the other; waits where a receiver makes it wait.
+    fn send_now(&mut self, events: u64) -> io::Result<()> {
         let ends = self.text.ends();
         let mut left = events;
         while left > 0 {

@@ -36,7 +36,7 @@ pub(crate) fn stuck(bench: &Bench, case: &Case, party: &Party, dir: &Path) -> io
     let over = AtomicBool::new(false);
     let peak = scope(|threads| {
         for _ in 0..3 {
-            let shape = Stream { connections: 1, write_bytes: 64 << 10 };
+            let shape = Stream { connections: 1, write_bytes: 64 << 10, rate: None };
             let mut sender = Connections::open(&bench.lines, place.port, shape)?;
             let over = &over;
             threads.spawn(move || {

@@ -13,11 +13,11 @@ fn send(agent: &Agent, texts: &[String]) {
 }
 
 /// Two halves, so that the file has more than one block; read while open and when finished.
-fn check(codec: &str, suffix: &str, tool: &str) {
+fn check(codec: &str, more: &str, suffix: &str, tool: &str) {
     if peer(tool).is_none() {
         return;
     }
-    let agent = Agent::start(&SYSLOG_TO_FILE.replace(r#""zstd""#, &format!("{codec:?}")));
+    let agent = Agent::start(&SYSLOG_TO_FILE.replace(r#""zstd""#, &format!("{codec:?}{more}")));
     let texts = texts(COUNT);
     send(&agent, &texts[..COUNT / 2]);
     agent.wait_for(COUNT as u64 / 2);
@@ -41,20 +41,26 @@ fn check(codec: &str, suffix: &str, tool: &str) {
 
 #[test]
 fn zstd_reads_zstd() {
-    check("zstd", ".zst", "zstd");
+    check("zstd", "", ".zst", "zstd");
 }
 
 #[test]
 fn gzip_reads_gzip() {
-    check("gzip", ".gz", "gzip");
+    check("gzip", "", ".gz", "gzip");
 }
 
 #[test]
 fn lz4_reads_lz4() {
-    check("lz4", ".lz4", "lz4");
+    check("lz4", "", ".lz4", "lz4");
 }
 
 #[test]
 fn anything_reads_plain_text() {
-    check("none", "", "cat");
+    check("none", "", "", "cat");
+}
+
+#[test]
+fn they_read_what_is_as_small_as_time_allows() {
+    check("zstd", "\nlevel = \"adapt\"", ".zst", "zstd");
+    check("gzip", "\nlevel = \"adapt\"", ".gz", "gzip");
 }

@@ -4,6 +4,7 @@ mod acks;
 mod chains;
 mod current;
 mod known;
+mod levels;
 mod rescues;
 mod rounds;
 mod seals;
