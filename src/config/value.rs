@@ -76,7 +76,8 @@ impl Value {
             }
             Self::Table(table) => {
                 let entries = table.entries.iter();
-                let entry = |it: &Entry| format!("{} = {}", it.key.value, it.value.value.shown());
+                let entry =
+                    |it: &Entry| format!("{} = {}", shown_key(&it.key), it.value.value.shown());
                 format!("{{ {} }}", entries.map(entry).collect::<Vec<_>>().join(", "))
             }
             Self::Other(name) => (*name).to_owned(),
@@ -93,6 +94,15 @@ impl Value {
             Self::Table(_) => "a table",
             Self::Other(name) => name,
         }
+    }
+}
+
+/// A key as TOML takes it.
+pub(super) fn shown_key(name: &str) -> String {
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    match !name.is_empty() && name.bytes().all(bare) {
+        true => name.to_owned(),
+        false => toml::Value::String(name.to_owned()).to_string(),
     }
 }
 

@@ -94,6 +94,20 @@ pub fn start_of(field: &[u8], bytes: &[u8]) -> usize {
     start
 }
 
+/// Where the body of a message begins, whose host and app are slices of its bytes.
+pub fn body_at(bytes: &[u8], form: Form, host: Option<&[u8]>, app: Option<&[u8]>) -> usize {
+    let behind_blank = |at: usize| at + usize::from(bytes.get(at) == Some(&b' '));
+    match (form, host, app) {
+        // The version with its PRI, the time, the host name: three words, whatever is in them.
+        (Form::Rfc5424, ..) => {
+            memchr::memchr_iter(b' ', bytes).nth(2).map_or(bytes.len(), |at| at + 1)
+        }
+        (Form::Rfc3164, Some(host), _) => behind_blank(start_of(host, bytes) + host.len()),
+        (Form::Rfc3164, None, Some(app)) => start_of(app, bytes),
+        _ => 0,
+    }
+}
+
 const NO_TIME: i64 = i64::MIN;
 const NO_MESSAGE: u32 = 0xFF_FFFF;
 const _: () = assert!(crate::limits::EVENT_BYTES_MAX < NO_MESSAGE as usize);
@@ -262,6 +276,12 @@ impl<'page> Parsed<'page> {
     pub fn data_name(&self) -> Option<&'page [u8]> {
         let nameless = self.front().is_some_and(|raw| raw[14] & NAMELESS != 0);
         if nameless { self.app() } else { None }
+    }
+
+    /// Where the body begins: behind the host name, as Flume has it; 0 of what is no message.
+    /// Host and app must have been asked for.
+    pub fn body_at(&self) -> usize {
+        body_at(self.bytes, self.form(), self.host(), self.app())
     }
 
     /// The text behind the header; `None` when there is none, or nobody asked.

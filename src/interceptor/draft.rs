@@ -2,8 +2,11 @@
 //!
 //! Nothing is copied before something changes, and the buffers are used again for the next event.
 
+use crate::config::{OptionDoc, Section};
 use crate::event::headers::Oversized;
-use crate::event::{Event, HeaderMap};
+use crate::event::parsed::body_at;
+use crate::event::{Event, Form, HeaderMap};
+use crate::syslog::parse::{Expect, Fields, Format, parse};
 use crate::time::Wall;
 
 /// What a chain works with, event after event.
@@ -29,6 +32,36 @@ pub struct Changes {
     rewritten: bool,
     headed: bool,
     cut: bool,
+    /// Where the rewritten text's body begins; none when that must be found out.
+    body_at: Option<usize>,
+}
+
+/// How much of an event's text an interceptor looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Of {
+    #[default]
+    Text,
+    /// What stands behind the host name of a syslog message.
+    Body,
+}
+
+pub(super) const OF: OptionDoc = OptionDoc {
+    name: "of",
+    default: Some("text"),
+    doc: "where it looks: text, all of it; body, of a syslog message behind the host name",
+};
+
+impl Of {
+    pub(super) fn read(section: &Section) -> Self {
+        section.choice(OF.name, &[("text", Self::Text), ("body", Self::Body)])
+    }
+
+    pub(super) fn wanted(self) -> Fields {
+        match self {
+            Self::Text => Fields::NONE,
+            Self::Body => Fields::PRI.union(Fields::HOSTNAME).union(Fields::APP_NAME),
+        }
+    }
 }
 
 impl<'a> Draft<'a> {
@@ -136,15 +169,50 @@ impl<'a> Draft<'a> {
 
     // ── text ──
 
-    /// `write` appends the new text to an empty buffer; false: it stays as it is.
+    /// What an interceptor looks at.
+    pub(super) fn part(&self, of: Of) -> &[u8] {
+        &self.text()[self.start(of)..]
+    }
+
+    fn start(&self, of: Of) -> usize {
+        let parsed = self.event.parsed();
+        match (of, self.changes.rewritten, self.changes.body_at) {
+            (Of::Text, ..) => 0,
+            (Of::Body, false, _) => parsed.body_at(),
+            (Of::Body, true, Some(at)) => at,
+            // Only what was a message is looked through again.
+            (Of::Body, true, None) if matches!(parsed.form(), Form::Rfc3164 | Form::Rfc5424) => {
+                let text = self.text();
+                let message = parse(text, Expect::Auto, Of::Body.wanted());
+                let form = match message.format {
+                    Format::Rfc3164 => Form::Rfc3164,
+                    Format::Rfc5424 => Form::Rfc5424,
+                    Format::Unparsed => Form::Unparsed,
+                };
+                body_at(text, form, message.hostname, message.app_name)
+            }
+            (Of::Body, true, None) => 0,
+        }
+    }
+
+    /// `write` appends the new text to a buffer; false: it stays as it is.
     pub fn rewrite(&mut self, write: impl FnOnce(&[u8], &mut Vec<u8>) -> bool) {
+        self.rewrite_part(Of::Text, write);
+    }
+
+    /// The same for a part of it; what stands in front stays.
+    pub(super) fn rewrite_part(&mut self, of: Of, write: impl FnOnce(&[u8], &mut Vec<u8>) -> bool) {
+        let start = self.start(of);
         let mut next = std::mem::take(&mut self.bench.next);
         next.clear();
-        if write(self.text(), &mut next) {
+        let (front, part) = self.text().split_at(start);
+        next.extend_from_slice(front);
+        if write(part, &mut next) {
             self.changes.cut |= next.len() > self.text_bytes_max;
-            next.truncate(self.text_bytes_max);
+            next.truncate(self.text_bytes_max.max(start));
             std::mem::swap(&mut self.bench.text, &mut next);
             self.changes.rewritten = true;
+            self.changes.body_at = (of == Of::Body).then_some(start);
         }
         self.bench.next = next;
     }

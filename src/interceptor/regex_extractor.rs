@@ -1,11 +1,13 @@
 //! `regex_extractor`: the groups of the first match become headers.
 
+use super::draft::{OF, Of};
 use super::marks::header_name;
 use super::pattern::{Groups, Pattern};
 use super::time_pattern::TimePattern;
 use super::{Draft, Interceptor, InterceptorKind, InterceptorPlan, Tools};
 use crate::config::{OptionDoc, Section};
 use crate::event::HeaderNames;
+use crate::syslog::parse::Fields;
 
 pub(super) const KIND: InterceptorKind = InterceptorKind {
     name: "regex_extractor",
@@ -19,6 +21,7 @@ pub(super) const KIND: InterceptorKind = InterceptorKind {
             doc: "the groups' headers, in order: [{ name = \"status\" }, { name = \"timestamp\", \
                   type = \"millis\", pattern = \"yyyy-MM-dd HH:mm\" }]",
         },
+        OF,
     ],
     plan,
 };
@@ -44,6 +47,7 @@ const PASS: &str = "org.apache.flume.interceptor.RegexExtractorInterceptorPassTh
 struct Extractor {
     regex: Option<Pattern>,
     serializers: Vec<Serializer>,
+    of: Of,
 }
 
 #[derive(Clone)]
@@ -67,7 +71,7 @@ fn plan(section: &Section) -> Box<dyn InterceptorPlan> {
         let what = format!("the expression has {groups} groups for {names} serializers");
         section.fail("regex", what, "put each part to extract in parentheses");
     }
-    Box::new(Extractor { regex, serializers })
+    Box::new(Extractor { regex, serializers, of: Of::read(section) })
 }
 
 impl Serializer {
@@ -109,6 +113,10 @@ impl InterceptorPlan for Extractor {
         HeaderNames::of(self.serializers.iter().map(|serializer| serializer.name.as_str()))
     }
 
+    fn wanted(&self) -> Fields {
+        self.of.wanted()
+    }
+
     fn only_marks(&self) -> bool {
         true
     }
@@ -122,15 +130,15 @@ struct Extracting {
 
 impl Interceptor for Extracting {
     fn intercept(&mut self, draft: &mut Draft<'_>) -> bool {
-        let Extractor { regex, serializers } = &self.plan;
+        let Extractor { regex, serializers, of } = &self.plan;
         let Some(regex) = regex else { return true };
-        if !regex.find(draft.text(), 0, &mut self.groups) {
+        if !regex.find(draft.part(*of), 0, &mut self.groups) {
             return true;
         }
         for (number, serializer) in serializers.iter().enumerate() {
             // A group that took no part, or a time that is none, is no header and no fault.
             let Some((start, end)) = self.groups.span(number + 1) else { continue };
-            let text = &draft.text()[start..end];
+            let text = &draft.part(*of)[start..end];
             self.value.clear();
             match &serializer.time {
                 None => self.value.extend_from_slice(text),

@@ -1,8 +1,10 @@
 //! `regex_filter`: keeps what an expression finds something in, or drops it.
 
+use super::draft::{OF, Of};
 use super::pattern::Pattern;
 use super::{Draft, Interceptor, InterceptorKind, InterceptorPlan, Tools};
 use crate::config::{OptionDoc, Section};
+use crate::syslog::parse::Fields;
 
 pub(super) const KIND: InterceptorKind = InterceptorKind {
     name: "regex_filter",
@@ -15,6 +17,7 @@ pub(super) const KIND: InterceptorKind = InterceptorKind {
             default: Some("false"),
             doc: "true: events in which it is found are dropped, the others kept",
         },
+        OF,
     ],
     plan,
 };
@@ -23,16 +26,22 @@ pub(super) const KIND: InterceptorKind = InterceptorKind {
 struct RegexFilter {
     regex: Option<Pattern>,
     exclude: bool,
+    of: Of,
 }
 
 fn plan(section: &Section) -> Box<dyn InterceptorPlan> {
     let regex = Pattern::read(section, "regex");
-    Box::new(RegexFilter { regex, exclude: section.flag("exclude_events") })
+    let exclude = section.flag("exclude_events");
+    Box::new(RegexFilter { regex, exclude, of: Of::read(section) })
 }
 
 impl InterceptorPlan for RegexFilter {
     fn build(&self, _tools: &Tools) -> Box<dyn Interceptor> {
         Box::new(self.clone())
+    }
+
+    fn wanted(&self) -> Fields {
+        self.of.wanted()
     }
 
     fn only_refuses(&self) -> bool {
@@ -42,6 +51,7 @@ impl InterceptorPlan for RegexFilter {
 
 impl Interceptor for RegexFilter {
     fn intercept(&mut self, draft: &mut Draft<'_>) -> bool {
-        self.regex.as_ref().is_none_or(|regex| regex.matches(draft.text())) != self.exclude
+        let text = draft.part(self.of);
+        self.regex.as_ref().is_none_or(|regex| regex.matches(text)) != self.exclude
     }
 }

@@ -1,8 +1,10 @@
 //! `search_replace`: every match of an expression becomes another text.
 
+use super::draft::{OF, Of};
 use super::pattern::{Groups, Pattern, Replacement};
 use super::{Draft, Interceptor, InterceptorKind, InterceptorPlan, Tools};
 use crate::config::{OptionDoc, Section};
+use crate::syslog::parse::Fields;
 
 pub(super) const KIND: InterceptorKind = InterceptorKind {
     name: "search_replace",
@@ -20,6 +22,7 @@ pub(super) const KIND: InterceptorKind = InterceptorKind {
             default: Some("UTF-8"),
             doc: "accepted for Flume's sake: bytes that do not match stay as they are",
         },
+        OF,
     ],
     plan,
 };
@@ -28,6 +31,7 @@ pub(super) const KIND: InterceptorKind = InterceptorKind {
 struct SearchReplace {
     search: Option<Pattern>,
     replacement: Replacement,
+    of: Of,
 }
 
 fn plan(section: &Section) -> Box<dyn InterceptorPlan> {
@@ -45,12 +49,16 @@ fn plan(section: &Section) -> Box<dyn InterceptorPlan> {
         let what = format!("`charset`: \"{charset}\" is not known here");
         section.fail("charset", what, "write \"UTF-8\": texts are taken as they come");
     }
-    Box::new(SearchReplace { search, replacement })
+    Box::new(SearchReplace { search, replacement, of: Of::read(section) })
 }
 
 impl InterceptorPlan for SearchReplace {
     fn build(&self, _tools: &Tools) -> Box<dyn Interceptor> {
         Box::new(Replacing { plan: self.clone(), groups: Groups::default() })
+    }
+
+    fn wanted(&self) -> Fields {
+        self.of.wanted()
     }
 }
 
@@ -61,9 +69,9 @@ struct Replacing {
 
 impl Interceptor for Replacing {
     fn intercept(&mut self, draft: &mut Draft<'_>) -> bool {
-        let (SearchReplace { search, replacement }, groups) = (&self.plan, &mut self.groups);
+        let (SearchReplace { search, replacement, of }, groups) = (&self.plan, &mut self.groups);
         if let Some(search) = search {
-            draft.rewrite(|text, out| replacement.replace_all(search, text, groups, out));
+            draft.rewrite_part(*of, |text, out| replacement.replace_all(search, text, groups, out));
         }
         true
     }

@@ -6,15 +6,17 @@
 //! ```
 //! Behind the text stand the headers, apart by commas; a refused event is `-`. `\n` and `\xHH`
 //! stand for bytes that a line cannot hold, `*` for a value that is another each time. The event is
-//! received at 2024-01-10T00:00:00Z by the machine `web7`, 10.0.0.7. `#` begins a remark: where
-//! Flume does something else it is said there.
+//! read as a message as far as the chain asks for it, and received at 2024-01-10T00:00:00Z by the
+//! machine `web7`, 10.0.0.7. `#` begins a remark: where Flume does something else it is said there.
 
 use std::path::Path;
 
 use flumen::config::{OptionDoc, Section};
-use flumen::event::{Copying, EventHead, HeaderMap, Marks, Names, Origin, Page};
+use flumen::event::{Copying, EventHead, HeaderMap, Marks, Names, Origin, Page, Shape};
 use flumen::interceptor::{Bench, CHAIN, ChainPlan, Draft, Tools};
 use flumen::limits::BATCH_BYTES_MIN;
+use flumen::source::parsing::Parser;
+use flumen::source::zones::Zones;
 use flumen::time::Wall;
 
 const DOCS: &[OptionDoc] = &[CHAIN];
@@ -76,11 +78,14 @@ fn run(chain: &str, text: &str, labels: &str) -> String {
     }
     let tools = Tools { host_name: "web7".to_owned(), host_address: "10.0.0.7".to_owned() };
     let mut chain = plan.build(&tools);
+    let mut parser = Parser::new(plan.wanted(), &Zones::utc());
     let mut page = Page::new(BATCH_BYTES_MIN);
+    page.keep_fields(parser.as_ref().map_or(Shape::Bare, Parser::shape));
     let origin =
         page.push_labelled_origin(Origin::LOCAL, Names::NONE, &headers(labels)).expect("room");
     let head = EventHead { at: RECEIVED, origin, pri: None, marks: Marks::NONE };
     page.append_event(&bytes(text), head).expect("room");
+    parser.iter_mut().for_each(|parser| parser.read(&mut page));
     let event = page.events().next().expect("one");
     let mut bench = Bench::default();
     let mut draft = Draft::new(&event, &mut bench, 64 << 10);

@@ -11,6 +11,7 @@
 use super::Encoder;
 use super::raw::escape_control;
 use crate::codec::Encoding;
+use crate::event::parsed::start_of;
 use crate::event::{Event, Form, Marks};
 use crate::syslog::parse::Fields;
 
@@ -98,26 +99,20 @@ fn take_apart<'e>(event: &Event<'e>) -> Pieces<'e> {
         _ => 0,
     };
     let (priority, rest) = bytes.split_at(pri_end);
+    let body = bytes.get(event.parsed().body_at()..).unwrap_or_default();
     if form == Form::Rfc5424 {
         let mut words = rest.splitn(4, |byte| *byte == b' ');
         let mut word = || words.next().unwrap_or_default();
-        let (version, timestamp, hostname, body) = (word(), word(), word(), word());
+        let (version, timestamp, hostname) = (word(), word(), word());
         return Pieces { priority, version, timestamp, hostname, body };
     }
     // What stands in front of the host name, or of the tag without one, is the time.
-    let start_of = |field: &[u8]| field.as_ptr() as usize - bytes.as_ptr() as usize;
-    let (head, hostname, body) = match (event.parsed().host(), event.parsed().app()) {
-        (Some(host), _) => {
-            let start = start_of(host);
-            let behind = start + host.len();
-            (pri_end..start, host, behind..bytes.len())
-        }
-        (None, Some(app)) => (pri_end..start_of(app), &bytes[..0], start_of(app)..bytes.len()),
+    let (end, hostname) = match (event.parsed().host(), event.parsed().app()) {
+        (Some(host), _) => (start_of(host, bytes), host),
+        (None, Some(app)) => (start_of(app, bytes), &bytes[..0]),
         (None, None) => return whole,
     };
-    let timestamp = bytes.get(head).unwrap_or_default().trim_ascii();
-    let body = bytes.get(body).unwrap_or_default();
-    let body = body.strip_prefix(b" ").unwrap_or(body);
+    let timestamp = bytes.get(pri_end..end).unwrap_or_default().trim_ascii();
     Pieces { priority, version: b"", timestamp, hostname, body }
 }
 

@@ -6,14 +6,16 @@
 //! what would have an effect that is not built is an error.
 //!
 //! Reading order: `lexer` the syntax · `fill` what is looked up, by `around` · `tree` agents
-//! and components · `sources` (and `syslog`), `channels`, `selector`, `sinks` one component each,
-//! made with `make`; what is not there is in `refused` · `print` the tables as TOML.
+//! and components · `sources` (and `syslog`), `interceptors`, `channels`, `selector`, `sinks` one
+//! component each, made with `make`; what is not there is in `refused` · `print` the tables as
+//! TOML.
 
 pub(super) mod around;
 mod channels;
 mod files;
 mod fill;
 mod groups;
+mod interceptors;
 mod lexer;
 mod make;
 #[cfg(test)]
@@ -84,8 +86,8 @@ fn parsed(agent: &Agent, several: bool, monitoring: &Monitoring, around: &Around
         channels.iter().filter_map(|part| channels::translate(part, around)).collect();
     let memory: u64 = channel_rows.iter().map(|(_, bytes)| bytes).sum();
     let mut rooms = <[Vec<(Spanned<String>, Table)>; ROOMS.len()]>::default();
-    rooms[SOURCES] =
-        sources.iter().filter_map(|source| sources::translate(source, around)).collect();
+    let source = |(part, kept): &(&Part, Option<Kept>)| sources::translate(part, *kept, around);
+    rooms[SOURCES] = kept.iter().filter_map(source).collect();
     rooms[CHANNELS] = channel_rows.into_iter().map(|(row, _)| row).collect();
     let sink = |part| sinks::translate(part, &kept_before(part, &kept));
     rooms[SINKS] = sinks.iter().filter_map(sink).collect();

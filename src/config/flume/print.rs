@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::config::document::{Parsed, ROOMS};
-use crate::config::value::{Entry, Table, Value};
+use crate::config::value::{Entry, Table, Value, shown_key as key};
 
 /// The agents as one file.
 pub(in crate::config) fn toml(agents: &[Parsed]) -> String {
@@ -39,16 +39,14 @@ fn table(text: &mut String, title: &str, table: &Table) {
     }
 }
 
-/// A `${` that is text must not be looked up again.
+/// A `${` that is text must not be looked up again. Tables of a list stand in lines of their own.
 fn shown(value: &Value) -> String {
-    value.shown().replace("${", "$${")
-}
-
-/// A key as TOML takes it.
-fn key(name: &str) -> String {
-    let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    match !name.is_empty() && name.bytes().all(bare) {
-        true => name.to_owned(),
-        false => toml::Value::String(name.to_owned()).to_string(),
-    }
+    let text = match value {
+        Value::List(items) if items.iter().any(|item| matches!(item.value, Value::Table(_))) => {
+            let lines = items.iter().map(|item| format!("    {},\n", item.value.shown()));
+            format!("[\n{}]", lines.collect::<String>())
+        }
+        value => value.shown(),
+    };
+    text.replace("${", "$${")
 }

@@ -28,10 +28,13 @@ pub(super) const NEVER_SINKS: Never = &[
     ("morphlinesolr", "write files, and index them with Solr's own tools"),
 ];
 
-/// The last word of a class, or the alias, in small letters without underscores but for ours.
+/// The alias, or the last word of a class of Flume's without its `$Builder`, in small letters. A
+/// class of another package is itself: it may be called as one of Flume's is.
 pub(super) fn word(kind: &str) -> String {
-    let class = kind.rsplit('.').next().unwrap_or_default();
-    class.rsplit('$').next().unwrap_or_default().to_ascii_lowercase()
+    let kind = kind.to_ascii_lowercase();
+    let Some(class) = kind.strip_prefix("org.apache.flume.") else { return kind };
+    let class = class.strip_suffix("$builder").unwrap_or(class);
+    class.rsplit(['.', '$']).next().unwrap_or_default().to_owned()
 }
 
 /// The component's `type`; none when it is missing or will never be, which has been told.
@@ -92,19 +95,6 @@ pub(super) fn later<'k>(
     };
     part.fail(&kind.span, what, remedy);
     None
-}
-
-/// Interceptors of a source.
-pub(super) fn interceptors(part: &Part) {
-    if let Some(key) = part.find("interceptors") {
-        let what = "`interceptors` are not read from properties files yet";
-        part.fail(
-            &key.name.span,
-            what,
-            "leave them out, and write them in what `--to-toml` prints",
-        );
-    }
-    part.ignore_below("interceptors.");
 }
 
 /// TLS of a source: Flume's keys are in Java's keystores, ours in PEM files.

@@ -139,9 +139,7 @@ fn serializer(made: &mut Made<'_>, kept: &[Kept]) {
     let part = made.part;
     let kind = part.text("sink.serializer").or_else(|| part.text("serializer"));
     let span = kind.as_ref().map_or_else(|| part.place(), |kind| kind.span.clone());
-    // A class with its builder: `…BodyTextEventSerializer$Builder`.
-    let class = |kind: &Spanned<String>| refused::word(kind.trim_end_matches("$Builder"));
-    let word = kind.as_ref().map_or_else(|| "text".to_owned(), class);
+    let word = kind.as_ref().map_or_else(|| "text".to_owned(), |kind| refused::word(kind));
     match (word.as_str(), &kind) {
         ("text" | "bodytexteventserializer", _) => encoder(made, kept, false, &span),
         ("header_and_text" | "headerandbodytexteventserializer", _) => {

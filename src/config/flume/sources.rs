@@ -2,10 +2,11 @@
 
 use super::around::Around;
 use super::files;
+use super::interceptors;
 use super::make::{Made, text};
 use super::refused::{self, NEVER_SOURCES};
 use super::selector;
-use super::syslog::{multiport, syslogtcp, syslogudp};
+use super::syslog::{Kept, multiport, syslogtcp, syslogudp};
 use super::tree::{Key, Part};
 use crate::config::value::{Spanned, Table, Value};
 use crate::limits;
@@ -49,7 +50,12 @@ const LATER: &[(&str, &str)] = &[
     ("thriftsource", "thrift"),
 ];
 
-pub(super) fn translate(part: &Part, around: &Around) -> Option<(Spanned<String>, Table)> {
+/// `kept`: what a source of syslog keeps of each message.
+pub(super) fn translate(
+    part: &Part,
+    kept: Option<Kept>,
+    around: &Around,
+) -> Option<(Spanned<String>, Table)> {
     let kind = refused::kind(part, "source", NEVER_SOURCES)?;
     let word = refused::word(&kind);
     let Some((_, make)) = KINDS.iter().find(|(name, _)| *name == word) else {
@@ -68,7 +74,7 @@ pub(super) fn translate(part: &Part, around: &Around) -> Option<(Spanned<String>
     } else if part.find("channels").is_none() {
         part.missing("channels", "where its events go, several divided by blanks");
     }
-    refused::interceptors(part);
+    interceptors::translate(&mut made, kept);
     selector::translate(&mut made);
     part.finish();
     Some(made.table())

@@ -49,6 +49,16 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// The key as one of the component whose keys begin so.
+    fn below(&self, prefix: &str) -> Option<Self> {
+        let rest = self.name.strip_prefix(prefix)?;
+        let span = self.name.span.clone();
+        // An escape in it, and places in the name are none in the file.
+        let plain = span.len() == self.name.len() && !rest.is_empty();
+        let span = if plain { span.end - rest.len()..span.end } else { span };
+        Some(Self { name: Spanned::new(rest.to_owned(), span), ..self.clone() })
+    }
+
     /// The words of a list, each in its place.
     pub(super) fn words(&self) -> Vec<Spanned<String>> {
         let text = self.value.as_str();
@@ -327,6 +337,48 @@ impl Part {
                 self.fail(&key.name.span, what, *remedy);
             }
         }
+    }
+
+    /// The components of this one that `list` names, described by the keys below it. Told is who
+    /// is named and not described, or described and not named.
+    pub(super) fn parts_below(&self, list: &str, names: &[Spanned<String>]) -> Vec<Self> {
+        let below = format!("{list}.");
+        let mut parts = Vec::new();
+        for name in names {
+            let (title, prefix) =
+                (format!("{}.{below}{name}", self.title), format!("{below}{name}."));
+            let keys: Vec<Key> = self.keys.iter().filter_map(|key| key.below(&prefix)).collect();
+            self.ignore_below(&prefix);
+            if keys.is_empty() {
+                let what = format!("`{name}` is listed and nowhere described");
+                let remedy = format!("add `{title}.type = …`, or take it out of the list");
+                self.fail(&name.span, what, remedy);
+                continue;
+            }
+            let (asked, diagnostics) = (RefCell::default(), self.diagnostics.clone());
+            parts.push(Self { title, name: name.clone(), keys, asked, diagnostics });
+        }
+        let mut told: Vec<&str> = Vec::new();
+        for key in &self.keys {
+            let Some(rest) = key.name.strip_prefix(&below) else { continue };
+            let owned = names.iter().any(|name| {
+                let key = rest.strip_prefix(name.as_str());
+                key.is_some_and(|key| key.is_empty() || key.starts_with('.'))
+            });
+            let name = rest.split('.').next().unwrap_or_default();
+            if owned || told.contains(&name) {
+                continue;
+            }
+            told.push(name);
+            let what = format!("`{name}` is not in `{}.{list}`, so it is not used", self.title);
+            let remedy = match nearest(name, names.iter().map(|name| name.as_str())) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("name it there, or take out all keys of `{below}{name}`"),
+            };
+            self.diagnostics.warning(key.name.span.clone(), what, remedy);
+        }
+        self.ignore_below(&below);
+        parts
     }
 
     /// Everything below `prefix` has been seen to.

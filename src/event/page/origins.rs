@@ -174,15 +174,23 @@ impl<'page> Name<'page> {
     /// Appends the host's; false when there is none.
     #[inline]
     pub fn append_host(&self, out: &mut Vec<u8>) -> bool {
-        let Some((back, behind)) = self.behind().filter(|it| it.1.host_slots > 0) else {
-            return false;
-        };
-        let parts = self.parts_below(back).skip(behind.front_slots());
-        for part in parts.take(usize::from(behind.host_slots)) {
-            let end = part.iter().position(|byte| *byte == 0).unwrap_or(part.len());
-            out.extend_from_slice(&part[..end]);
-        }
-        true
+        let before = out.len();
+        self.host_parts().for_each(|part| out.extend_from_slice(part));
+        out.len() > before
+    }
+
+    /// The host's name, in pieces; nothing when there is none.
+    #[inline]
+    pub fn host_parts(&self) -> impl Iterator<Item = &'page [u8]> + use<'page> {
+        let name = *self;
+        let found = self.behind().filter(|(_, behind)| behind.host_slots > 0);
+        found.into_iter().flat_map(move |(back, behind)| {
+            let parts = name.parts_below(back).skip(behind.front_slots());
+            parts.take(usize::from(behind.host_slots)).map(|part| {
+                let end = part.iter().position(|byte| *byte == 0).unwrap_or(part.len());
+                &part[..end]
+            })
+        })
     }
 
     /// Where its back slot stands, and what that says.
