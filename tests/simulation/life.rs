@@ -8,17 +8,25 @@ use std::time::Duration;
 use flumen::channel::memory::MemoryChannel;
 use flumen::channel::{Channel, Inlet, Valve, WhenFull};
 use flumen::config::Section;
+use flumen::interceptor::Chain;
 use flumen::memory::{Credit, Lease, Pool};
 use flumen::ring::Wake;
 use flumen::runtime::clock::{Clock, ManualClock};
 use flumen::runtime::{Progress, Worker};
+use flumen::sink::group::Group;
 use flumen::sink::{BuildError, Orders, SinkContext, SinkPlan};
+use flumen::source::intercepting::Staging;
 use flumen::source::restraint::Backlog;
+use flumen::source::routing::{Route, RoutingRunner};
 use flumen::source::runner::{Pace, SourceRunner};
-use flumen::telemetry::{Incidents, Ledger, LedgerBuilder, Snapshot};
+use flumen::telemetry::{
+    Incidents, InletCounters, Ledger, LedgerBuilder, Snapshot, SourceCounters,
+};
 
+use crate::dealing::Way;
 use crate::disk::SimDisk;
-use crate::plan::{Plan, SinkShape};
+use crate::event::Id;
+use crate::plan::{Plan, SinkShape, SourceShape};
 use crate::probe::{Accepted, Probe};
 use crate::random::Random;
 use crate::source::{Acknowledging, Feed, Nobody, SimSource, Told};
@@ -35,12 +43,19 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) feeds: Vec<Arc<Mutex<Feed>>>,
     pub(crate) accepted: Vec<Accepted>,
+    pub(crate) evicted: Vec<Accepted>,
 }
 
 pub(crate) struct Life {
     pub(crate) pool: Arc<Pool>,
     pub(crate) probes: Vec<Arc<Probe>>,
-    pub(crate) inlets: Vec<Arc<flumen::telemetry::InletCounters>>,
+    pub(crate) inlets: Vec<Arc<InletCounters>>,
+    pub(crate) sources: Vec<Arc<SourceCounters>>,
+    /// Of each source: its first inlet, and what its connections sent in earlier lives.
+    begins: Vec<(usize, Vec<u32>)>,
+    /// Pages that sources read into.
+    pub(crate) staged: u32,
+    groups: Vec<Arc<Group>>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) incidents: Arc<Incidents>,
     pub(crate) orders: Arc<Orders>,
@@ -87,7 +102,13 @@ impl Life {
         let plans: Vec<_> = plan.sinks.iter().map(sink_plan).collect();
         let in_hand: usize = plans.iter().map(|plan| plan.pages_in_hand()).sum();
         let credit: usize = plan.channels.iter().map(|channel| channel.credit as usize).sum();
-        let pages = (credit + in_hand + plan.sources.len()).saturating_sub(plan.fewer_pages);
+        // What is dealt out has a page open for each channel, and one that is read into.
+        let open = |source: &SourceShape| match source.way {
+            Way::Mapped(_) => 1 + source.channels.len(),
+            _ => 1,
+        };
+        let open: usize = plan.sources.iter().map(open).sum();
+        let pages = (credit + in_hand + open).saturating_sub(plan.fewer_pages);
         let pool = Pool::new(pages, PAGE_BYTES);
         let mut parts = Parts { builder: Ledger::builder("simulated"), plans, pool };
         let probes = parts.channels(world);
@@ -97,6 +118,10 @@ impl Life {
             pool: Arc::clone(&parts.pool),
             probes,
             inlets: Vec::new(),
+            sources: Vec::new(),
+            begins: Vec::new(),
+            staged: 0,
+            groups: Vec::new(),
             ledger: Ledger::builder("none").build(),
             incidents,
             orders,
@@ -106,6 +131,7 @@ impl Life {
             kept: None,
             actors: Vec::new(),
         };
+        life.add_groups(world);
         for index in 0..plan.sinks.len() {
             life.add_sink(world, &mut parts, index)?;
         }
@@ -114,6 +140,14 @@ impl Life {
         }
         life.ledger = parts.builder.build();
         Ok(life)
+    }
+
+    fn add_groups(&mut self, world: &World) {
+        for shape in &world.plan.groups {
+            let channel = Arc::clone(&self.probes[shape.channel]) as Arc<dyn Channel>;
+            let name = format!("g{}", shape.channel);
+            self.groups.push(Group::new(name, channel, shape.course, shape.penalty, 7));
+        }
     }
 
     fn add_sink(
@@ -125,10 +159,14 @@ impl Life {
         let (shape, plan) = (&world.plan.sinks[index], &parts.plans[index]);
         let name = format!("out{index}");
         let entry = parts.builder.sink(&name, &format!("c{}", shape.channel));
-        let counters = (0..plan.threads()).map(|_| entry.worker()).collect();
+        let counters: Vec<_> = (0..plan.threads()).map(|_| entry.worker()).collect();
+        let channel = match world.plan.group_of(shape) {
+            Some(group) => self.groups[group].join(name.clone(), counters.clone()) as _,
+            None => Arc::clone(&self.probes[shape.channel]) as Arc<dyn Channel>,
+        };
         let context = SinkContext {
             name,
-            channel: Arc::clone(&self.probes[shape.channel]) as Arc<dyn Channel>,
+            channel,
             counters,
             incidents: Arc::clone(&self.incidents),
             disk: Arc::new(world.disk.clone()),
@@ -148,21 +186,27 @@ impl Life {
     fn add_source(&mut self, world: &World, parts: &mut Parts, index: usize) {
         let shape = &world.plan.sources[index];
         let counters = parts.builder.source(&format!("in{index}")).worker();
+        self.sources.push(Arc::clone(&counters));
+        let sent = world.feeds[index].lock().expect("one thread").next.clone();
+        self.begins.push((self.inlets.len(), sent));
         let mut inlets = Vec::new();
-        for &channel in &shape.channels {
+        for (place, &channel) in shape.channels.iter().enumerate() {
             let counters = parts.builder.channel(&format!("c{channel}")).inlet();
             self.inlets.push(Arc::clone(&counters));
-            let when_full = world.plan.channels[channel].when_full;
+            let when_full = match shape.way.is_optional(place) {
+                true => WhenFull::Optional,
+                false => world.plan.channels[channel].when_full,
+            };
             let channel = Arc::clone(&self.probes[channel]) as Arc<dyn Channel>;
             inlets.push(Inlet { channel, when_full, counters });
         }
         let waker: Arc<dyn Wake> = Arc::new(Nobody);
-        let channels = inlets.len() as u32;
-        let valve = Valve::new(Arc::clone(&parts.pool), inlets, &waker);
+        let channels = shape.way.required(inlets.len()) as u32;
         let (feed, quiet) = (Arc::clone(&world.feeds[index]), Arc::clone(&self.quiet));
         let worker: Box<dyn Worker> = if let Some(wanted) = shape.wants {
             let told = Arc::new(Mutex::new(Told::new(wanted)));
             self.told.push(Some(Arc::clone(&told)));
+            let valve = valve(parts, shape, inlets, &waker);
             let closing = false;
             Box::new(Acknowledging { feed, quiet, valve, channels, told, counters, closing })
         } else {
@@ -178,9 +222,45 @@ impl Life {
             let eager = shape.connections.is_multiple_of(2);
             let pace = Pace { age, slice_ns, eager, backlog };
             let name = format!("source.{index}");
-            Box::new(SourceRunner::new(name, source, valve, counters, pace))
+            match shape.way.mapping(inlets.len()) {
+                None => {
+                    let valve = valve(parts, shape, inlets, &waker);
+                    Box::new(SourceRunner::new(name, source, valve, counters, pace))
+                }
+                Some(mapping) => {
+                    self.staged += 1;
+                    let page = parts.pool.take().expect("a page of its own");
+                    let staging = Staging::new(page, Chain::default(), EVENT_BYTES);
+                    let parsers = inlets.iter().map(|_| None).collect();
+                    let (pool, keeps_headers) = (Arc::clone(&parts.pool), eager);
+                    let route = Route { mapping, inlets, pool, parsers, keeps_headers };
+                    Box::new(RoutingRunner::new(name, source, staging, route, counters, pace))
+                }
+            }
         };
         self.add(worker, Role::Source);
+    }
+
+    /// What a source sent in this life.
+    pub(crate) fn sent(&self, world: &World, source: usize) -> Vec<Id> {
+        let next = world.feeds[source].lock().expect("one thread").next.clone();
+        let spans = self.begins[source].1.iter().zip(next).enumerate();
+        spans
+            .flat_map(|(connection, (&from, to))| {
+                (from..to).map(move |number| Id::new(source, connection, number))
+            })
+            .collect()
+    }
+
+    pub(crate) fn is_of_this(&self, id: Id) -> bool {
+        let (source, connection) = (id.stream() >> 16, id.stream() & 0xffff);
+        id.number() >= self.begins[source as usize].1[connection as usize]
+    }
+
+    /// What a source put to each of its channels.
+    pub(crate) fn puts(&self, source: usize) -> Vec<u64> {
+        let end = self.begins.get(source + 1).map_or(self.inlets.len(), |next| next.0);
+        self.inlets[self.begins[source].0..end].iter().map(|it| it.put_events.get()).collect()
     }
 
     fn add(&mut self, worker: Box<dyn Worker>, role: Role) {
@@ -293,6 +373,14 @@ impl Life {
     }
 }
 
+fn valve(parts: &Parts, shape: &SourceShape, inlets: Vec<Inlet>, waker: &Arc<dyn Wake>) -> Valve {
+    let valve = Valve::new(Arc::clone(&parts.pool), inlets, waker);
+    match shape.way {
+        Way::Balanced { random } => valve.balanced(random.then_some(7)),
+        _ => valve,
+    }
+}
+
 impl Parts {
     fn channels(&mut self, world: &World) -> Vec<Arc<Probe>> {
         let shapes = world.plan.channels.iter().zip(&world.accepted).enumerate();
@@ -304,7 +392,14 @@ impl Parts {
                 let credit = Arc::new(Credit::new(shape.credit));
                 let inner = MemoryChannel::new(name, credit, counters);
                 let accepted = Arc::clone(accepted);
-                Arc::new(Probe { inner, accepted, swallow: AtomicBool::new(false), cooked })
+                let evicted = Arc::clone(&world.evicted[index]);
+                Arc::new(Probe {
+                    inner,
+                    accepted,
+                    evicted,
+                    swallow: AtomicBool::new(false),
+                    cooked,
+                })
             };
         shapes.map(probe).collect()
     }
@@ -316,6 +411,11 @@ impl World {
     }
 
     pub(crate) fn drops(&self, channel: usize) -> bool {
-        self.plan.channels[channel].when_full == WhenFull::DropNewest
+        let shape = &self.plan.channels[channel];
+        let drops = |source: &SourceShape| {
+            let mut places = source.channels.iter().enumerate();
+            places.any(|(place, own)| *own == channel && shape.drops_for(source, place))
+        };
+        shape.when_full != WhenFull::Wait || self.plan.sources.iter().any(drops)
     }
 }

@@ -4,8 +4,9 @@
 //! A seed decides everything: the plan (sources, channels, sinks, options), who gets a turn, how
 //! time passes, what fails and when the machine stops. Lives end by close, kill or power cut, and
 //! the next one recovers. Checked: ledger exact between any two steps; pages and credit home;
-//! order per connection and file; each event once; what was synced survives; files valid at any
-//! instant and finished ones for ever; recovery idempotent; the sink resumes by itself.
+//! order per connection and file; each event once, in the channels that are its own, or counted as
+//! lost there; what was synced survives; files valid at any instant and finished ones for ever;
+//! recovery idempotent; the sink resumes by itself.
 //!
 //! ```text
 //!   FLUMEN_SEED=42 cargo test --test simulation one_seed -- --nocapture     replays a seed
@@ -14,6 +15,7 @@
 //! ```
 
 mod archive;
+mod dealing;
 mod disk;
 mod event;
 mod life;
@@ -54,6 +56,9 @@ fn seeds_hold() {
                 total.crashes += report.crashes;
                 total.faults += report.faults;
                 total.rounds += report.rounds;
+                total.evicted += report.evicted;
+                total.unrouted += report.unrouted;
+                total.failovers += report.failovers;
             }
             Err(what) => failures.push((seed, what)),
         }
@@ -66,7 +71,9 @@ fn seeds_hold() {
         eprintln!("{}", firsts.collect::<Vec<_>>().join("\n"));
         panic!("{} of {count} seeds failed: {seeds:?}", seeds.len());
     }
-    assert!(total.crashes > 0 && total.faults > 0 && total.rounds > 0, "{total:?}");
+    let Report { crashes, faults, rounds, evicted, unrouted, failovers, .. } = total;
+    let all = [crashes, faults, rounds, evicted, unrouted, failovers];
+    assert!(all.iter().all(|count| *count > 0), "{total:?}");
 }
 
 #[test]

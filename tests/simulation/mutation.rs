@@ -49,6 +49,11 @@ fn a_bit_that_turns_over_in_a_file() {
 }
 
 #[test]
+fn an_event_in_a_channel_that_is_not_its_own() {
+    noticed(Sabotage::StrayEvents, &["none of its events", "put to c", "no channel", "never came"]);
+}
+
+#[test]
 fn a_page_that_somebody_keeps() {
     noticed(Sabotage::KeptPage, &["pages home", "never ended", "no rest"]);
 }

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use flumen::channel::WhenFull;
 use flumen::memory::receipt::Reached;
 use flumen::storage::catalog::State;
 use flumen::telemetry::{Equation, LostReason};
 
 use crate::archive::{Archivist, Excuse, FileView, in_order};
+use crate::dealing::{Way, all_dealt};
 use crate::disk::Crash;
 use crate::event::Id;
 use crate::life::{Life, World, sink_plan};
@@ -91,7 +93,10 @@ impl Oracle {
             files.push(self.archivist.look(path, &bytes, sinks, excuse)?);
         }
         for file in &files {
-            in_order(file)?;
+            // What a sink of a group gives back comes behind what others have by then.
+            if !(world.plan.faults && world.plan.group_of(&sinks[file.sink]).is_some()) {
+                in_order(file)?;
+            }
             let ours = file.path.starts_with(&sinks[file.sink].root);
             let safe = ours && file.state != State::Bad;
             let at = if safe { &mut present } else { &mut aside };
@@ -217,14 +222,22 @@ impl Oracle {
     /// What was confirmed as synced is in every channel of its source.
     fn confirmed(&mut self, world: &World, view: &View, written: bool) -> Checked {
         for (index, source) in world.plan.sources.iter().enumerate() {
-            for &channel in &source.channels {
-                let there = Self::in_channel(world, view, channel);
+            let balanced = matches!(source.way, Way::Balanced { .. });
+            let required = source.channels.iter().enumerate();
+            let required = required.filter(|(place, _)| !source.way.is_optional(*place));
+            // Balanced: one of them has it.
+            let mut there = BTreeMap::<String, Ids>::new();
+            for (_, &channel) in required {
+                let name = if balanced { "any".to_owned() } else { format!("c{channel}") };
+                there.entry(name).or_default().extend(Self::in_channel(world, view, channel));
+            }
+            for (name, there) in &there {
                 if let Some(id) = self.synced[index].iter().find(|id| !there.contains(id)) {
-                    return Err(format!("{id:?} was confirmed as synced to c{channel}"));
+                    return Err(format!("{id:?} was confirmed as synced to {name}"));
                 }
                 let lost = self.written[index].iter().find(|id| !there.contains(id));
                 if let Some(id) = lost.filter(|_| written) {
-                    return Err(format!("{id:?} was confirmed as written to c{channel}"));
+                    return Err(format!("{id:?} was confirmed as written to {name}"));
                 }
             }
         }
@@ -262,6 +275,11 @@ impl Oracle {
                     self.missing[channel]
                 ));
             }
+            let there = Self::in_channel(world, &view, channel);
+            let evicted = world.evicted[channel].lock().expect("one thread");
+            if let Some(id) = evicted.iter().find(|id| there.contains(id)) {
+                return Err(format!("{id:?} made room in c{channel}, and stands in a file"));
+            }
             let dropped = &snapshot.channels[channel].lost;
             if !world.drops(channel) && dropped.total() > 0 {
                 return Err(format!("channel c{channel} waits, and lost {}", dropped.total()));
@@ -274,7 +292,8 @@ impl Oracle {
     pub(crate) fn closed(&mut self, world: &World, life: &Life, faultless: bool) -> Checked {
         let view = self.rest(world, life)?;
         Self::ledger(life)?;
-        if life.pool.free() != life.pool.pages() {
+        all_dealt(world, life)?;
+        if life.pool.free() + life.staged != life.pool.pages() {
             return Err(format!("{} of {} pages home", life.pool.free(), life.pool.pages()));
         }
         for probe in &life.probes {
@@ -314,10 +333,12 @@ impl Oracle {
 
     /// Every channel of the source waits and ends in sinks that can sync.
     fn must_confirm(world: &World, source: usize) -> bool {
-        world.plan.sources[source].channels.iter().all(|&channel| {
+        let source = &world.plan.sources[source];
+        source.channels.iter().enumerate().all(|(place, &channel)| {
             let mut sinks = world.plan.sinks.iter().filter(|sink| sink.channel == channel);
-            !world.drops(channel)
-                && sinks.all(|sink| sink_plan(sink).confirms().0 == Reached::Synced)
+            source.way.is_optional(place)
+                || world.plan.channels[channel].when_full == WhenFull::Wait
+                    && sinks.all(|sink| sink_plan(sink).confirms().0 == Reached::Synced)
         })
     }
 

@@ -3,6 +3,7 @@
 use flumen::channel::WhenFull;
 use flumen::memory::receipt::Reached;
 
+use crate::dealing::{GroupShape, Way};
 use crate::random::Random;
 use crate::source::WANTED;
 
@@ -11,6 +12,8 @@ pub(crate) struct Plan {
     pub(crate) sources: Vec<SourceShape>,
     pub(crate) channels: Vec<ChannelShape>,
     pub(crate) sinks: Vec<SinkShape>,
+    /// Of all sinks of a channel, each.
+    pub(crate) groups: Vec<GroupShape>,
     /// Pages more or less than the sum says.
     pub(crate) fewer_pages: usize,
     pub(crate) faults: bool,
@@ -23,6 +26,7 @@ pub(crate) struct SourceShape {
     pub(crate) channels: Vec<usize>,
     /// An acknowledging source, and what it wants.
     pub(crate) wants: Option<Reached>,
+    pub(crate) way: Way,
 }
 
 #[derive(Debug)]
@@ -48,7 +52,7 @@ impl Plan {
             let channels = if all { (0..channels).collect() } else { vec![random.index(channels)] };
             let connections = 1 + random.index(6);
             let wants = random.once_in(3).then(|| *random.pick(&WANTED));
-            SourceShape { connections, channels, wants }
+            SourceShape { connections, channels, wants, way: Way::All { optional: 0 } }
         };
         let sources = (0..1 + random.index(3)).map(|_| source(random)).collect();
         let mut sinks = Vec::new();
@@ -65,6 +69,7 @@ impl Plan {
             sources,
             channels,
             sinks,
+            groups: Vec::new(),
             fewer_pages,
             faults,
             meddling: faults && random.once_in(3),

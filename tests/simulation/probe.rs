@@ -18,6 +18,8 @@ pub(crate) type Accepted = Arc<Mutex<BTreeSet<Id>>>;
 pub(crate) struct Probe {
     pub(crate) inner: MemoryChannel,
     pub(crate) accepted: Accepted,
+    /// What made room for something newer; that is no longer accepted.
+    pub(crate) evicted: Accepted,
     /// Mutation: the next batch vanishes, and these counters say that it was written.
     pub(crate) swallow: AtomicBool,
     pub(crate) cooked: Arc<SinkCounters>,
@@ -53,6 +55,17 @@ impl Channel for Probe {
 
     fn poll(&self) -> Option<Parcel> {
         self.inner.poll()
+    }
+
+    fn evict(&self) -> Option<Parcel> {
+        let parcel = self.inner.evict()?;
+        let mut accepted = self.accepted.lock().expect("one thread");
+        let mut evicted = self.evicted.lock().expect("one thread");
+        for event in parcel.batch.events() {
+            let id = Id::in_line(event.bytes, false).expect("it was put so");
+            assert!(accepted.remove(&id) && evicted.insert(id), "{id:?} waited once");
+        }
+        Some(parcel)
     }
 
     fn is_empty(&self) -> bool {

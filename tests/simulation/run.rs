@@ -6,15 +6,17 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use flumen::event::HeaderMap;
 use flumen::runtime::clock::ManualClock;
 use flumen::storage::recovery::{Mode, recover};
 use flumen::time::Wall;
 
 use crate::archive::Excuse;
+use crate::dealing::Way;
 use crate::disk::{Crash, SimDisk, Weather, Wind};
 use crate::life::{Life, World};
 use crate::oracle::{Checked, Oracle};
-use crate::plan::Plan;
+use crate::plan::{Plan, SourceShape};
 use crate::random::Random;
 use crate::source::Feed;
 use crate::trace::Trace;
@@ -40,6 +42,8 @@ pub(crate) enum Sabotage {
     FlippedBit,
     /// Somebody keeps a page.
     KeptPage,
+    /// Now and then an event says that it goes elsewhere.
+    StrayEvents,
 }
 
 /// What a run that held was like.
@@ -51,15 +55,25 @@ pub(crate) struct Report {
     pub(crate) faults: u64,
     /// Syncs of the whole volume.
     pub(crate) rounds: u64,
+    /// Events that made room for newer ones, and that no channel was for.
+    pub(crate) evicted: u64,
+    pub(crate) unrouted: u64,
+    /// Lives in which a failover group's second sink had events.
+    pub(crate) failovers: u64,
     /// Lines traced, and their hash.
     pub(crate) digest: (u64, u64),
 }
 
 /// Runs one seed; the error tells what did not hold, and what happened last.
 pub(crate) fn run(seed: u64, sabotage: Sabotage) -> Result<Report, String> {
+    run_as(seed, sabotage, true)
+}
+
+/// The same; `dealt`: with selectors, groups, and channels that drop the oldest.
+pub(crate) fn run_as(seed: u64, sabotage: Sabotage, dealt: bool) -> Result<Report, String> {
     let trace = Trace::default();
     let said = trace.clone();
-    let work = AssertUnwindSafe(|| Run::new(seed, sabotage, trace).all());
+    let work = AssertUnwindSafe(|| Run::new(seed, sabotage, dealt, trace).all());
     let outcome = catch_unwind(work).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -83,28 +97,35 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64, sabotage: Sabotage, trace: Trace) -> Self {
+    fn new(seed: u64, sabotage: Sabotage, dealt: bool, trace: Trace) -> Self {
         let mut random = Random::new(seed);
-        let plan = Plan::new(&mut random);
+        let mut plan = Plan::new(&mut random);
+        if dealt {
+            // A stream of its own: what a seed was without it, it is with it.
+            plan.deal(&mut random.clone().fork());
+        }
         trace.say(format!("{plan:?}"));
         let clock = Arc::new(ManualClock::at(START));
         let disk = SimDisk::new(random.fork(), Arc::clone(&clock), trace.clone());
-        let feed = |(source, connections)| {
+        let feed = |(source, shape): (usize, &SourceShape)| {
             Arc::new(Mutex::new(Feed {
                 source,
-                next: vec![0; connections],
+                next: vec![0; shape.connections],
                 random: random.fork(),
                 doubles: sabotage == Sabotage::DoubledEvent,
                 swaps: sabotage == Sabotage::SwappedEvents,
+                headed: matches!(shape.way, Way::Mapped(_)),
+                strays: sabotage == Sabotage::StrayEvents,
+                headers: HeaderMap::default(),
             }))
         };
-        let connections = plan.sources.iter().map(|source| source.connections);
-        let feeds = connections.enumerate().map(feed).collect();
+        let feeds = plan.sources.iter().enumerate().map(feed).collect();
         let accepted = plan.channels.iter().map(|_| Arc::default()).collect();
+        let evicted = plan.channels.iter().map(|_| Arc::default()).collect();
         if sabotage == Sabotage::LyingDisk {
             disk.lie_about_syncs();
         }
-        let world = World { plan, clock, disk, trace, feeds, accepted };
+        let world = World { plan, clock, disk, trace, feeds, accepted, evicted };
         let oracle = Oracle::new(&world);
         let report = Report::default();
         Self { random, world, oracle, sabotage, report, faultless: true, moves: 0 }
@@ -290,11 +311,12 @@ impl Run {
         self.world.disk.set_weather(Weather::calm());
         life.be_quiet(true);
         let calm = |life: &Life| life.at_rest() && life.incidents.blocking().is_empty();
-        if !life.until(&self.world, Duration::from_secs(30), calm) {
+        // A sink of a group may rest first.
+        if !life.until(&self.world, Duration::from_secs(60), calm) {
             let waiting: Vec<i64> =
                 life.snapshot().channels.iter().map(|channel| channel.waiting_events).collect();
             let blocking = life.incidents.blocking();
-            return Err(format!("no rest after 30 s: waiting {waiting:?}, blocked {blocking:?}"));
+            return Err(format!("no rest after 60 s: waiting {waiting:?}, blocked {blocking:?}"));
         }
         self.oracle.rest(&self.world, life)?;
         Oracle::ledger(life)?;
@@ -306,6 +328,9 @@ impl Run {
         self.world.trace.say("close");
         self.world.disk.set_weather(Weather::calm());
         life.end(&self.world)?;
+        self.report.evicted += life.evicted(&self.world);
+        self.report.unrouted += life.unrouted();
+        self.report.failovers += life.failovers(&self.world);
         self.oracle.closed(&self.world, &life, self.faultless)
     }
 
@@ -323,6 +348,7 @@ impl Run {
             Sabotage::None
             | Sabotage::LyingDisk
             | Sabotage::DoubledEvent
+            | Sabotage::StrayEvents
             | Sabotage::SwappedEvents => {}
         }
     }

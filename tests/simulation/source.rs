@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use flumen::channel::Valve;
-use flumen::event::{EventHead, Marks, Origin, Page};
+use flumen::event::{EventHead, Full, HeaderMap, Marks, Origin, Page};
 use flumen::memory::receipt::{Outcome, Reached};
 use flumen::memory::{Lease, Receipt, ReceiptPool};
 use flumen::ring::Wake;
@@ -15,6 +15,7 @@ use flumen::source::{Received, Source};
 use flumen::telemetry::SourceCounters;
 use flumen::time::{Mono, Now};
 
+use crate::dealing::{HEADER, value};
 use crate::event::Id;
 use crate::random::Random;
 
@@ -32,6 +33,10 @@ pub(crate) struct Feed {
     /// Mutations: an event sent twice, two events in the wrong order.
     pub(crate) doubles: bool,
     pub(crate) swaps: bool,
+    /// Events say where they go; one in fifty says something else.
+    pub(crate) headed: bool,
+    pub(crate) strays: bool,
+    pub(crate) headers: HeaderMap,
 }
 
 impl Feed {
@@ -52,7 +57,7 @@ impl Feed {
                     sent = number ^ 1;
                 }
                 let text = Id::new(self.source, connection, sent).text();
-                if page.append_event(text.as_bytes(), head).is_err() {
+                if self.head(page, text.as_bytes(), sent, head).is_err() {
                     return true;
                 }
                 let again = self.doubles && number.is_multiple_of(50) && number > 0;
@@ -62,6 +67,21 @@ impl Feed {
             }
         }
         false
+    }
+
+    fn head(
+        &mut self,
+        page: &mut Page,
+        text: &[u8],
+        number: u32,
+        head: EventHead,
+    ) -> Result<(), Full> {
+        let stray = u32::from(self.strays && number % 50 == 7);
+        self.headers.clear();
+        if let Some(value) = value(number + stray).filter(|_| self.headed) {
+            self.headers.set(HEADER, value).expect("short");
+        }
+        page.append_headed(text, &self.headers, head)
     }
 }
 
