@@ -1,6 +1,6 @@
 //! A program's output: `tail -F` over a rotation, which is what it is used for most.
 
-use crate::harness::{Agent, lines_of};
+use crate::harness::{Agent, lines_of, to_plain_file};
 use std::io::Write;
 use std::path::Path;
 use tempfile::TempDir;
@@ -10,16 +10,6 @@ const TAIL: &str = r#"
 type    = "exec"
 command = "tail -n +1 -F {dir}/app.log"
 channel = "main"
-
-[channels.main]
-type = "memory"
-
-[sinks.archive]
-type    = "file"
-channel = "main"
-path    = "{dir}/out.log"
-codec   = "none"
-block   = { age = "50ms" }
 "#;
 
 fn append(path: &Path, numbers: std::ops::Range<u32>) {
@@ -43,7 +33,7 @@ fn tail_follows_a_log_over_its_rotation_and_ends_with_us() {
     let dir = TempDir::new().expect("a folder");
     let log = dir.path().join("app.log");
     append(&log, 0..1000);
-    let agent = Agent::start_in(dir, TAIL);
+    let agent = Agent::start_in(dir, &to_plain_file(TAIL));
     agent.wait_for(1000);
     assert_eq!(running_with(agent.dir.path()).len(), 1);
     std::fs::rename(&log, agent.dir.path().join("app.log.1")).expect("rotated");
@@ -51,6 +41,6 @@ fn tail_follows_a_log_over_its_rotation_and_ends_with_us() {
     agent.wait_for(2000);
     let ended = agent.stop().well();
     assert_eq!(running_with(ended.dir.path()), [""; 0]);
-    let lines = lines_of(&ended.dir.path().join("out.log"));
+    let lines = lines_of(&ended.dir.path().join("all.log"));
     assert!(lines.into_iter().eq((0..2000).map(|number| format!("line {number}"))));
 }

@@ -1,7 +1,7 @@
 //! Sinks in groups: one that is killed and comes back, and two that share the work.
 
 use crate::forward::place;
-use crate::harness::{Agent, lines_of, paths, until};
+use crate::harness::{Agent, lines_in, lines_of, paths, plain_sink, until};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,29 +21,16 @@ codec = "none"
 block = { age = "20ms" }
 "#;
 
-const FAILOVER: &str = r#"
-[sources.net]
-type    = "tcp"
-listen  = "tcp://127.0.0.1:0"
-channel = "main"
-
-[channels.main]
-type = "memory"
-
+const NEXT: &str = r#"
 [sinks.next]
 type        = "syslog"
 channel     = "main"
 targets     = "relp://{at}"
 window      = 200
 backoff_max = "100ms"
+"#;
 
-[sinks.spare]
-type    = "file"
-channel = "main"
-path    = "{dir}/spare.log"
-codec   = "none"
-block   = { age = "20ms" }
-
+const FAILOVER: &str = r#"
 [groups.out]
 type        = "failover"
 sinks       = ["next", "spare"]
@@ -81,7 +68,8 @@ fn the_spare_has_what_the_killed_one_cannot_take_until_it_is_back() {
     let at = place(70);
     let receiver = || Agent::start(&RECEIVER.replace("{at}", &at));
     let next = receiver();
-    let agent = Agent::start(&FAILOVER.replace("{at}", &at));
+    let text = [&lines_in(), &NEXT.replace("{at}", &at), &plain_sink("spare"), FAILOVER].concat();
+    let agent = Agent::start(&text);
     let mut stream = TcpStream::connect(agent.tcp("net")).expect("it listens");
     let mut sent = send(&mut stream, 0, 1000);
     let ledger = agent.wait("the first has it", |ledger| written_by(ledger, "next") == 1000);
@@ -117,38 +105,21 @@ fn the_spare_has_what_the_killed_one_cannot_take_until_it_is_back() {
 }
 
 const BALANCE: &str = r#"
-[sources.net]
-type    = "tcp"
-listen  = "tcp://127.0.0.1:0"
-channel = "main"
-
-[channels.main]
-type = "memory"
-
-[sinks.left]
-type    = "file"
-channel = "main"
-path    = "{dir}/left.log"
-codec   = "none"
-block   = { age = "20ms" }
-
-[sinks.right]
-type    = "file"
-channel = "main"
-path    = "{dir}/right.log"
-codec   = "none"
-block   = { age = "20ms" }
-
 [groups.both]
 type   = "load_balance"
 sinks  = ["left", "right"]
 policy = "{policy}"
 "#;
 
+fn balance(policy: &str) -> String {
+    let (left, right) = (plain_sink("left"), plain_sink("right"));
+    [&lines_in(), &left, &right, &BALANCE.replace("{policy}", policy)].map(String::as_str).concat()
+}
+
 #[test]
 fn sinks_that_share_the_work_have_each_event_once() {
     for policy in ["round_robin", "random", "least_waiting"] {
-        let agent = Agent::start(&BALANCE.replace("{policy}", policy));
+        let agent = Agent::start(&balance(policy));
         let mut stream = TcpStream::connect(agent.tcp("net")).expect("it listens");
         let mut sent = 0;
         let both = until(|| {
@@ -178,8 +149,7 @@ fn sinks_that_share_the_work_have_each_event_once() {
 fn a_group_begins_without_a_sink_that_cannot() {
     let dir = TempDir::new().expect("a folder");
     std::fs::write(dir.path().join("left.log"), "in the way").expect("written");
-    let text = BALANCE.replace("{policy}", "round_robin");
-    let text = text.replace("{dir}/left.log", "{dir}/left.log/below.log");
+    let text = balance("round_robin").replace("{dir}/left.log", "{dir}/left.log/below.log");
     let agent = Agent::start_in(dir, &text);
     let mut stream = TcpStream::connect(agent.tcp("net")).expect("it listens");
     send(&mut stream, 0, 1000);

@@ -41,18 +41,33 @@ block   = { age = "50ms" }
 /// These sources, whose channel is `main`, into one plain file, `{dir}/all.log`.
 pub(crate) fn to_plain_file(sources: &str) -> String {
     let agent = "[agent]\nmemory = \"128MiB\"\nadmin = \"127.0.0.1:0\"\ncores = \"none\"\n";
-    let behind = r#"
-[channels.main]
-type = "memory"
+    [agent, sources, MAIN, &plain_sink("all")].concat()
+}
 
-[sinks.file]
+const MAIN: &str = "[channels.main]\ntype = \"memory\"\n";
+
+/// Lines over TCP into the channel `main`.
+pub(crate) fn lines_in() -> String {
+    let source = r#"
+[sources.net]
+type    = "tcp"
+listen  = "tcp://127.0.0.1:0"
+channel = "main"
+"#;
+    [source, MAIN].concat()
+}
+
+/// A sink of the channel `main`, into the plain file `{dir}/NAME.log`.
+pub(crate) fn plain_sink(name: &str) -> String {
+    let sink = r#"
+[sinks.{name}]
 type    = "file"
 channel = "main"
-path    = "{dir}/all.log"
+path    = "{dir}/{name}.log"
 codec   = "none"
 block   = { age = "20ms" }
 "#;
-    [agent, sources, behind].concat()
+    sink.replace("{name}", name)
 }
 
 /// A running `flumen run`; killed when dropped.

@@ -1,6 +1,6 @@
 //! Clients of memcached: pymemcache, and the tools of libmemcached.
 
-use crate::harness::Agent;
+use crate::harness::{Agent, to_plain_file};
 use crate::papers::Papers;
 use crate::peers::{peer, pymemcache, run};
 use std::path::Path;
@@ -14,17 +14,6 @@ tls       = { certificate = "{papers}/server.pem", key = "{papers}/server.key" }
 event_max = "1KiB"
 ack       = "synced"
 channel   = "main"
-
-[channels.main]
-type = "memory"
-
-[sinks.archive]
-type    = "file"
-channel = "main"
-path    = "{dir}/out.log"
-codec   = "none"
-encoder = "header_and_text"
-block   = { age = "50ms" }
 "#;
 
 /// Ends with a word for each line that stands in the file when its store was answered.
@@ -34,7 +23,7 @@ from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheServerError, MemcacheClientError
 folder, port, tls_port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 def there(text):
-    return text in open(folder + "/out.log.open").read().splitlines()
+    return text in open(folder + "/all.log.open").read().splitlines()
 one = Client(("127.0.0.1", port), default_noreply=False)
 assert one.set("first", "1 of python")
 assert there("{key=first} 1 of python")
@@ -64,9 +53,9 @@ print("well")
 "#;
 
 fn start(papers: &Papers) -> Agent {
-    let agent = "[agent]\nmemory = \"128MiB\"\nadmin = \"127.0.0.1:0\"\ncores = \"none\"\n";
     let papers = papers.dir.path().display().to_string();
-    Agent::start(&[agent, &STORES.replace("{papers}", &papers)].concat())
+    let text = to_plain_file(&STORES.replace("{papers}", &papers));
+    Agent::start(&(text + "encoder = \"header_and_text\"\n"))
 }
 
 /// What a client has been told is stored stands in the file; whatever it asks for is a miss.
@@ -82,7 +71,7 @@ fn pymemcache_stores_events() {
     assert_eq!(run(&mut command), "well\n");
     agent.wait_for(506);
     let ended = agent.stop().well();
-    let mut lines = ended.lines("out.log");
+    let mut lines = ended.lines("all.log");
     let many = lines.drain(2..502).enumerate();
     for (number, line) in many {
         assert_eq!(line, format!("{{key=k{number:03}}} {number} of many"));
@@ -121,7 +110,7 @@ fn memccp_sends_files() {
     let asked = Command::new(&memccat).args([&servers, "one.txt"]).output().expect("it runs");
     assert!(!asked.status.success() && asked.stdout.is_empty(), "{asked:?}");
     agent.wait_for(6);
-    let lines = agent.stop().well().lines("out.log");
+    let lines = agent.stop().well().lines("all.log");
     let expected = ["{key=one.txt} a text", "{key=two.bin} two#015#012lines\t#001", "{key=empty} "];
     assert_eq!(lines, expected.map(|line| [line, line]).concat());
 }

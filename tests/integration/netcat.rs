@@ -1,6 +1,6 @@
 //! `nc`: bare lines over TCP, bare datagrams over UDP.
 
-use crate::harness::{Agent, lines_of};
+use crate::harness::{Agent, lines_of, to_plain_file};
 use crate::peers::peer;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -17,16 +17,6 @@ channel = "main"
 type    = "udp"
 listen  = ["udp://127.0.0.1:0"]
 channel = "main"
-
-[channels.main]
-type = "memory"
-
-[sinks.archive]
-type    = "file"
-channel = "main"
-path    = "{dir}/out.log"
-codec   = "none"
-block   = { age = "50ms" }
 "#;
 
 fn send(nc: &Path, flags: &[&str], to: SocketAddr, bytes: &[u8]) {
@@ -44,11 +34,11 @@ fn send(nc: &Path, flags: &[&str], to: SocketAddr, bytes: &[u8]) {
 #[test]
 fn lines_over_tcp() {
     let Some(nc) = peer("nc") else { return };
-    let agent = Agent::start(LINES_AND_DATAGRAMS);
+    let agent = Agent::start(&to_plain_file(LINES_AND_DATAGRAMS));
     send(&nc, &["-N"], agent.tcp("lines"), b"one\ntwo\r\n\n\xffthree\nlast without newline");
     agent.wait_for(4);
     let ended = agent.stop().well();
-    let bytes = std::fs::read(ended.dir.path().join("out.log")).expect("the archive");
+    let bytes = std::fs::read(ended.dir.path().join("all.log")).expect("the archive");
     assert_eq!(bytes, b"one\ntwo\n\xffthree\nlast without newline\n");
 }
 
@@ -56,11 +46,11 @@ fn lines_over_tcp() {
 #[test]
 fn datagram_over_udp() {
     let Some(nc) = peer("nc") else { return };
-    let agent = Agent::start(LINES_AND_DATAGRAMS);
+    let agent = Agent::start(&to_plain_file(LINES_AND_DATAGRAMS));
     send(&nc, &["-u", "-q0"], agent.udp("datagrams"), b"two lines\nin one\n");
     agent.wait_for(1);
     let ended = agent.stop().well();
-    assert_eq!(lines_of(&ended.dir.path().join("out.log")), ["two lines#012in one"]);
+    assert_eq!(lines_of(&ended.dir.path().join("all.log")), ["two lines#012in one"]);
 }
 
 const ANSWERED: &str = r#"
@@ -69,23 +59,13 @@ type    = "netcat"
 listen  = ["tcp://127.0.0.1:0"]
 ack     = "written"
 channel = "main"
-
-[channels.main]
-type = "memory"
-
-[sinks.archive]
-type    = "file"
-channel = "main"
-path    = "{dir}/out.log"
-codec   = "none"
-block   = { age = "50ms" }
 "#;
 
 /// Flume's netcat: an `OK` for each line, in the file by then; a long line is told and ends it.
 #[test]
 fn answered_lines() {
     let Some(nc) = peer("nc") else { return };
-    let agent = Agent::start(ANSWERED);
+    let agent = Agent::start(&to_plain_file(ANSWERED));
     let port = agent.tcp("answered").port().to_string();
     let talk = |bytes: &[u8]| {
         let mut child = Command::new(&nc)
@@ -98,14 +78,14 @@ fn answered_lines() {
         let output = child.wait_with_output().expect("our own child");
         String::from_utf8(output.stdout).expect("text")
     };
-    let out = agent.dir.path().join("out.log.open");
+    let out = agent.dir.path().join("all.log.open");
     assert_eq!(talk(b"one\ntwo\nthree\n"), "OK\nOK\nOK\n");
     assert_eq!(std::fs::read_to_string(&out).expect("the file"), "one\ntwo\nthree\n");
     let long = [&b"four\n"[..], &[b'x'; 512], b"\nfive\n"].concat();
     let told = "FAILED: Event exceeds the maximum length (512 chars, including newline)\n";
     assert_eq!(talk(&long), format!("OK\n{told}"));
     let ended = agent.stop().well();
-    assert_eq!(lines_of(&ended.dir.path().join("out.log")), ["one", "two", "three", "four"]);
+    assert_eq!(lines_of(&ended.dir.path().join("all.log")), ["one", "two", "three", "four"]);
 }
 
 /// A source that counts to a million ends the agent, and each number is there once.
