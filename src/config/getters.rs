@@ -9,6 +9,9 @@ use super::suggest::{listed, nearest};
 use super::units::{self, Amount, Rate, UnitError};
 use super::value::{Entry, Spanned, Value};
 
+/// Strings by name, in the order in which they stand.
+pub(super) type Texts = Vec<(Spanned<String>, Spanned<String>)>;
+
 impl Section {
     // ---- texts --------------------------------------------------------------------------------
 
@@ -121,6 +124,34 @@ impl Section {
         let remedy = format!("write `{key} = {{ \"…\" = [\"…\"] }}`");
         let read = |value: &Spanned<Value>| Some(self.strings(key, value, &remedy));
         self.free_table(key, &remedy, read, |texts| shown_list(texts))
+    }
+
+    /// A table of tables, of which all keys are free: each with the strings by name.
+    pub fn table_of_tables(&self, key: &'static str) -> Vec<(Spanned<String>, Texts)> {
+        let remedy = format!("write `{key} = {{ \"…\" = {{ \"…\" = \"…\" }} }}`");
+        let text = |entry: &Entry| match &entry.value.value {
+            Value::Text { text, .. } => {
+                let value = Spanned::new(text.clone(), entry.value.span.clone());
+                Some((entry.key.clone(), value))
+            }
+            _ => {
+                self.wrong_type(key, &entry.value, "a string", &remedy);
+                None
+            }
+        };
+        let read = |value: &Spanned<Value>| match &value.value {
+            Value::Table(table) => Some(table.entries.iter().filter_map(text).collect()),
+            _ => {
+                self.wrong_type(key, value, "a table", &remedy);
+                None
+            }
+        };
+        let shown = |texts: &Texts| {
+            let pairs =
+                texts.iter().map(|(name, text)| format!("{} = {}", quoted(name), quoted(text)));
+            format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+        };
+        self.free_table(key, &remedy, read, shown)
     }
 
     fn free_table<T>(

@@ -17,7 +17,7 @@ use super::carry::{Carries, Carry};
 use super::connection::{Desk, Visit};
 use super::framing::Cut;
 use super::link::Link;
-use super::relp::{READ_BYTES, RESERVE_BYTES, room};
+use super::relp::{READ_BYTES, room};
 use super::text::parse_pri;
 use crate::event::{EventHead, Marks, Origin, OriginPlace, Page};
 use crate::memory::Outcome;
@@ -158,13 +158,13 @@ impl Answering {
                 break Visit::Starved;
             }
             let free = desk.page.free_bytes();
-            if free < room(desk.page, held) {
+            if free < room(desk, held) {
                 break Visit::Full;
             }
             if *taken >= bound {
                 break Visit::Bound;
             }
-            let gap = free - held - RESERVE_BYTES;
+            let gap = free - held - desk.reserve();
             let longest = READ_BYTES.min(gap / room_per_byte(desk.page));
             let count = match link.read(&mut scratch[held..held + longest]) {
                 Ok(0) => {
@@ -250,7 +250,7 @@ impl Answering {
         let marks = if self.middle { marks.with(Marks::SPLIT) } else { marks };
         let first = desk.rules.want_pri && !self.middle;
         let pri = if first { parse_pri(line) } else { None };
-        let place = self.place.find(desk.page, origin, desk.names);
+        let place = self.place.find_labelled(desk.page, origin, desk.names, desk.labels);
         let origin = place.expect("a visit keeps room for its origin");
         let head = EventHead { at: desk.at, origin, pri, marks };
         desk.page.append_event(line, head).expect("a read is bounded by the page's room");
@@ -267,7 +267,7 @@ impl Answering {
     /// page has no room.
     pub fn flush(&mut self, desk: &mut Desk<'_>, origin: Origin, why: Cut) -> bool {
         if !self.carry.is_empty() {
-            if desk.page.free_bytes() < room(desk.page, self.carry.len()) {
+            if desk.page.free_bytes() < room(desk, self.carry.len()) {
                 return false;
             }
             let mut carry = std::mem::take(&mut self.carry);

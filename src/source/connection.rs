@@ -21,13 +21,13 @@ use super::carry::{Carries, Carry, FRAME_EXTRA_BYTES};
 use super::framing::{self, Cut, Framed, Rules, Stage};
 use super::multiline::{Group, Multiline, frame_bytes_max};
 use super::relp::Counter;
-use crate::event::{Names, ORIGIN_BYTES_MAX, Origin, OriginIndex, OriginPlace, Page};
+use crate::event::{HeaderMap, Names, ORIGIN_BYTES_MAX, Origin, OriginIndex, OriginPlace, Page};
 use crate::limits::{self, u32_of, usize_of};
 use crate::time::Wall;
 
 /// Bytes and slots a visit may need beside its fresh bytes: an origin, the pieces of one line that
 /// had been carried, a newline, alignment.
-const RESERVE_BYTES: usize = 1024 + ORIGIN_BYTES_MAX;
+pub const RESERVE_BYTES: usize = 1024 + ORIGIN_BYTES_MAX;
 
 /// A page with less room for a read, and for what it may become, is full: 4 KiB without fields.
 const READ_ROOM_MIN: usize = 9 * (4 << 10);
@@ -71,8 +71,17 @@ pub struct Desk<'a> {
     pub at: Wall,
     /// What the stream's sender is called.
     pub names: Names<'a>,
+    /// Headers that say who that is.
+    pub labels: &'a HeaderMap,
     /// For those who acknowledge.
     pub counter: Option<&'a mut Counter>,
+}
+
+impl Desk<'_> {
+    /// Bytes and slots beside those that are read.
+    pub fn reserve(&self) -> usize {
+        RESERVE_BYTES + self.labels.bytes()
+    }
 }
 
 impl Stream {
@@ -95,13 +104,14 @@ impl Stream {
         let mut taken = 0;
         let visit = loop {
             let free = desk.page.free_bytes();
-            if free < room(desk.page, held) {
+            if free < room(desk, held) {
                 break Visit::Full;
             }
             if taken >= bound && !self.ahead {
                 break Visit::Bound;
             }
-            let (longest, kept) = self.longest(desk, free - held - RESERVE_BYTES);
+            self.introduce(desk, origin);
+            let (longest, kept) = self.longest(desk, free - held - desk.reserve());
             let spare = desk.page.spare_mut();
             let count = if self.ahead {
                 let count = desk.carries.reach.take(&mut spare[held..held + longest]);
@@ -180,9 +190,10 @@ impl Stream {
         }
         let held = self.carry.len();
         if held > 0 {
-            if desk.page.free_bytes() < held + RESERVE_BYTES {
+            if desk.page.free_bytes() < held + desk.reserve() {
                 return false;
             }
+            self.introduce(desk, origin);
             desk.page.spare_mut()[..held].copy_from_slice(self.carry.bytes());
             self.cut(desk, origin, held, why);
         }
@@ -201,7 +212,7 @@ impl Stream {
         let Some(lines) = self.group.as_ref().map(|group| group.waiting_bytes()) else {
             return true;
         };
-        if desk.page.free_bytes() < lines + RESERVE_BYTES {
+        if desk.page.free_bytes() < lines + desk.reserve() {
             return false;
         }
         let index = self.origin(desk, origin);
@@ -296,8 +307,15 @@ impl Stream {
         }
     }
 
+    /// Headers stand in front of the bytes that have them: before those are read.
+    fn introduce(&mut self, desk: &mut Desk<'_>, origin: Origin) {
+        if !desk.labels.is_empty() {
+            self.origin(desk, origin);
+        }
+    }
+
     fn origin(&mut self, desk: &mut Desk<'_>, origin: Origin) -> OriginIndex {
-        let place = self.place.find(desk.page, origin, desk.names);
+        let place = self.place.find_labelled(desk.page, origin, desk.names, desk.labels);
         place.expect("a visit keeps room for its origin")
     }
 }
@@ -317,10 +335,10 @@ fn room_per_byte(page: &Page) -> usize {
 }
 
 /// Free bytes without which a page is full for a stream that carries `held` bytes.
-fn room(page: &Page, held: usize) -> usize {
-    let read = held + RESERVE_BYTES + READ_ROOM_MIN;
+fn room(desk: &Desk<'_>, held: usize) -> usize {
+    let read = held + desk.reserve() + READ_ROOM_MIN;
     // A page with less than a sixteenth left makes for short reads: better a fresh one.
-    read.max(page.capacity() / 16)
+    read.max(desk.page.capacity() / 16)
 }
 
 #[cfg(test)]
@@ -368,6 +386,7 @@ mod tests {
                     rules,
                     at: Wall(1),
                     names: Names::NONE,
+                    labels: &HeaderMap::NONE,
                     counter: None,
                 };
                 match stream.visit(&mut desk, Origin::LOCAL, bound, |into| peer.read(into)) {
@@ -448,6 +467,7 @@ mod tests {
                 rules,
                 at,
                 names: Names::NONE,
+                labels: &HeaderMap::NONE,
                 counter: None,
             };
             if !waited {
@@ -501,6 +521,7 @@ mod tests {
             rules: &RULES,
             at: Wall(1),
             names: Names::NONE,
+            labels: &HeaderMap::NONE,
             counter: None,
         };
         let mut reads = VecDeque::from([
@@ -540,6 +561,7 @@ mod tests {
             rules: &RULES,
             at: Wall(1),
             names: Names::NONE,
+            labels: &HeaderMap::NONE,
             counter: None,
         };
         let mut peer = Peer([b"first ha".to_vec(), b"lf\nsecond\n".to_vec()].into());

@@ -21,11 +21,12 @@ use std::time::Duration;
 use super::framing::Rules;
 use super::port::Port;
 use super::reverse::Reverse;
+use super::sender_headers::Teller;
 use super::senders::Senders;
 use super::single::Expander;
 use super::text::{holds_control, parse_pri, trim};
 use super::warden::Warden;
-use crate::event::{EventHead, Full, Marks, ORIGIN_BYTES_MAX, Origin, Page};
+use crate::event::{EventHead, Full, HeaderMap, Marks, ORIGIN_BYTES_MAX, Origin, Page};
 use crate::limits;
 use crate::sys::udp_receive::{ReceiveRing, SLOT_BYTES};
 use crate::telemetry::{LostReason, SourceCounters};
@@ -69,11 +70,17 @@ pub struct Aids<'a> {
     pub expander: Option<&'a Expander>,
     /// Their senders' names are wanted.
     pub reverse: Option<&'a Reverse>,
+    /// Headers say who they are.
+    pub teller: Option<&'a Teller>,
 }
 
 impl Aids<'_> {
-    fn host(&self, origin: Origin, now: Now) -> Option<Arc<str>> {
-        self.reverse.and_then(|reverse| reverse.of(origin.peer, now.mono))
+    fn tell(&self, origin: Origin, now: Now, labels: &mut HeaderMap) -> Option<Arc<str>> {
+        let host = self.reverse.and_then(|reverse| reverse.of(origin.peer, now.mono));
+        if let Some(teller) = self.teller {
+            teller.tell(origin, host.as_deref(), labels);
+        }
+        host
     }
 }
 
@@ -247,8 +254,8 @@ impl Datagrams {
                         continue;
                     }
                     let mut place = || {
-                        let host = || aids.host(origin, now);
-                        let origin = senders.find(page, (origin, local), host)?;
+                        let told = |labels: &mut _| aids.tell(origin, now, labels);
+                        let origin = senders.find(page, (origin, local), told)?;
                         let head = EventHead { at, origin, pri: None, marks };
                         match aids.expander {
                             _ if exact => append_exactly(page, text, head, rules),

@@ -18,7 +18,7 @@ use super::multiline::{self, Multiline};
 use super::network::EVENT_MAX;
 use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
 use crate::config::{OptionDoc, Section};
-use crate::event::{Names, Origin, Page};
+use crate::event::{HeaderMap, Names, Origin, Page};
 use crate::limits;
 use crate::memory::{MemoryLine, ReceiptSlip};
 use crate::ring::Wake;
@@ -315,8 +315,15 @@ impl Source for Exec {
         let before = page.event_count();
         let (input, heard) = (&self.input, &mut self.heard);
         let (carries, rules) = (&mut self.carries, &self.rules);
-        let mut desk =
-            Desk { page, carries, rules, at: now.wall, names: Names::NONE, counter: None };
+        let mut desk = Desk {
+            page,
+            carries,
+            rules,
+            at: now.wall,
+            names: Names::NONE,
+            labels: &HeaderMap::NONE,
+            counter: None,
+        };
         if ripe && !self.stream.end_group(&mut desk, Origin::LOCAL) {
             return full;
         }

@@ -3,8 +3,11 @@
 //! A file can be read again, so nothing is carried: of a line that has not come whole the front is
 //! read once more when the rest is there. The place is always one between two events.
 
+pub mod offsets;
+
 use std::io;
 
+use self::offsets::Offsets;
 use super::framing::{self, Cut, Rules, Stage};
 use crate::event::{
     Full, HeaderMap, Names, ORIGIN_BYTES_MAX, Origin, OriginIndex, OriginPlace, Page,
@@ -64,6 +67,8 @@ pub struct Shelf<'a> {
     pub labels: &'a HeaderMap,
     pub rules: &'a Rules,
     pub at: Wall,
+    /// Each event says where it begins.
+    pub offsets: Option<&'a mut Offsets>,
 }
 
 impl Shelf<'_> {
@@ -94,6 +99,11 @@ impl Cursor {
         shelf: &mut Shelf<'_>,
         bound: usize,
     ) -> io::Result<Took> {
+        if let Some(offsets) = shelf.offsets.take() {
+            let took = offsets.take(self, text, shelf, bound);
+            shelf.offsets = Some(offsets);
+            return took;
+        }
         let mut taken = 0;
         loop {
             let free = shelf.page.free_bytes();
@@ -130,6 +140,11 @@ impl Cursor {
 
     /// Makes an event of the unfinished line at the end. False: the page has no room.
     pub fn take_rest(&mut self, text: &mut dyn Text, shelf: &mut Shelf<'_>) -> io::Result<bool> {
+        if let Some(offsets) = shelf.offsets.take() {
+            let done = offsets.take_rest(self, text, shelf);
+            shelf.offsets = Some(offsets);
+            return done;
+        }
         let longest = shelf.rules.event_bytes_max + 2;
         if shelf.page.free_bytes() < longest + shelf.reserve() {
             return Ok(false);
@@ -232,6 +247,17 @@ mod tests {
 
     /// All events, over as many pages as it takes; the text comes in parts.
     fn read_all(parts: &[Vec<u8>], longest: usize, bound: usize) -> Vec<(Vec<u8>, Marks)> {
+        let places = read_with(parts, longest, bound, None);
+        places.into_iter().map(|(text, marks, _)| (text, marks)).collect()
+    }
+
+    /// The same, with what is said of where each begins.
+    fn read_with(
+        parts: &[Vec<u8>],
+        longest: usize,
+        bound: usize,
+        mut offsets: Option<Offsets>,
+    ) -> Vec<(Vec<u8>, Marks, Option<usize>)> {
         let rules =
             Rules { counted: false, event_bytes_max: longest, want_pri: false, zipped: false };
         let (mut text, mut cursor, mut events) = (Vec::new(), Cursor::default(), Vec::new());
@@ -240,7 +266,11 @@ mod tests {
         let mut serial = 1;
         page.clear(serial);
         let mut next = |page: &mut Page| {
-            events.extend(page.events().map(|event| (event.bytes.to_vec(), event.marks)));
+            events.extend(page.events().map(|event| {
+                let told = event.headers().get(offsets::HEADER);
+                let told = told.map(|told| std::str::from_utf8(told).unwrap().parse().unwrap());
+                (event.bytes.to_vec(), event.marks, told)
+            }));
             serial += 1;
             page.clear(serial);
         };
@@ -249,7 +279,8 @@ mod tests {
             loop {
                 let (place, rules) = (&mut place, &rules);
                 let (page, labels) = (&mut page, &HeaderMap::NONE);
-                let mut shelf = Shelf { page, place, labels, rules, at: Wall(1) };
+                let offsets = offsets.as_mut();
+                let mut shelf = Shelf { page, place, labels, rules, at: Wall(1), offsets };
                 match cursor.take(&mut text, &mut shelf, bound).unwrap() {
                     Took::All(_) => break,
                     Took::Bound => {}
@@ -261,7 +292,8 @@ mod tests {
         loop {
             let (place, rules) = (&mut place, &rules);
             let (page, labels) = (&mut page, &HeaderMap::NONE);
-            let mut shelf = Shelf { page, place, labels, rules, at: Wall(1) };
+            let offsets = offsets.as_mut();
+            let mut shelf = Shelf { page, place, labels, rules, at: Wall(1), offsets };
             if cursor.take_rest(&mut text, &mut shelf).unwrap() {
                 break;
             }
@@ -297,6 +329,30 @@ mod tests {
             .map(|(text, marks)| (text.len(), *marks == Marks::SPLIT))
             .collect();
         assert_eq!(lengths, [(100, true), (100, true), (50, true), (5, false)]);
+    }
+
+    #[test]
+    fn each_line_says_where_it_begins_however_pages_fill() {
+        let line = |n: usize| vec![b'a' + (n % 26) as u8; [0, 3, 190, 1, 6000][n / 7 % 5]];
+        let ends = [&b"\n"[..], b"\r\n", b"\n\n"];
+        let mut text: Vec<u8> =
+            (0..20_000).flat_map(|n| [&line(n)[..], ends[n % 3]].concat()).collect();
+        text.extend_from_slice(&[b'z'; 5000]);
+        for bound in [1, 5000, usize::MAX] {
+            let parts = [std::slice::from_ref(&text), &[b"and more\n".to_vec()]].concat();
+            let plain = read_all(&parts, 4096, bound);
+            let told = read_with(&parts, 4096, bound, Some(Offsets::new(4096)));
+            let all = parts.concat();
+            let (mut last, mut count) = (None, 0);
+            for ((text, marks, at), expected) in told.iter().zip(&plain) {
+                let at = at.unwrap();
+                assert_eq!(&all[at..at + text.len()], text, "at {at}, bound {bound}");
+                assert!((text, marks) == (&expected.0, &expected.1), "at {at}, bound {bound}");
+                assert!(last < Some(at));
+                (last, count) = (Some(at), count + 1);
+            }
+            assert!(count == plain.len() && count == told.len(), "{count}, bound {bound}");
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ use super::protocol::{Manner, Packing, Speech};
 use super::reactor::{Parts, Reactor};
 use super::relp::Counter;
 use super::reverse::{self, Reverse};
+use super::sender_headers::{LABELS_BYTES_MAX, SenderHeaders, Teller};
 use super::single::{Expander, Frames};
 use super::storing::Names;
 use super::tls::{TlsListener, TlsOptions, Worker};
@@ -135,6 +136,8 @@ pub struct Network {
     pub interface: Option<String>,
     /// Senders are called what DNS calls them, where a message does not say.
     pub reverse_dns: bool,
+    /// Headers that say who sent an event.
+    pub headers: SenderHeaders,
     /// Connections over TCP begin with a PROXY header, which must come by then.
     pub proxied: Option<Duration>,
 }
@@ -219,6 +222,7 @@ impl Network {
             answers: None,
             stores: None,
             reverse_dns: section.flag("reverse_dns"),
+            headers: SenderHeaders::plan(section),
             proxied: None,
         }
     }
@@ -314,7 +318,8 @@ impl Network {
 
     /// Where names of senders come from, if anybody asks for them.
     fn names(&self, context: &SourceContext) -> Result<Option<Reverse>, BuildError> {
-        if !self.reverse_dns || !context.want_host {
+        let headed = context.want_headers && self.headers.wants_hostname();
+        if !headed && !(self.reverse_dns && context.want_host) {
             return Ok(None);
         }
         let started = Reverse::start(&context.name, &reverse::resolver());
@@ -334,6 +339,7 @@ impl Network {
         let counters = Arc::clone(&context.counters[thread]);
         let watch = || context.incidents.watch(&format!("source {}", context.name));
         let secure = shared.keys.as_ref().map(|keys| Worker::new(Arc::clone(keys)));
+        let teller = Teller::of(&self.headers, &sockets).filter(|_| context.want_headers);
         let mut gates = Vec::new();
         let mut receivers = Vec::new();
         for bound in sockets {
@@ -373,6 +379,7 @@ impl Network {
             manner: self.manner(expander.as_ref(), context.want_headers),
             inflations: Inflations::new(expander, watch()),
             reverse: shared.reverse.clone(),
+            teller,
             idle_timeout: self.tcp.idle_timeout,
             handshakes: Handshakes::new(
                 self.tls.as_ref().map(|tls| tls.handshake_timeout),
@@ -451,7 +458,7 @@ impl SourcePlan for Network {
             let each = self.connection_bytes() + SESSION_BYTES_MAX as u64;
             lines.push(MemoryLine::new(&part, what, connections * each));
         }
-        if self.reverse_dns {
+        if self.reverse_dns || self.headers.wants_hostname() {
             let bytes = Reverse::memory_bytes() as u64;
             lines.push(MemoryLine::new(&part, "names of senders".to_owned(), bytes));
         }
@@ -483,7 +490,8 @@ impl SourcePlan for Network {
             (self.has_streams(), connection::page_bytes_min(self.line_bytes_max())),
             (self.has_acknowledging(), super::relp::page_bytes_min(self.event_bytes_max)),
         ];
-        least.into_iter().filter(|(has, _)| *has).map(|(_, bytes)| bytes).max().unwrap_or(0)
+        let least = least.into_iter().filter(|(has, _)| *has).map(|(_, bytes)| bytes).max();
+        least.unwrap_or(0) + if self.headers.is_empty() { 0 } else { LABELS_BYTES_MAX }
     }
 
     fn acknowledges(&self) -> Option<Reached> {
@@ -509,6 +517,10 @@ impl SourcePlan for Network {
 
     fn zones(&self) -> Option<&Zones> {
         self.zones.as_ref()
+    }
+
+    fn headers(&self) -> HeaderNames {
+        self.headers.names()
     }
 
     fn is_patient(&self) -> bool {

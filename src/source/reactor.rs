@@ -40,9 +40,10 @@ use super::preamble::{Preamble, Preambles};
 use super::protocol::{Manner, Protocol, Speech};
 use super::relp::Counter;
 use super::reverse::Reverse;
+use super::sender_headers::Teller;
 use super::warden::{self, Warden};
 use super::{Received, Source};
-use crate::event::{Origin, Page};
+use crate::event::{HeaderMap, Origin, Page};
 use crate::memory::{ReceiptPool, ReceiptSlip};
 use crate::ring::Wake;
 use crate::telemetry::SourceCounters;
@@ -72,6 +73,8 @@ pub struct Parts {
     pub manner: Manner,
     pub inflations: Inflations,
     pub reverse: Option<Reverse>,
+    /// Headers say who sent an event.
+    pub teller: Option<Teller>,
     pub idle_timeout: Option<Duration>,
     pub handshakes: Handshakes,
     pub preambles: Preambles,
@@ -108,6 +111,7 @@ pub struct Reactor {
     manner: Manner,
     inflations: Inflations,
     reverse: Option<Reverse>,
+    teller: Option<Teller>,
     /// When the first group of lines may have waited for long enough.
     ripe: Mono,
     idle_timeout: Option<Duration>,
@@ -140,6 +144,8 @@ struct Connection {
     name: String,
     /// What its peer's address is called.
     host: Option<Arc<str>>,
+    /// Headers that all of its events have.
+    labels: HeaderMap,
     /// Its first bytes have been looked at.
     begun: bool,
     /// By the clock of `Attention`.
@@ -212,6 +218,7 @@ impl Reactor {
             manner: parts.manner,
             inflations: parts.inflations,
             reverse: parts.reverse,
+            teller: parts.teller,
             ripe: Mono::MAX,
             idle_timeout: parts.idle_timeout,
             handshakes,
@@ -288,7 +295,7 @@ impl Reactor {
                 return After::Rest;
             }
             let (expander, reverse) = (self.inflations.expander(), self.reverse.as_ref());
-            let aids = Aids { expander, reverse };
+            let aids = Aids { expander, reverse, teller: self.teller.as_ref() };
             let (warden, rules) = (&mut self.warden, &self.rules);
             let visit = self.datagrams.visit(token - gates, page, now, rules, warden, aids);
             self.inflations.kept(None, &self.counters, now);
@@ -329,9 +336,9 @@ impl Reactor {
         let before = page.event_count();
         let (rules, carries, counter) = (&self.rules, &mut self.carries, self.counter.as_mut());
         let agreed = connection.agree();
-        let Connection { link, protocol, origin, name, host, ended, .. } = connection;
+        let Connection { link, protocol, origin, name, host, labels, ended, .. } = connection;
         let names = names(name, host);
-        let mut desk = Desk { page, carries, rules, at: now.wall, names, counter };
+        let mut desk = Desk { page, carries, rules, at: now.wall, names, labels, counter };
         let mut taken = 0;
         let visit = match agreed.and_then(|()| link.push()) {
             Ok(()) => protocol.visit(&mut desk, *origin, link, bound, *ended, &mut taken),
@@ -456,6 +463,7 @@ impl Reactor {
             origin,
             name: String::new(),
             host: None,
+            labels: HeaderMap::default(),
             begun: false,
             heard: self.attention.at(now),
             paused: Mono(0),
@@ -484,31 +492,6 @@ impl Reactor {
         let open = self.connections.len() > self.vacant.len();
         let waiting = self.gates.iter().any(Option::is_some) || open;
         self.ready.is_empty() && !waiting && self.datagrams.finish()
-    }
-}
-
-impl Connection {
-    /// Goes on with what must be agreed on before text comes; the peer has its name with the first.
-    fn agree(&mut self) -> io::Result<()> {
-        if !self.link.is_settled() {
-            self.link.agree()?;
-            if self.link.is_settled() {
-                self.name = self.link.name();
-            }
-        }
-        Ok(())
-    }
-
-    /// Bytes a visit may take. While stopping: what has arrived by now, and no more, or a sender
-    /// at full rate would keep us for ever.
-    fn bound(&mut self, stopping: bool) -> usize {
-        if !stopping {
-            return VISIT_BYTES;
-        }
-        let there = || self.link.waiting_bytes().saturating_add(self.protocol.untold_bytes());
-        // At least one read, which may find that the peer has closed.
-        let allowance = self.allowance.get_or_insert_with(|| there().max(1));
-        VISIT_BYTES.min(*allowance)
     }
 }
 

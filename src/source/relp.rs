@@ -11,11 +11,11 @@ use std::io;
 
 use super::acks::{Acks, Owner};
 use super::carry::{Carries, Carry};
-use super::connection::{Desk, Visit};
+use super::connection::{Desk, RESERVE_BYTES, Visit};
 use super::link::Link;
 use super::miscounts::Fault;
 use super::text::{holds_control, parse_pri, trim};
-use crate::event::{EventHead, HeaderMap, Marks, ORIGIN_BYTES_MAX, Origin, OriginPlace, Page};
+use crate::event::{EventHead, HeaderMap, Marks, Origin, OriginPlace, Page};
 use crate::wire::relp::{Heard, RelpError, Session, Txnr, acknowledge};
 
 #[cfg(test)]
@@ -25,8 +25,6 @@ mod tests;
 pub(super) const READ_BYTES: usize = 64 << 10;
 /// Replies written with one call, about as many as a window has.
 const REPLIES_PER_WRITE: u32 = 512;
-/// An origin, and the pieces of a frame that was held.
-pub(super) const RESERVE_BYTES: usize = 1024 + ORIGIN_BYTES_MAX;
 /// A page with less room for a read, and for what it may become, is full.
 const READ_ROOM_MIN: usize = 16 << 10;
 
@@ -175,13 +173,13 @@ impl Relp {
                 break Visit::Starved;
             }
             let free = desk.page.free_bytes();
-            if free < room(desk.page, held) {
+            if free < room(desk, held) {
                 break Visit::Full;
             }
             if *taken >= bound {
                 break Visit::Bound;
             }
-            let longest = READ_BYTES.min((free - held - RESERVE_BYTES) / room_per_byte(desk.page));
+            let longest = READ_BYTES.min((free - held - desk.reserve()) / room_per_byte(desk.page));
             let count = match link.read(&mut scratch[held..held + longest]) {
                 Ok(0) => break Visit::Ended,
                 Ok(count) => count,
@@ -279,7 +277,7 @@ impl Relp {
         }
         let control = if holds_control(text) { Marks::CONTROL } else { Marks::NONE };
         let marks = marks.with(control);
-        let place = self.place.find(desk.page, origin, desk.names);
+        let place = self.place.find_labelled(desk.page, origin, desk.names, desk.labels);
         let origin = place.expect("a visit keeps room for its origin");
         let head = EventHead { at: desk.at, origin, pri, marks };
         desk.page.append_event(text, head).expect("a read is bounded by the page's room");
@@ -362,7 +360,7 @@ impl Relp {
 }
 
 /// Free bytes without which a page is full for a connection that holds `held` bytes.
-pub(super) fn room(page: &Page, held: usize) -> usize {
-    let read = held + RESERVE_BYTES + READ_ROOM_MIN;
-    read.max(page.capacity() / 16)
+pub(super) fn room(desk: &Desk<'_>, held: usize) -> usize {
+    let read = held + desk.reserve() + READ_ROOM_MIN;
+    read.max(desk.page.capacity() / 16)
 }

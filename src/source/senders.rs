@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::event::{Full, Names, Origin, OriginIndex, Page};
+use crate::event::{Full, HeaderMap, Names, Origin, OriginIndex, Page};
 
 /// Senders whose place in the page is remembered.
 const PLACES: usize = 256;
@@ -16,21 +16,23 @@ pub struct Senders {
     /// Of the page that the places are in.
     serial: u64,
     places: Vec<Option<(Whence, OriginIndex)>>,
+    labels: HeaderMap,
 }
 
 impl Default for Senders {
     fn default() -> Self {
-        Self { serial: 0, places: vec![None; PLACES] }
+        Self { serial: 0, places: vec![None; PLACES], labels: HeaderMap::default() }
     }
 }
 
 impl Senders {
-    /// `host` says what the sender is called, asked once a page.
+    /// `told` says what the sender is called, and sets headers for all that comes from it; asked
+    /// once a page.
     pub fn find(
         &mut self,
         page: &mut Page,
         whence: Whence,
-        host: impl FnOnce() -> Option<Arc<str>>,
+        told: impl FnOnce(&mut HeaderMap) -> Option<Arc<str>>,
     ) -> Result<OriginIndex, Full> {
         if self.serial != page.serial() {
             self.serial = page.serial();
@@ -42,9 +44,9 @@ impl Senders {
         {
             return Ok(*index);
         }
-        let host = host();
+        let host = told(&mut self.labels);
         let names = Names { host: host.as_deref().unwrap_or_default(), ..Names::NONE };
-        let index = page.push_whole_origin(whence.0, names, whence.1)?;
+        let index = page.push_full_origin(whence.0, names, whence.1, &self.labels)?;
         *place = Some((whence, index));
         Ok(index)
     }
@@ -75,15 +77,15 @@ mod tests {
         let mut senders = Senders::default();
         let from = Origin::new(Some("10.0.0.9:9".parse().unwrap()), 1);
         let to = Some("10.0.0.1:2055".parse().unwrap());
-        let first = senders.find(&mut page, (from, None), || None).unwrap();
+        let first = senders.find(&mut page, (from, None), |_| None).unwrap();
         let free = page.free_bytes();
-        assert_eq!(senders.find(&mut page, (from, None), || None), Ok(first));
+        assert_eq!(senders.find(&mut page, (from, None), |_| None), Ok(first));
         assert_eq!(page.free_bytes(), free);
-        let other = senders.find(&mut page, (from, to), || None).unwrap();
+        let other = senders.find(&mut page, (from, to), |_| None).unwrap();
         assert_ne!(other, first);
         assert_eq!(page.free_bytes(), free - 4 * 16);
         page.clear(7);
-        assert!(senders.find(&mut page, (from, to), || None).is_ok());
+        assert!(senders.find(&mut page, (from, to), |_| None).is_ok());
         assert!(page.free_bytes() < page.capacity());
     }
 }

@@ -22,6 +22,7 @@ use self::reader::{Reader, Settings, Visit};
 use self::reading::{Deserializer, Names};
 use super::file_lines::{self, Mark};
 use super::framing::Rules;
+use super::header_name::flagged;
 use super::input::Input;
 use super::milestones::{self, Milestones};
 use super::positions::Positions;
@@ -126,8 +127,6 @@ const OPTIONS: &[OptionDoc] = &[
 /// When we stop, what is under way has so long to come through; what does not comes again.
 const LAST: Duration = Duration::from_secs(5);
 const NAP: Duration = Duration::from_millis(10);
-/// The longest name of a header: with a path behind it, two fit into an event's headers.
-const KEY_BYTES_MAX: usize = 255;
 
 struct Plan {
     settings: Settings,
@@ -168,8 +167,8 @@ impl Plan {
             root,
         };
         let names = Names {
-            path: header(section, "file_header", "file_header_key"),
-            basename: header(section, "basename_header", "basename_header_key"),
+            path: flagged(section, "file_header", "file_header_key"),
+            basename: flagged(section, "basename_header", "basename_header_key"),
         };
         let policy = policy(section);
         Self {
@@ -197,26 +196,6 @@ fn policy(section: &Section) -> Policy {
         (false, true) => Policy::Note,
         (false, false) => Policy::Rename,
     }
-}
-
-/// The header's name, or none when nobody asks for it.
-fn header(section: &Section, flag: &'static str, key: &'static str) -> String {
-    let name = section.text(key);
-    if name.is_empty() || name.len() > KEY_BYTES_MAX {
-        let what = format!("\"{name}\" is no name for a header: it has 1 to {KEY_BYTES_MAX} bytes");
-        section.fail(key, what, "leave it out, and it is called as in Flume");
-    }
-    if section.flag(flag) {
-        return name;
-    }
-    if section.explicit(key) && section.usable(flag) {
-        section.fail(
-            key,
-            format!("there is no such header without `{flag}`"),
-            format!("write `{flag} = true`"),
-        );
-    }
-    String::new()
 }
 
 /// An expression for whole names, as Java's `matches`.

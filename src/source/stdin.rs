@@ -12,7 +12,7 @@ use super::multiline::{self, Multiline};
 use super::network::EVENT_MAX;
 use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
 use crate::config::OptionDoc;
-use crate::event::{Names, Origin, Page};
+use crate::event::{HeaderMap, Names, Origin, Page};
 use crate::limits;
 use crate::memory::MemoryLine;
 use crate::ring::Wake;
@@ -147,8 +147,15 @@ impl Source for Stdin {
         let input = &self.input;
         let mut left = self.allowance.unwrap_or(usize::MAX);
         let (carries, rules) = (&mut self.carries, &self.rules);
-        let mut desk =
-            Desk { page, carries, rules, at: now.wall, names: Names::NONE, counter: None };
+        let mut desk = Desk {
+            page,
+            carries,
+            rules,
+            at: now.wall,
+            names: Names::NONE,
+            labels: &HeaderMap::NONE,
+            counter: None,
+        };
         if ripe && !self.stream.end_group(&mut desk, Origin::LOCAL) {
             return Received { full: true, more: true, finished: false };
         }

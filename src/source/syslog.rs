@@ -12,6 +12,7 @@ use super::multiline;
 use super::network::{self, Network, TcpOptions, UdpOptions};
 use super::preamble;
 use super::reverse;
+use super::sender_headers;
 use super::tls;
 use super::warden;
 use super::zones::{self, Zones};
@@ -58,6 +59,10 @@ const OPTIONS: &[OptionDoc] = &[
     preamble::PROXY_PROTOCOL,
     preamble::PROXY_TIMEOUT,
     reverse::REVERSE_DNS,
+    sender_headers::REMOTE_ADDRESS,
+    sender_headers::CLIENT_IP,
+    sender_headers::CLIENT_HOSTNAME,
+    sender_headers::PORT,
     warden::ALLOW,
     warden::DENY,
     warden::RATE_LIMIT,

@@ -6,6 +6,7 @@
 
 mod follower;
 mod groups;
+mod labels;
 mod tail;
 
 use std::path::PathBuf;
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 use self::follower::Follower;
 use self::groups::Group;
+use self::labels::Labels;
+use super::file_lines::offsets::Offsets;
 use super::file_lines::{self, Mark, Shelf};
 use super::framing::Rules;
 use super::input::Input;
@@ -22,7 +25,7 @@ use super::network::EVENT_MAX;
 use super::positions::Positions;
 use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
 use crate::config::{OptionDoc, Section};
-use crate::event::{HeaderMap, OriginPlace, Page};
+use crate::event::{HeaderMap, HeaderNames, OriginPlace, Page};
 use crate::limits;
 use crate::memory::receipt::Reached;
 use crate::memory::{MemoryLine, ReceiptSlip};
@@ -64,6 +67,10 @@ const OPTIONS: &[OptionDoc] = &[
         default: Some("3s"),
         doc: "positions are saved so often",
     },
+    labels::HEADERS,
+    labels::FILE_HEADER,
+    labels::FILE_HEADER_KEY,
+    labels::BYTE_OFFSET_HEADER,
     milestones::ACK,
     EVENT_MAX,
 ];
@@ -79,6 +86,7 @@ const LAST: Duration = Duration::from_secs(5);
 
 struct Plan {
     groups: Vec<Group>,
+    labels: Labels,
     position_file: PathBuf,
     skip_to_end: bool,
     idle_timeout: Duration,
@@ -89,13 +97,13 @@ struct Plan {
 
 impl Plan {
     fn read(section: &Section) -> Self {
-        for key in ["headers", "file_header", "file_header_key", "byte_offset_header"] {
-            section.later(key, "needs headers of events");
-        }
         let events = limits::EVENT_BYTES_MIN as u64..=limits::EVENT_BYTES_MAX as u64;
         let times = Duration::from_millis(1)..=Duration::from_secs(1 << 32);
+        let groups = groups::plan(section);
+        let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
         Self {
-            groups: groups::plan(section),
+            groups,
+            labels: Labels::plan(section, &names),
             position_file: PathBuf::from(section.text("position_file")),
             skip_to_end: section.flag("skip_to_end"),
             idle_timeout: section.duration_in("idle_timeout", times.clone()),
@@ -115,8 +123,10 @@ impl SourcePlan for Plan {
         Vec::new()
     }
 
-    fn memory(&self, _name: &str) -> Vec<MemoryLine> {
-        Vec::new()
+    fn memory(&self, name: &str) -> Vec<MemoryLine> {
+        let bytes = Offsets::memory_bytes(self.event_bytes_max) as u64;
+        let line = || MemoryLine::new(&format!("sources.{name}"), "lines and offsets", bytes);
+        self.labels.offsets.then(line).into_iter().collect()
     }
 
     fn event_bytes_max(&self) -> usize {
@@ -124,11 +134,16 @@ impl SourcePlan for Plan {
     }
 
     fn page_bytes_min(&self) -> usize {
-        file_lines::page_bytes_min(self.event_bytes_max)
+        let headers = if self.headers().is_empty() { 0 } else { limits::HEADERS_BYTES_MAX };
+        file_lines::page_bytes_min(self.event_bytes_max) + headers
     }
 
     fn is_patient(&self) -> bool {
         true
+    }
+
+    fn headers(&self) -> HeaderNames {
+        self.labels.names()
     }
 
     fn acknowledges(&self) -> Option<Reached> {
@@ -163,10 +178,13 @@ impl SourcePlan for Plan {
         let input = Input::listening(watcher)
             .map_err(|error| failed(error.to_string(), "raise LimitNOFILE"))?;
         let mark = self.ack.unwrap_or(context.furthest);
+        let labels = if context.want_headers { self.labels.clone() } else { Labels::default() };
+        let offsets = labels.offsets.then(|| Offsets::new(self.event_bytes_max));
         let taildir = Taildir {
             follower: Follower::new(
                 Arc::clone(&disk),
                 self.groups.clone(),
+                labels,
                 self.skip_to_end,
                 self.idle_timeout,
                 saved,
@@ -177,6 +195,7 @@ impl SourcePlan for Plan {
             positions,
             interval: self.write_pos_interval,
             place: OriginPlace::default(),
+            offsets,
             rules: Rules {
                 counted: false,
                 event_bytes_max: self.event_bytes_max,
@@ -204,7 +223,9 @@ struct Taildir {
     disk: Arc<dyn Disk>,
     positions: Positions,
     interval: Duration,
+    /// Of all events whose files have no headers of their own.
     place: OriginPlace,
+    offsets: Option<Offsets>,
     rules: Rules,
     counters: Arc<SourceCounters>,
     watch: Watch,
@@ -289,7 +310,8 @@ impl Source for Taildir {
         }
         let (place, rules, milestones) = (&mut self.place, &self.rules, &mut self.milestones);
         let labels = &HeaderMap::NONE;
-        let mut shelf = Shelf { page, place, labels, rules, at: now.wall };
+        let offsets = self.offsets.as_mut();
+        let mut shelf = Shelf { page, place, labels, rules, at: now.wall, offsets };
         let mut note = |key, mark| milestones.note(key, mark);
         let mut round = self.follower.read(&mut shelf, now, &mut note);
         if !round.full && !self.follower.sweep(&mut shelf, now, &mut note) {

@@ -6,6 +6,7 @@ use super::interface;
 use super::listen::Transport;
 use super::network::{self, Network, TcpOptions, UdpOptions};
 use super::reverse;
+use super::sender_headers;
 use super::warden;
 use crate::config::OptionDoc;
 
@@ -28,6 +29,10 @@ const OPTIONS: &[OptionDoc] = &[
     network::GRO,
     network::RECEIVE_BUFFER,
     reverse::REVERSE_DNS,
+    sender_headers::REMOTE_ADDRESS,
+    sender_headers::CLIENT_IP,
+    sender_headers::CLIENT_HOSTNAME,
+    sender_headers::PORT,
     warden::ALLOW,
     warden::DENY,
     warden::RATE_LIMIT,

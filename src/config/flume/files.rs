@@ -3,6 +3,7 @@
 use super::around::Around;
 use super::make::{Made, text};
 use super::tree::Part;
+use crate::config::suggest::nearest;
 use crate::config::value::{Entry, Spanned, Table, Value};
 use crate::limits;
 
@@ -123,7 +124,9 @@ pub(super) fn taildir(part: &Part) -> Made<'_> {
         ("maxBackoffSleep", ROOM),
         ("cachePatternMatching", "a directory is looked at when something in it changes"),
     ]);
-    labels(part);
+    header(&mut made, ["fileHeader", "file_header"], ["fileHeaderKey", "file_header_key"]);
+    made.flag("byteOffsetHeader", "byte_offset_header");
+    labels(&mut made);
     made
 }
 
@@ -168,19 +171,56 @@ fn groups(made: &mut Made<'_>) {
     made.put("filegroups", &header, Value::Table(Table { entries, header: header.clone() }));
 }
 
-/// Headers that are still to come.
-fn labels(part: &Part) {
-    for flag in ["fileHeader", "byteOffsetHeader"] {
-        if let Some(flagged) = part.flag(flag).filter(|flagged| flagged.value) {
-            let what = format!("`{flag}` is not built yet");
-            part.fail(&flagged.span, what, "leave it out: `taildir` sets no headers yet");
+/// `headers.f1.site = berlin`: headers of a group, of which a name may have dots.
+fn labels(made: &mut Made<'_>) {
+    let part = made.part;
+    let groups: Vec<String> = match part.find("filegroups") {
+        Some(list) => list.words().into_iter().map(|name| name.value).collect(),
+        None => Vec::new(),
+    };
+    let mut tables: Vec<Entry> = Vec::new();
+    let mut place = part.place();
+    for key in part.keys.iter().filter(|key| key.name.starts_with("headers.")) {
+        let _ = part.find(&key.name.value);
+        let (_, rest) = key.name.split_once('.').unwrap_or_default();
+        let (group, name) = rest.split_once('.').unwrap_or((rest, ""));
+        if name.is_empty() {
+            let what = format!("`{}` names no header", key.name.value);
+            let remedy = format!("write `headers.{group}.site = berlin`");
+            part.fail(&key.name.span, what, remedy);
+            continue;
+        }
+        if !groups.iter().any(|known| known == group) {
+            let what =
+                format!("`{group}` is not in `filegroups`, so `{}` is not used", key.name.value);
+            let remedy = match nearest(group, groups.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `headers.{near}.{name}`?"),
+                None => "name it there, or take the line out".to_owned(),
+            };
+            part.diagnostics.warning(key.name.span.clone(), what, remedy);
+            continue;
+        }
+        let entry = Entry {
+            key: Spanned::new(name.to_owned(), key.name.span.clone()),
+            value: Spanned::new(text(&key.value), key.value.span.clone()),
+        };
+        let known = tables.iter_mut().find(|table| table.key.value == group);
+        match known.map(|table| &mut table.value.value) {
+            Some(Value::Table(table)) => table.entries.push(entry),
+            _ => {
+                if tables.is_empty() {
+                    place = key.name.span.clone();
+                }
+                let table = Table { entries: vec![entry], header: key.name.span.clone() };
+                tables.push(Entry {
+                    key: Spanned::new(group.to_owned(), key.name.span.clone()),
+                    value: Spanned::new(Value::Table(table), key.name.span.clone()),
+                });
+            }
         }
     }
-    part.ignore_below("fileHeaderKey");
-    for key in part.keys.iter().filter(|key| key.name.starts_with("headers.")) {
-        let what = format!("`{}` is not built yet", key.name.value);
-        let remedy = "give each group a source of its own, with the interceptor `static` in TOML";
-        part.fail(&key.name.span, what, remedy);
+    if !tables.is_empty() {
+        let table = Table { entries: tables, header: place.clone() };
+        made.put("headers", &place, Value::Table(table));
     }
-    part.ignore_below("headers.");
 }

@@ -116,10 +116,16 @@ fn exec(part: &Part) -> Made<'_> {
 fn netcatudp(part: &Part) -> Made<'_> {
     let mut made = Made::new(part, "udp");
     listen(&mut made, "udp", "bind");
-    let remedy = "leave it out, and write `%{peer}` for the sender's address in TOML";
-    part.refuse(&[("remoteAddressHeader", remedy)]);
+    // The guide has one name for it, and Flume reads the other.
+    let name = if part.find("remoteAddress").is_some() { "remoteAddress" } else { GUIDES };
+    made.text(name, "remote_address_header");
+    if name != GUIDES {
+        part.without_effect(&[(GUIDES, "Flume reads `remoteAddress`, which stands here, too")]);
+    }
     made
 }
+
+const GUIDES: &str = "remoteAddressHeader";
 
 const BATCHES: &str = "events are made as fast as they are taken";
 

@@ -26,6 +26,7 @@ pub(super) fn multiport(part: &Part) -> Made<'_> {
     let mut made = Made::new(part, "syslog");
     listen_on(&mut made, "tcp", "host", "ports");
     syslog(&mut made);
+    made.text("portHeader", "port_header");
     part.without_effect(&[
         ("readBufferBytes", "reads are as large as what has come"),
         ("readBufferSize", "reads are as large as what has come, and Flume reads readBufferBytes"),
@@ -41,11 +42,8 @@ fn syslog(made: &mut Made<'_>) {
     let part = made.part;
     event_size(made, "eventSize");
     part.without_effect(&[("batchSize", "batches are as large as what has come")]);
-    part.refuse(&[
-        ("portHeader", "leave it out: events have no headers of their own yet"),
-        ("clientIPHeader", "leave it out, and write `%{peer}` for the sender's address in TOML"),
-        ("clientHostnameHeader", "leave it out: nobody asks the DNS for each connection"),
-    ]);
+    made.text("clientIPHeader", "client_ip_header");
+    made.text("clientHostnameHeader", "client_hostname_header");
     refused::tls(part);
     // Regular expressions of the old parser's, which no guide knows.
     part.refuse(&[

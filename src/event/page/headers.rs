@@ -22,7 +22,7 @@ impl Page {
     }
 
     /// The same with all that an origin may have.
-    pub(in crate::event) fn push_full_origin(
+    pub fn push_full_origin(
         &mut self,
         origin: Origin,
         names: Names<'_>,

@@ -1,7 +1,7 @@
 //! Joined lines against the same said simply, byte by byte, however the bytes arrive.
 
 use super::*;
-use crate::event::{Names, Origin, Page};
+use crate::event::{HeaderMap, Names, Origin, Page};
 use crate::source::carry::Carries;
 use crate::source::connection::{Desk, Stream, Visit};
 use crate::time::Wall;
@@ -42,6 +42,7 @@ fn joined(rules: &Arc<Multiline>, steps: &[Step], write: usize, read: usize) -> 
                 rules,
                 at,
                 names: Names::NONE,
+                labels: &HeaderMap::NONE,
                 counter: None,
             };
             if act(&mut desk) {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod compressed;
 #[cfg(test)]
+mod headers;
+#[cfg(test)]
 mod multiline;
 #[cfg(test)]
 mod proxy;
@@ -55,6 +57,11 @@ pub(in crate::source) fn context(
 }
 
 pub(super) fn rig(kind: &str, body: &str) -> Rig {
+    rig_with(kind, body, false)
+}
+
+/// The same when somebody may ask for headers.
+pub(super) fn rig_with(kind: &str, body: &str, want_headers: bool) -> Rig {
     let kind = SOURCES.iter().find(|row| row.name == kind).unwrap();
     let section = Section::parse(body, kind.options);
     let plan = (kind.plan)(&section);
@@ -62,7 +69,7 @@ pub(super) fn rig(kind: &str, body: &str) -> Rig {
     assert!(!section.diagnostics().has_errors(), "{:?}", section.diagnostics().lines());
     let counters: Vec<Arc<SourceCounters>> = (0..plan.threads()).map(|_| Arc::default()).collect();
     let incidents = Incidents::new();
-    let context = context(counters.clone(), incidents.clone());
+    let context = SourceContext { want_headers, ..context(counters.clone(), incidents.clone()) };
     let built = plan.build(&context).unwrap();
     assert_eq!(built.bound.len(), plan.listeners().len());
     Rig {
@@ -98,7 +105,7 @@ impl Rig {
                 let now = self.now();
                 let until = now.mono.after(Duration::from_millis(20));
                 let received = self.sources[index].receive(&mut self.pages[index], now);
-                assert!(!received.full);
+                assert!(!received.full, "{:?}", self.texts());
                 self.sources[index].wait(now, until, true);
             }
         }

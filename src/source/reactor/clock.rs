@@ -99,7 +99,8 @@ impl Reactor {
             }
             let (rules, carries) = (&self.rules, &mut self.carries);
             let names = names(&connection.name, &connection.host);
-            let mut desk = Desk { page, carries, rules, at: now.wall, names, counter: None };
+            let (at, labels) = (now.wall, &connection.labels);
+            let mut desk = Desk { page, carries, rules, at, names, labels, counter: None };
             if !connection.protocol.flush(&mut desk, connection.origin, Cut::End) {
                 return false;
             }

@@ -16,7 +16,7 @@ impl Reactor {
         let (mut ripe, mut look) = (Mono::MAX, Duration::ZERO);
         let time = self.attention.at(now);
         for connection in self.connections.iter_mut().flatten() {
-            let Connection { link, protocol, origin, name, host, heard, .. } = connection;
+            let Connection { link, protocol, origin, name, host, labels, heard, .. } = connection;
             let Some(age) = protocol.patience() else { continue };
             look = age / LOOKS_PER_AGE;
             // More may have come in time, and wait for us while nothing could be read.
@@ -27,7 +27,8 @@ impl Reactor {
             }
             let (rules, carries) = (&self.rules, &mut self.carries);
             let names = names(name, host);
-            let mut desk = Desk { page, carries, rules, at: now.wall, names, counter: None };
+            let at = now.wall;
+            let mut desk = Desk { page, carries, rules, at, names, labels, counter: None };
             if !protocol.end_group(&mut desk, *origin) {
                 return false;
             }

@@ -1,9 +1,10 @@
 //! Connections that say first whom they are for.
 
+use std::io;
 use std::sync::Arc;
 
 use super::super::preamble::Heard;
-use super::{After, Now, Reactor, list};
+use super::{After, Connection, Now, Reactor, VISIT_BYTES, list};
 use crate::event::Names;
 
 impl Reactor {
@@ -38,6 +39,9 @@ impl Reactor {
         if let Some(reverse) = &self.reverse {
             connection.host = reverse.of(connection.origin.peer, now.mono);
         }
+        if let Some(teller) = &self.teller {
+            teller.tell(connection.origin, connection.host.as_deref(), &mut connection.labels);
+        }
         if connection.begun {
             return;
         }
@@ -68,6 +72,31 @@ impl Reactor {
             self.close(index);
         }
         true
+    }
+}
+
+impl Connection {
+    /// Goes on with what must be agreed on before text comes; the peer has its name with the first.
+    pub(super) fn agree(&mut self) -> io::Result<()> {
+        if !self.link.is_settled() {
+            self.link.agree()?;
+            if self.link.is_settled() {
+                self.name = self.link.name();
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes a visit may take. While stopping: what has arrived by now, and no more, or a sender
+    /// at full rate would keep us for ever.
+    pub(super) fn bound(&mut self, stopping: bool) -> usize {
+        if !stopping {
+            return VISIT_BYTES;
+        }
+        let there = || self.link.waiting_bytes().saturating_add(self.protocol.untold_bytes());
+        // At least one read, which may find that the peer has closed.
+        let allowance = self.allowance.get_or_insert_with(|| there().max(1));
+        VISIT_BYTES.min(*allowance)
     }
 }
 

@@ -26,12 +26,13 @@ impl Reactor {
         while self.carries.is_tight() {
             let longest = self.connections.iter_mut().flatten();
             let longest = longest.max_by_key(|connection| connection.protocol.carried());
-            let Some(Connection { protocol, origin, name, host, .. }) = longest else {
+            let Some(Connection { protocol, origin, name, host, labels, .. }) = longest else {
                 return true;
             };
             let (rules, carries) = (&self.rules, &mut self.carries);
             let names = names(name, host);
-            let mut desk = Desk { page, carries, rules, at: now.wall, names, counter: None };
+            let at = now.wall;
+            let mut desk = Desk { page, carries, rules, at, names, labels, counter: None };
             if !protocol.flush(&mut desk, *origin, Cut::Evicted) {
                 return false;
             }

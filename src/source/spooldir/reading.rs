@@ -112,7 +112,8 @@ impl Reading {
         deserializer: Deserializer,
     ) -> io::Result<Visit> {
         let (mut place, labels) = (self.place, std::mem::take(&mut self.labels));
-        let mut shelf = Shelf { page, place: &mut place, labels: &labels, rules, at };
+        let mut shelf =
+            Shelf { page, place: &mut place, labels: &labels, rules, at, offsets: None };
         let visit = self.decide().and_then(|()| match deserializer {
             Deserializer::Line => self.lines(&mut shelf),
             Deserializer::Blob => self.blob(&mut shelf),

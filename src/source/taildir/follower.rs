@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::groups::Group;
+use super::labels::Labels;
 use super::tail::{Tail, Visit};
 use crate::memory::Outcome;
 use crate::source::file_lines::{Cursor, Mark, Shelf};
@@ -39,6 +40,7 @@ const VISIT_BYTES: usize = 256 << 10;
 pub(super) struct Follower {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) groups: Vec<Group>,
+    labels: Labels,
     pub(super) skip_to_end: bool,
     pub(super) idle_timeout: Duration,
     pub(super) tails: Vec<Tail>,
@@ -51,6 +53,13 @@ pub(super) struct Follower {
     turn: usize,
     /// Names that could not be read when they were looked at last, and why.
     pub(super) troubles: Vec<String>,
+}
+
+/// A file by its own name, and the group that it is of.
+struct Seen {
+    path: PathBuf,
+    found: Found,
+    group: usize,
 }
 
 /// What a round came to.
@@ -66,6 +75,7 @@ impl Follower {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
         groups: Vec<Group>,
+        labels: Labels,
         skip_to_end: bool,
         idle_timeout: Duration,
         saved: Vec<Former>,
@@ -79,6 +89,7 @@ impl Follower {
         Self {
             disk,
             groups,
+            labels,
             skip_to_end,
             idle_timeout,
             tails: Vec::new(),
@@ -118,11 +129,11 @@ impl Follower {
         let mut known = BTreeSet::new();
         for tail in &mut self.tails {
             match seen.get(&tail.id) {
-                Some((path, found)) => {
+                Some(Seen { path, found, group }) => {
                     known.insert(tail.id);
                     tail.missing = false;
                     if tail.path != *path {
-                        tail.path.clone_from(path);
+                        tail.rename(path, self.labels.of(*group, path));
                     }
                     if tail.bytes != found.bytes {
                         (tail.bytes, tail.changed) = (found.bytes, now.mono);
@@ -131,12 +142,13 @@ impl Follower {
                 None => tail.missing |= !blind.iter().any(|dir| tail.path.starts_with(dir)),
             }
         }
-        let mut fresh: Vec<&(PathBuf, Found)> =
-            seen.values().filter(|(_, found)| !known.contains(&found.id)).collect();
-        fresh.sort_by_key(|(path, found)| (found.modified, path.clone()));
-        for (path, found) in fresh {
+        let mut fresh: Vec<&Seen> =
+            seen.values().filter(|seen| !known.contains(&seen.found.id)).collect();
+        fresh.sort_by_key(|seen| (seen.found.modified, seen.path.clone()));
+        for Seen { path, found, group } in fresh {
             let key = self.key();
-            self.tails.push(Tail::new(key, path, found, now.mono));
+            let labels = self.labels.of(*group, path);
+            self.tails.push(Tail::new(key, path, labels, found, now.mono));
         }
         self.reopen();
         // First, so that copies find what was read of them.
@@ -146,9 +158,9 @@ impl Follower {
     }
 
     /// Files by their own names, and the directories that could not be listed.
-    fn names(&mut self) -> (BTreeMap<FileId, (PathBuf, Found)>, Vec<PathBuf>) {
+    fn names(&mut self) -> (BTreeMap<FileId, Seen>, Vec<PathBuf>) {
         let (mut seen, mut blind) = (BTreeMap::new(), Vec::new());
-        for group in &self.groups {
+        for (number, group) in self.groups.iter().enumerate() {
             let entries = match self.disk.list(&group.directory) {
                 Ok(entries) => entries,
                 Err(error) => {
@@ -168,7 +180,7 @@ impl Follower {
                 let path = group.directory.join(&entry.name);
                 match self.disk.find(&path) {
                     Ok(found) if found.is_file && (wanted || self.has_saved(found)) => {
-                        seen.entry(found.id).or_insert((path, found));
+                        seen.entry(found.id).or_insert(Seen { path, found, group: number });
                     }
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -15,6 +15,7 @@ pub(super) const FILEGROUPS: OptionDoc = OptionDoc {
 
 #[derive(Clone, Debug)]
 pub(super) struct Group {
+    pub(super) name: String,
     pub(super) directory: PathBuf,
     pattern: Regex,
 }
@@ -40,7 +41,7 @@ pub(super) fn plan(section: &Section) -> Vec<Group> {
         match Regex::new(&format!("^(?:{file})$")) {
             Ok(pattern) => {
                 let directory = PathBuf::from(if directory.is_empty() { "/" } else { directory });
-                groups.push(Group { directory, pattern });
+                groups.push(Group { name: name.value.clone(), directory, pattern });
             }
             Err(error) => {
                 let why = error.to_string();

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::event::{HeaderMap, OriginPlace};
 use crate::source::file_lines::{Cursor, FRONT_BYTES, Mark, Shelf, Text, Took, fill};
 use crate::source::former::{Former, Head, front};
 use crate::source::unpack::{Content, Packing};
@@ -28,6 +29,9 @@ pub(super) struct Tail {
     pub(super) confirmed: Mark,
     pub(super) head: Head,
     content: Option<Content>,
+    /// Headers of its events, which stand in a page once.
+    labels: HeaderMap,
+    place: OriginPlace,
     /// Bytes of the unfinished line at the end.
     pub(super) rest: usize,
     /// When something was read last.
@@ -48,7 +52,7 @@ pub(super) enum Visit {
 }
 
 impl Tail {
-    pub(super) fn new(key: u64, path: &Path, found: &Found, now: Mono) -> Self {
+    pub(super) fn new(key: u64, path: &Path, labels: HeaderMap, found: &Found, now: Mono) -> Self {
         Self {
             key,
             id: found.id,
@@ -61,6 +65,8 @@ impl Tail {
             confirmed: Mark::default(),
             head: Head::default(),
             content: None,
+            labels,
+            place: OriginPlace::default(),
             rest: 0,
             heard: now,
             retry: Mono(0),
@@ -85,6 +91,12 @@ impl Tail {
 
     pub(super) fn close(&mut self) {
         self.content = None;
+    }
+
+    /// It is called otherwise now.
+    pub(super) fn rename(&mut self, path: &Path, labels: HeaderMap) {
+        path.clone_into(&mut self.path);
+        (self.labels, self.place) = (labels, OriginPlace::default());
     }
 
     /// Nobody writes it any more, and all of it was read.
@@ -114,7 +126,8 @@ impl Tail {
             return Ok(Visit::Replaced);
         }
         let Some(content) = &mut self.content else { return Ok(Visit::Nothing) };
-        let took = match self.cursor.take(content, shelf, bound) {
+        let mut shelf = own_shelf(shelf, &self.labels, &mut self.place);
+        let took = match self.cursor.take(content, &mut shelf, bound) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Visit::More),
             took => took?,
         };
@@ -135,7 +148,8 @@ impl Tail {
     /// Makes an event of the unfinished line. False: the page has no room.
     pub(super) fn end(&mut self, shelf: &mut Shelf<'_>) -> io::Result<bool> {
         let Some(content) = &mut self.content else { return Ok(true) };
-        let done = self.cursor.take_rest(content, shelf)?;
+        let mut shelf = own_shelf(shelf, &self.labels, &mut self.place);
+        let done = self.cursor.take_rest(content, &mut shelf)?;
         if done {
             self.rest = 0;
         }
@@ -209,5 +223,22 @@ impl Tail {
         let Some(content) = &mut self.content else { return Ok(false) };
         let text: &mut dyn Text = content;
         Ok(former.is(id, &path, front, text)? || former.is_in(front, text)?)
+    }
+}
+
+/// Where events of a file with headers of its own go; of others all go to one place.
+fn own_shelf<'a>(
+    shelf: &'a mut Shelf<'_>,
+    labels: &'a HeaderMap,
+    place: &'a mut OriginPlace,
+) -> Shelf<'a> {
+    let common = labels.is_empty();
+    Shelf {
+        page: &mut *shelf.page,
+        place: if common { &mut *shelf.place } else { place },
+        labels: if common { shelf.labels } else { labels },
+        rules: shelf.rules,
+        at: shelf.at,
+        offsets: shelf.offsets.as_deref_mut(),
     }
 }

@@ -15,6 +15,7 @@ struct Rig {
     page: Page,
     serial: u64,
     texts: Vec<String>,
+    headers: Vec<String>,
     slips: Vec<ReceiptSlip>,
     confirms: bool,
     at: u64,
@@ -39,6 +40,7 @@ impl Rig {
             page,
             serial: 1,
             texts: Vec::new(),
+            headers: Vec::new(),
             slips: Vec::new(),
             confirms: true,
             at: 1_000_000,
@@ -60,7 +62,9 @@ impl Rig {
         );
         let (plan, told) = plan(&body);
         assert!(told.is_empty(), "{told:?}");
-        let context = network::tests::context(vec![Arc::default()], Arc::clone(&self.incidents));
+        let mut context =
+            network::tests::context(vec![Arc::default()], Arc::clone(&self.incidents));
+        context.want_headers = true;
         self.source = Some(plan.build(&context).unwrap().sources.remove(0));
     }
 
@@ -79,6 +83,12 @@ impl Rig {
             self.slips.extend(source.slip());
             let texts = self.page.events().map(|it| String::from_utf8_lossy(it.bytes).into_owned());
             self.texts.extend(texts);
+            let text = String::from_utf8_lossy;
+            let headers = self.page.events().map(|event| {
+                let pair = |(name, value)| format!("{}={}", text(name), text(value));
+                event.headers().iter().map(pair).collect::<Vec<_>>().join(" ")
+            });
+            self.headers.extend(headers);
             self.serial += 1;
             self.page.clear(self.serial);
             if self.confirms {
@@ -179,6 +189,50 @@ fn what_a_batch_lost_is_read_again() {
     rig.read(&["two", "three"]);
     rig.restart();
     rig.read(&[]);
+}
+
+#[test]
+fn headers_say_the_group_the_file_and_the_place_in_it() {
+    let asked = "headers = { app = { site = 'b', file = 'set over' } }\nfile_header = true\n\
+                 byte_offset_header = true";
+    let mut rig = Rig::new(asked);
+    let dir = rig.dir.path().display().to_string();
+    rig.append("app.log", "one\r\n\ntwo\n");
+    rig.append("app.log2", "other\n");
+    rig.read(&["one", "two", "other"]);
+    let expected =
+        |place: usize, name: &str| format!("byteoffset={place} site=b file={dir}/{name}");
+    let headers = std::mem::take(&mut rig.headers);
+    assert_eq!(headers, [expected(0, "app.log"), expected(6, "app.log"), expected(0, "app.log2")]);
+    // Under its new name; after a restart the place goes on.
+    rig.rename("app.log", "app.log.1");
+    rig.append("app.log.1", "three");
+    rig.restart();
+    rig.append("app.log.1", "\nfour\n");
+    rig.read(&["three", "four"]);
+    assert_eq!(rig.headers, [expected(10, "app.log.1"), expected(16, "app.log.1")]);
+    let mut rig = Rig::new("");
+    rig.append("app.log", "one\n");
+    rig.read(&["one"]);
+    assert_eq!(rig.headers, [""]);
+}
+
+#[test]
+fn headers_of_no_group_and_without_names_are_told() {
+    let with = |more: &str| {
+        let files = "filegroups = { app = '/var/log/app\\.log' }\nposition_file = '/tmp/p'\n";
+        plan(&format!("{files}{more}")).1.join("\n")
+    };
+    let told = with("headers = { apq = { site = 'b' } }");
+    assert!(told.contains("there is no group `apq`") && told.contains("`app`?"), "{told}");
+    let told = with("headers = { app = { '' = 'b' } }");
+    assert!(told.contains("is no name for a header"), "{told}");
+    let told = with("headers = { app = 'b' }");
+    assert!(told.contains("expected a table"), "{told}");
+    let told = with(&format!("headers = {{ app = {{ a = '{}' }} }}", "x".repeat(20_000)));
+    assert!(told.contains("16 KiB"), "{told}");
+    let told = with("file_header_key = 'path'");
+    assert!(told.contains("there is no such header without `file_header`"), "{told}");
 }
 
 #[test]
@@ -434,8 +488,6 @@ fn mistakes_are_told_with_a_remedy() {
     assert!(told("{ a = '/var/log/*.log' }").contains("no expression for file names"));
     assert!(told("{}").contains("nothing to follow"));
     assert!(plan("").1.join("\n").contains("filegroups"));
-    let later = plan("filegroups = { a = '/x/y' }\nposition_file = '/p'\nfile_header = true").1;
-    assert!(later.join("\n").contains("not built yet"), "{later:?}");
 }
 
 #[test]
