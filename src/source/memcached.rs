@@ -11,6 +11,7 @@ use super::local;
 use super::network::{self, Network, TcpOptions, UdpOptions};
 use super::preamble;
 use super::reverse;
+use super::sender_headers;
 use super::storing::{NAME_BYTES_MAX, Names};
 use super::tls::{self, TlsOptions};
 use super::warden;
@@ -65,6 +66,10 @@ const OPTIONS: &[OptionDoc] = &[
     preamble::PROXY_PROTOCOL,
     preamble::PROXY_TIMEOUT,
     reverse::REVERSE_DNS,
+    sender_headers::REMOTE_ADDRESS,
+    sender_headers::CLIENT_IP,
+    sender_headers::CLIENT_HOSTNAME,
+    sender_headers::PORT,
     warden::ALLOW,
     warden::DENY,
     warden::RATE_LIMIT,

@@ -3,6 +3,8 @@
 //! `tcp`, `udp` and `syslog` are three sets of rows over these mechanics: they differ in which
 //! listeners they take and whether counted frames stand among the lines.
 
+mod rows;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +39,7 @@ use super::tls::{TlsListener, TlsOptions, Worker};
 use super::warden;
 use super::zones::Zones;
 use super::{BuildError, Built, Source, SourceContext, SourcePlan};
-use crate::config::{OptionDoc, Section};
+use crate::config::Section;
 use crate::event::HeaderNames;
 use crate::limits;
 use crate::memory::receipt::Reached;
@@ -48,55 +50,15 @@ use crate::wire::memcached::Session;
 use crate::wire::relp;
 use crate::wire::tls::session::SESSION_BYTES_MAX;
 
+pub use rows::{
+    CONNECTIONS_MAX, EVENT_MAX, GRO, IDLE_TIMEOUT, KEEPALIVE, LISTEN, RECEIVE_BUFFER, THREADS,
+};
+
 /// An idle connection: its own record, and its place in poll and ready list, rounded up.
 const CONNECTION_BYTES: u64 = 256;
 
 /// Unfinished lines of all connections of a worker, at least.
 const CARRY_BYTES: usize = 4 << 20;
-
-pub const LISTEN: OptionDoc = OptionDoc {
-    name: "listen",
-    default: None,
-    doc: "addresses to listen on, as transport://address:port",
-};
-pub const THREADS: OptionDoc = OptionDoc {
-    name: "threads",
-    default: Some("1"),
-    doc: "receiving threads; each has its own socket on every port (SO_REUSEPORT)",
-};
-pub const EVENT_MAX: OptionDoc = OptionDoc {
-    name: "event_max",
-    default: Some("64KiB"),
-    doc: "longest event; longer ones are split and marked, never lost",
-};
-pub const GRO: OptionDoc = OptionDoc {
-    name: "gro",
-    default: Some("false"),
-    doc: "let the kernel merge datagrams of equal length: far faster, but its losses become a \
-          lower bound",
-};
-// 32 MiB hold about 80 ms of a million small datagrams a second: each costs the kernel some 768
-// bytes, and it allows twice what is asked for.
-pub const RECEIVE_BUFFER: OptionDoc = OptionDoc {
-    name: "receive_buffer",
-    default: Some("32MiB"),
-    doc: "kernel buffer of each UDP socket; without CAP_NET_ADMIN at most net.core.rmem_max",
-};
-pub const CONNECTIONS_MAX: OptionDoc = OptionDoc {
-    name: "connections_max",
-    default: Some("10000"),
-    doc: "open connections; further ones wait until one closes",
-};
-pub const IDLE_TIMEOUT: OptionDoc = OptionDoc {
-    name: "idle_timeout",
-    default: Some(""),
-    doc: "close connections that were silent for so long; unset: never, devices may be quiet",
-};
-pub const KEEPALIVE: OptionDoc = OptionDoc {
-    name: "keepalive",
-    default: Some("5m"),
-    doc: "probe connections that were silent for so long, to find peers that vanished; 0s: never",
-};
 
 /// Descriptors that connections leave to files, the endpoint and the libraries: a quarter of what
 /// is allowed, and never less than an idle agent holds. Without any a sink could not open its next
@@ -499,7 +461,9 @@ impl SourcePlan for Network {
     }
 
     fn headers(&self) -> HeaderNames {
-        HeaderNames::of(self.stores.iter().flat_map(|names| names.all()))
+        let mut names = HeaderNames::of(self.stores.iter().flat_map(|names| names.all()));
+        names.add(self.headers.names());
+        names
     }
 
     fn is_exact(&self) -> Result<(), (&'static str, String, String)> {
@@ -517,10 +481,6 @@ impl SourcePlan for Network {
 
     fn zones(&self) -> Option<&Zones> {
         self.zones.as_ref()
-    }
-
-    fn headers(&self) -> HeaderNames {
-        self.headers.names()
     }
 
     fn is_patient(&self) -> bool {

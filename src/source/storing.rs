@@ -15,7 +15,7 @@ use super::connection::{Desk, Visit};
 use super::framing::Cut;
 use super::link::Link;
 use super::miscounts::Fault;
-use super::relp::{Counter, READ_BYTES, RESERVE_BYTES, room};
+use super::relp::{Counter, READ_BYTES, room};
 use super::text::{holds_control, parse_pri, trim};
 use crate::event::{EventHead, HeaderMap, Marks, Origin, OriginPlace, Page};
 use crate::memory::Outcome;
@@ -170,13 +170,13 @@ impl Storing {
                 break Visit::Starved;
             }
             let free = desk.page.free_bytes();
-            if free < room(desk.page, held) {
+            if free < room(desk, held) {
                 break Visit::Full;
             }
             if *taken >= bound {
                 break Visit::Bound;
             }
-            let gap = free - held - RESERVE_BYTES;
+            let gap = free - held - desk.reserve();
             let runs = RUN_BYTES_MIN * (RUNS_MAX - self.answers.len());
             let longest = READ_BYTES.min(gap / self.room_per_byte(desk.page)).min(runs);
             let longest = longest.min(scratch.len() - held);
@@ -263,7 +263,7 @@ impl Storing {
         let pri = if desk.rules.want_pri { parse_pri(text) } else { None };
         let marks = if holds_control(text) { Marks::CONTROL } else { Marks::NONE };
         self.names.set(store, headers);
-        let place = self.place.find(desk.page, origin, desk.names);
+        let place = self.place.find_labelled(desk.page, origin, desk.names, desk.labels);
         let origin = place.expect("a visit keeps room for its origin");
         let head = EventHead { at: desk.at, origin, pri, marks };
         let appended = desk.page.append_headed(text, headers, head);
