@@ -281,7 +281,8 @@ impl Network {
     /// Where names of senders come from, if anybody asks for them.
     fn names(&self, context: &SourceContext) -> Result<Option<Reverse>, BuildError> {
         let headed = context.want_headers && self.headers.wants_hostname();
-        if !headed && !(self.reverse_dns && context.want_host) {
+        let asked = headed || self.reverse_dns && context.want_host;
+        if !asked {
             return Ok(None);
         }
         let started = Reverse::start(&context.name, &reverse::resolver());

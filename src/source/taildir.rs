@@ -125,7 +125,7 @@ impl SourcePlan for Plan {
 
     fn memory(&self, name: &str) -> Vec<MemoryLine> {
         let bytes = Offsets::memory_bytes(self.event_bytes_max) as u64;
-        let line = || MemoryLine::new(&format!("sources.{name}"), "lines and offsets", bytes);
+        let line = || MemoryLine::new(format!("sources.{name}"), "lines and offsets", bytes);
         self.labels.offsets.then(line).into_iter().collect()
     }
 
