@@ -90,7 +90,8 @@ impl Way {
         );
         let section = Section::parse(&text, DOCS);
         let selector = Selector::plan(&section, &section.texts("channels"));
-        assert_eq!(section.diagnostics().lines(), [""; 0], "{text}");
+        // A warning may say that nothing goes to one of them.
+        assert!(!section.diagnostics().has_errors(), "{text}");
         match selector {
             Selector::Multiplexing(mapping) => Some(mapping),
             other => panic!("{text}: {other:?}"),
