@@ -14,6 +14,7 @@
 mod body;
 mod datagram;
 mod dead_letter;
+mod flume_json;
 mod header_and_text;
 mod json;
 mod line;
@@ -29,6 +30,7 @@ use crate::syslog::parse::Fields;
 pub use body::{Body, KeptField};
 pub use datagram::Datagram;
 pub use dead_letter::DeadLetter;
+pub use flume_json::flume_json;
 pub use header_and_text::HeaderAndText;
 pub use json::Json;
 pub use line::Line;

@@ -4,9 +4,12 @@
 //! a thread, which poll the channel themselves: taking a batch and its place in the order happen
 //! together, so only the part knows how.
 
+pub mod backoff;
 pub mod dead_letters;
 pub mod encoding;
 pub mod group;
+pub mod http;
+pub mod leaving;
 pub mod logger;
 pub mod null;
 pub mod rolling_file;
@@ -164,4 +167,4 @@ pub struct SinkKind {
 
 /// Every sink type, sorted by name.
 pub const SINKS: &[SinkKind] =
-    &[rolling_file::KIND, logger::KIND, null::KIND, stdout::KIND, syslog::KIND];
+    &[rolling_file::KIND, http::KIND, logger::KIND, null::KIND, stdout::KIND, syslog::KIND];

@@ -104,24 +104,27 @@ fn send(agent: &Agent, messages: impl Iterator<Item = String>) {
 }
 
 /// Each tenth is poison.
-fn message(number: usize) -> String {
+pub(crate) fn message(number: usize) -> String {
     let what = if number % 10 == 9 { "poison" } else { "food" };
     format!("<13>Oct 11 22:14:15 h app: {what} {number:06}")
+}
+
+pub(crate) fn letters_of(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
 }
 
 /// The events in the letters, in their order.
 #[track_caller]
 fn letters(file: &Path) -> Vec<String> {
-    let text = fs::read_to_string(file).unwrap();
-    let original = |line: &str| {
-        let letter: Value = serde_json::from_str(line).expect("each line is JSON");
+    let original = |letter: &Value| {
         assert_eq!(letter["error.message"], "the next hop answered 500");
         letter["event.original"].as_str().expect("text").to_owned()
     };
-    text.lines().map(original).collect()
+    letters_of(file).iter().map(original).collect()
 }
 
-fn of_kind(count: usize, poison: bool) -> Vec<String> {
+pub(crate) fn of_kind(count: usize, poison: bool) -> Vec<String> {
     (0..count).filter(|number| (number % 10 == 9) == poison).map(message).collect()
 }
 

@@ -14,13 +14,11 @@ const LATER: &[(&str, &str)] = &[
     ("elasticsearchsink", "elasticsearch"),
     ("hdfs", "hdfs"),
     ("hdfseventsink", "hdfs"),
-    ("http", "http"),
-    ("httpsink", "http"),
     ("kafkasink", "kafka"),
     ("thrift", "thrift"),
     ("thriftsink", "thrift"),
 ];
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "null",
     "logger",
     "file_roll",
@@ -30,6 +28,7 @@ const NAMES: [&str; 12] = [
     "http",
     "kafkasink",
     "thrift",
+    "httpsink",
     "nullsink",
     "loggersink",
     "rollingfilesink",
@@ -42,6 +41,7 @@ pub(super) fn translate(part: &Part, kept: &[Kept]) -> Option<(Spanned<String>, 
         "null" | "nullsink" => null(part),
         "logger" | "loggersink" => logger(part, kept),
         "file_roll" | "rollingfilesink" => file_roll(part, kept),
+        "http" | "httpsink" => super::http_sink::http(part, kept),
         _ => return refused::later(part, &kind, LATER, "sink", NAMES.into_iter()),
     };
     made.text("channel", "channel");
@@ -56,7 +56,7 @@ pub(super) fn translate(part: &Part, kept: &[Kept]) -> Option<(Spanned<String>, 
     Some(made.table())
 }
 
-const BATCHES: &str = "batches are as large as what waits";
+pub(super) const BATCHES: &str = "batches are as large as what waits";
 
 fn null(part: &Part) -> Made<'_> {
     let made = Made::new(part, "null");
@@ -76,7 +76,7 @@ fn logger<'p>(part: &'p Part, kept: &[Kept]) -> Made<'p> {
 }
 
 /// What is written of an event: its text behind the header, or more, as its sources say.
-fn encoder(made: &mut Made<'_>, kept: &[Kept], headers: bool, span: &Span) {
+pub(super) fn encoder(made: &mut Made<'_>, kept: &[Kept], headers: bool, span: &Span) {
     let Some(first) = kept.first() else {
         if headers {
             made.put("encoder", span, text("header_and_text"));

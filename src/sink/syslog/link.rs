@@ -15,7 +15,6 @@ use std::time::Duration;
 use mio::Registry;
 use mio::net::{TcpStream, UdpSocket};
 
-use super::backoff::Backoff;
 use super::datagram::{self, DatagramWriter};
 use super::frame::Framer;
 use super::load::{Load, Place as Letters};
@@ -26,6 +25,7 @@ use super::target::{Place, Target};
 use crate::channel::Channel;
 use crate::memory::gate::exempt;
 use crate::runtime::helper::Desk;
+use crate::sink::backoff::Backoff;
 use crate::telemetry::{SinkCounters, Watch};
 use crate::time::{Mono, Now};
 

@@ -5,13 +5,12 @@ use std::io;
 
 use crate::channel::{Amount, Channel, Parcel};
 use crate::codec::encoders::DeadLetter;
-use crate::event::{Event, Page, Since};
+use crate::event::{Event, Page};
 use crate::limits::u32_of;
-use crate::memory::ReceiptSlip;
 use crate::memory::gate::exempt;
-use crate::memory::receipt::Reached;
 use crate::sink::dead_letters::DeadLetters;
-use crate::telemetry::{LostReason, Mark, SinkCounters};
+use crate::sink::leaving::{self, Fate};
+use crate::telemetry::SinkCounters;
 use crate::time::Now;
 
 pub(super) struct Load {
@@ -160,55 +159,22 @@ impl Load {
 
     /// To another sink, without what the peer has said that it has.
     pub(super) fn give_back(self, channel: &dyn Channel, counters: &SinkCounters, now: Now) {
-        let Self { mut parcel, settled, settled_tally, .. } = self;
-        let passes = parcel.passes();
-        if settled > 0 && settled_tally.refused.is_empty() {
-            parcel.batch = match parcel.batch.unseal() {
-                // Other channels read the batch, too: all of it is sent again.
-                Err(shared) => shared,
-                Ok(mut page) => {
-                    let mut index = 0;
-                    let removed = page.retain(&Since::START, |_| {
-                        index += 1;
-                        index > settled
-                    });
-                    counters.written_events.add(removed.events);
-                    counters.written_bytes.add(removed.bytes);
-                    let gone = Amount { events: removed.events, bytes: removed.bytes };
-                    channel.leave(gone, gone.when(passes));
-                    page.seal()
-                }
-            };
-        }
-        let kept = channel.give_back(parcel, now);
-        assert!(kept.is_none(), "only a group is given back to");
+        let refused = !self.settled_tally.refused.is_empty();
+        let delivered = if refused { 0 } else { self.settled };
+        leaving::give_back(self.parcel, delivered, counters, channel, now);
     }
 
     /// It is sent: counted, its page goes home.
     pub(super) fn finish(self, counters: &SinkCounters, channel: &dyn Channel, now: Now) {
-        let Self { mut parcel, began, tally, set_aside, .. } = self;
-        let refused = tally.refused_events();
-        let all = Amount::of(&parcel.batch);
-        let Amount { events, bytes } = all;
-        counters.written_events.add(events - refused);
-        counters.written_bytes.add(bytes - tally.refused_bytes());
-        counters.written_batches.add(1);
-        counters.stored_bytes.add(tally.sent_bytes);
-        counters.write.record(now.mono.since(began.mono));
-        if set_aside {
-            counters.dead_lettered_events.add(refused);
-        } else {
-            counters.lost.add(LostReason::Refused, refused);
-        }
-        counters.marked.add(Mark::Truncated, tally.truncated_events);
-        channel.leave(all, all.when(parcel.passes()));
-        let slip = parcel.slip.take().filter(reached_written);
-        // What is with the dead letters is safe, and need not be sent to us again.
-        slip.into_iter().for_each(|slip| match refused {
-            0 => slip.confirm(),
-            _ if set_aside => slip.confirm(),
-            _ => slip.refuse(),
-        });
+        let Self { parcel, began, tally, set_aside, .. } = self;
+        let (events, bytes) = (tally.refused_events(), tally.refused_bytes());
+        let fate = Fate {
+            refused: Amount { events, bytes },
+            set_aside,
+            truncated_events: tally.truncated_events,
+            sent_bytes: tally.sent_bytes,
+        };
+        leaving::finish(parcel, fate, began, counters, channel, now);
     }
 }
 
@@ -217,8 +183,4 @@ impl Load {
 pub(super) struct Place<'a> {
     pub(super) sink: &'a str,
     pub(super) letters: Option<&'a DeadLetters>,
-}
-
-fn reached_written(slip: &ReceiptSlip) -> bool {
-    slip.wanted() <= Reached::Written
 }

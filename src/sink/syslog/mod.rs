@@ -12,7 +12,6 @@
 //! works nothing is taken from the channel. TCP says nothing of what the peer has read: see the
 //! manual, "Sending on".
 
-mod backoff;
 mod datagram;
 mod forwarder;
 mod frame;
@@ -35,7 +34,6 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use self::backoff::Backoff;
 use self::datagram::DatagramWriter;
 use self::forwarder::{Forwarder, Mode, Parts};
 use self::frame::{Framer, Framing};
@@ -46,6 +44,7 @@ use self::rewrite::{Form, Rewriter};
 use self::stream::{StreamWriter, TEXT_BYTES};
 use self::target::{Place, Target};
 use self::tls::TlsOptions;
+use super::backoff::{Backoff, seed};
 use super::dead_letters::{self, DEAD_LETTERS, DeadLetters};
 use super::{BuildError, Built, SinkContext, SinkKind, SinkPlan};
 use crate::config::{OptionDoc, Section};
@@ -329,13 +328,4 @@ impl Options {
         built.helpers.push(Box::new(helper));
         Some(desk)
     }
-}
-
-/// Something that differs from sender to sender.
-fn seed() -> u64 {
-    let mut bytes = [0; 8];
-    // Without randomness all senders come back together: no reason not to start.
-    let flags = rustix::rand::GetRandomFlags::NONBLOCK;
-    let _ = rustix::rand::getrandom(&mut bytes[..], flags);
-    u64::from_ne_bytes(bytes)
 }

@@ -14,6 +14,7 @@ pub mod client;
 pub mod fault;
 pub mod keeper;
 pub mod peers;
+pub mod requests;
 pub mod server;
 pub mod session;
 

@@ -9,7 +9,7 @@ use crate::time::{Mono, Now};
 const FIRST: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     longest: Duration,
     next: Duration,
     random: u64,
@@ -17,12 +17,12 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// `seed` must differ from sender to sender.
-    pub(super) fn new(longest: Duration, seed: u64) -> Self {
+    pub fn new(longest: Duration, seed: u64) -> Self {
         Self { longest, next: FIRST.min(longest), random: seed | 1 }
     }
 
     /// When to try again: between half the time and all of it.
-    pub(super) fn until(&mut self, now: Now) -> Mono {
+    pub fn until(&mut self, now: Now) -> Mono {
         let whole = self.next;
         self.next = (whole * 2).min(self.longest);
         // xorshift64: good enough to be different.
@@ -36,17 +36,26 @@ impl Backoff {
 
     /// It worked: the next failure is a first one, if it lasted longer than we stayed away. A peer
     /// that accepts and hangs up at once is no better than one that refuses.
-    pub(super) fn worked_for(&mut self, lasted: Duration) {
+    pub fn worked_for(&mut self, lasted: Duration) {
         if lasted > self.next {
             self.next = FIRST.min(self.longest);
         }
     }
 
     /// From now on never longer than this.
-    pub(super) fn hurry(&mut self, longest: Duration) {
+    pub fn hurry(&mut self, longest: Duration) {
         self.longest = self.longest.min(longest);
         self.next = self.next.min(self.longest);
     }
+}
+
+/// Something that differs from sender to sender.
+pub fn seed() -> u64 {
+    let mut bytes = [0; 8];
+    // Without randomness all senders come back together: no reason not to start.
+    let flags = rustix::rand::GetRandomFlags::NONBLOCK;
+    let _ = rustix::rand::getrandom(&mut bytes[..], flags);
+    u64::from_ne_bytes(bytes)
 }
 
 #[cfg(test)]
