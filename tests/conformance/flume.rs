@@ -17,7 +17,7 @@ fn around() -> Around {
 }
 
 /// Every agent's plan on a machine of four cores.
-fn plans(config: &Config) -> Vec<String> {
+pub(crate) fn plans(config: &Config) -> Vec<String> {
     let machine = Machine { cores: vec![0, 1, 2, 3] };
     let agents = config.agent_names();
     let agents = agents.iter().filter_map(|name| config.agent(Some(name)));

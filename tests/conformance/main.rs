@@ -4,6 +4,7 @@
 mod config;
 mod differential;
 mod flume;
+mod guide;
 mod interceptors;
 mod printed;
 mod syslog;

@@ -4,7 +4,8 @@
 //!
 //! The corpus is every message of the conformance cases, and what a fuzzer found: `corpus/`.
 //! What a RELP peer may send has a target of its own, `relp`, with the corpus `sessions/`; so has
-//! what a client of memcached sends: `memcached`, with `stores/`;
+//! what a client of memcached sends: `memcached`, with `stores/`; what stands in a file of Flume's:
+//! `properties`, with `properties/`;
 //! what stands for a PROXY header: `proxy`, with `headers/`; what the journal and the kernel's log
 //! hold: `entries`; what lies as an archive: `archive`; what lies as a channel's log: `log`, with
 //! `logs/`; and the names that become files: `paths`, with `names/`.
@@ -26,6 +27,8 @@ mod log;
 mod memcached;
 #[cfg(not(fuzzing))]
 mod paths;
+#[cfg(not(fuzzing))]
+mod properties;
 #[cfg(not(fuzzing))]
 mod proxy;
 #[cfg(not(fuzzing))]

@@ -1,5 +1,6 @@
 //! What a Flume configuration may ask of the world: variables, `-Dkey=value`, files, the date.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::{env, fs, io};
 
@@ -104,11 +105,13 @@ pub fn definition(text: &str) -> Result<(String, String), String> {
 
 /// The text of a file without its last newline.
 pub(super) fn file(path: &str) -> io::Result<String> {
-    let path = Path::new(path);
-    if fs::metadata(path)?.len() > FILE_BYTES_MAX {
+    let mut text = String::new();
+    // A device has no length, and may have no end.
+    let mut file = fs::File::open(Path::new(path))?.take(FILE_BYTES_MAX + 1);
+    file.read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
         return Err(io::Error::other("more than 1 MiB"));
     }
-    let text = fs::read_to_string(path)?;
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
@@ -173,6 +176,16 @@ mod tests {
         assert_eq!(around.system("a").as_deref(), Some("2"));
         assert_eq!(around.system("user.home").as_deref(), Some("/h"));
         assert_eq!(around.system("java.version"), None);
+    }
+
+    #[test]
+    fn files_are_read_and_devices_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        fs::write(&path, "joe\r\n").expect("written");
+        assert_eq!(file(path.to_str().expect("UTF-8")).expect("readable"), "joe");
+        let error = file("/dev/zero").expect_err("it has no end");
+        assert_eq!(error.to_string(), "more than 1 MiB");
     }
 
     #[test]

@@ -18,26 +18,35 @@ const NAMES: [&str; 4] = ["memory", "file", "spillablememory", "kafkachannel"];
 
 /// The channel's table, and the memory that it asks for.
 pub(super) fn translate(part: &Part, around: &Around) -> Option<((Spanned<String>, Table), u64)> {
-    let kind = refused::kind(part, "channel", NEVER_CHANNELS)?;
+    let Some(kind) = refused::kind(part, "channel", NEVER_CHANNELS) else {
+        return Some((stand_in(part), 0));
+    };
     let made = match refused::word(&kind).as_str() {
-        "memory" | "memorychannel" => memory(part),
+        "memory" | "memorychannel" => memory(part, "capacity"),
         "file" | "filechannel" => (file(part, "file", "capacity", around), 0),
-        "spillablememory" | "spillablememorychannel" => (spill(part, around), 0),
+        "spillablememory" | "spillablememorychannel" => spillable(part, around),
         _ => {
-            return refused::later(part, &kind, LATER, "channel", NAMES.into_iter())
-                .map(|it| (it, 0));
+            let later = refused::later(part, &kind, LATER, "channel", NAMES.into_iter());
+            return Some((later.unwrap_or_else(|| stand_in(part)), 0));
         }
     };
     part.finish();
     Some((made.0.table(), made.1))
 }
 
+/// For one that was refused: who names it is right to do so.
+fn stand_in(part: &Part) -> (Spanned<String>, Table) {
+    part.ignore_rest();
+    Made::new(part, "memory").table()
+}
+
 const TRANSACTIONS: &str = "there are no transactions: a batch goes in whole, when there is room";
 const KEEP_ALIVE: &str = "a source waits for room as long as it takes";
 
-fn memory(part: &Part) -> (Made<'_>, u64) {
+/// `bound`: the key that says how many events it holds.
+fn memory<'p>(part: &'p Part, bound: &str) -> (Made<'p>, u64) {
     let mut made = Made::new(part, "memory");
-    let events = part.number("capacity");
+    let events = part.number(bound);
     let bytes = part.number("byteCapacity").filter(|bytes| bytes.value > 0);
     let wanted = match (&events, &bytes) {
         (_, Some(bytes)) => bytes.value.unsigned_abs(),
@@ -52,10 +61,10 @@ fn memory(part: &Part) -> (Made<'_>, u64) {
     made.put("capacity", &span, text(&shown));
     if let Some(events) = &events {
         if events.value < 1 {
-            let what = format!("`capacity`: {} events are no channel", events.value);
+            let what = format!("`{bound}`: {} events are no channel", events.value);
             part.fail(&events.span, what, "write 1 or more");
         }
-        let what = format!("`capacity` is counted in bytes here: {shown}");
+        let what = format!("`{bound}` is counted in bytes here: {shown}");
         part.diagnostics.note(events.span.clone(), what);
     }
     part.without_effect(&[
@@ -66,20 +75,50 @@ fn memory(part: &Part) -> (Made<'_>, u64) {
     (made, capacity)
 }
 
+/// Without memory it is a log, and without a log it is memory.
+fn spillable<'p>(part: &'p Part, around: &Around) -> (Made<'p>, u64) {
+    let none = |key: &str| part.number(key).is_some_and(|events| events.value == 0);
+    if none("memoryCapacity") {
+        let made = file(part, "file", "overflowCapacity", around);
+        let log = "without memory it is a channel `file`";
+        part.without_effect(
+            &["memoryCapacity", "byteCapacity", "avgEventSize"].map(|it| (it, log)),
+        );
+        turns(part, log);
+        return (made, 0);
+    }
+    if none("overflowCapacity") {
+        let made = memory(part, "memoryCapacity");
+        let memory = "without a log it is a channel `memory`";
+        part.without_effect(
+            &["overflowCapacity", "dataDirs", "checkpointDir"].map(|it| (it, memory)),
+        );
+        part.ignore_below("checkpoint");
+        turns(part, memory);
+        return made;
+    }
+    (spill(part, around), 0)
+}
+
+/// When it turns to the log and back.
+fn turns(part: &Part, why: &str) {
+    let keys = ["overflowTimeout", "overflowDeactivationThreshold"];
+    part.without_effect(&keys.map(|key| (key, why)));
+    part.without_effect(&[("byteCapacityBufferPercentage", why)]);
+}
+
 /// Memory first, and the log of `file` for what does not fit there.
 fn spill<'p>(part: &'p Part, around: &Around) -> Made<'p> {
     let made = file(part, "spill", "overflowCapacity", around);
     let memory = "memory is counted in bytes here: `memory` in TOML, an equal share by default";
-    let turns = "the log is used while memory is half full, and left when it is empty";
     part.without_effect(&[
         ("memoryCapacity", memory),
         ("byteCapacity", memory),
         ("byteCapacityBufferPercentage", memory),
         ("avgEventSize", memory),
         ("capacity", memory),
-        ("overflowTimeout", turns),
-        ("overflowDeactivationThreshold", turns),
     ]);
+    turns(part, "the log is used while memory is half full, and left when it is empty");
     made
 }
 
@@ -89,7 +128,8 @@ fn file<'p>(part: &'p Part, kind: &str, bound: &'static str, around: &Around) ->
     paths(&mut made, around);
     made.number(bound, "capacity_events");
     if part.find(bound).is_none() && kind == "file" {
-        made.imply("capacity_events", Value::Integer(1_000_000));
+        let events = if bound == "capacity" { 1_000_000 } else { 100_000_000 };
+        made.imply("capacity_events", Value::Integer(events));
     }
     made.number("minimumRequiredSpace", "reserve");
     sync(&mut made);

@@ -7,7 +7,7 @@
 //! | `${file:/path}` `${file:UTF-8:/path}` | a file's text, without its last newline |
 //! | `${date:yyyy-MM-dd}` | now, when the file is read |
 //! | `${key}` | what another key of this file says |
-//! | `${filter['key']}` | what the agent's config filter says |
+//! | `${filter['key']}` `${filter[key]}` | what the agent's config filter says |
 //! | `$${` | `${` itself |
 //!
 //! Each of the first two and `${key}` may end in `:-default`. Only what other keys of the file say
@@ -18,6 +18,11 @@ use super::lexer::Property;
 use crate::config::diagnostic::{Diagnostics, Problem, Span};
 use crate::config::suggest::nearest;
 use crate::config::value::Spanned;
+
+/// Keys that lead to one another, so many for one value; and what all of them together may be.
+const LOOKUPS_MAX: usize = 1000;
+const DEPTH_MAX: usize = 32;
+const FILLED_BYTES_MAX: usize = 1 << 20;
 
 /// Lookups of Apache Commons Text that have no place here.
 const FOREIGN: &[&str] = &[
@@ -53,6 +58,23 @@ pub(super) enum FilterKind {
     None,
 }
 
+/// One value while it is filled in.
+#[derive(Default)]
+struct Open {
+    /// The keys that led here.
+    keys: Vec<String>,
+    lookups: usize,
+    told: bool,
+}
+
+impl Open {
+    /// Counts a lookup; false: there were enough.
+    fn may_grow(&mut self, bytes: usize) -> bool {
+        self.lookups += 1;
+        self.lookups <= LOOKUPS_MAX && bytes <= FILLED_BYTES_MAX
+    }
+}
+
 /// Fills in the values of one file, or of one agent when it has filters.
 pub(super) struct Filler<'f> {
     pub(super) around: &'f Around,
@@ -64,13 +86,13 @@ pub(super) struct Filler<'f> {
 impl Filler<'_> {
     /// The value with everything filled in, and whether anything was.
     pub(super) fn fill(&self, value: &Spanned<String>) -> (String, bool) {
-        let mut open = Vec::new();
+        let mut open = Open::default();
         let text = self.expand(value, &value.span, &mut open);
         let filled = text != value.value;
         (text, filled)
     }
 
-    fn expand(&self, text: &str, span: &Span, open: &mut Vec<String>) -> String {
+    fn expand(&self, text: &str, span: &Span, open: &mut Open) -> String {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(at) = rest.find("${") {
@@ -87,6 +109,11 @@ impl Filler<'_> {
                 return out;
             };
             let inside = &rest[at + 2..at + length];
+            if !open.may_grow(out.len()) {
+                let what = "this is longer than a value may be, with all that it stands for";
+                self.unformed_once(open, span, what);
+                return out;
+            }
             out.push_str(&self.lookup(inside, span, open));
             rest = &rest[at + length + 1..];
         }
@@ -94,7 +121,7 @@ impl Filler<'_> {
         out
     }
 
-    fn lookup(&self, inside: &str, span: &Span, open: &mut Vec<String>) -> String {
+    fn lookup(&self, inside: &str, span: &Span, open: &mut Open) -> String {
         if let Some((filter, key)) = quoted_key(inside) {
             return self.filtered(filter, key, span);
         }
@@ -142,21 +169,26 @@ impl Filler<'_> {
     }
 
     /// What another key of the file says.
-    fn key(&self, name: &str, span: &Span, open: &mut Vec<String>) -> Option<String> {
+    fn key(&self, name: &str, span: &Span, open: &mut Open) -> Option<String> {
         if self.around.names_are_variables()
             && let Some(text) = self.around.variable(name)
         {
             return Some(text);
         }
         let property = self.properties.iter().find(|property| property.key.value == name)?;
-        if open.iter().any(|key| key == name) {
+        if open.keys.iter().any(|key| key == name) {
             let what = format!("`${{{name}}}` leads back to itself");
             self.unformed(span, &what, "give it a text of its own");
             return Some(String::new());
         }
-        open.push(name.to_owned());
+        if open.keys.len() == DEPTH_MAX {
+            let what = format!("`${{{name}}}` is the {DEPTH_MAX}th key that leads to another");
+            self.unformed_once(open, span, &what);
+            return Some(String::new());
+        }
+        open.keys.push(name.to_owned());
         let text = self.expand(&property.value, span, open);
-        open.pop();
+        open.keys.pop();
         Some(text)
     }
 
@@ -191,17 +223,25 @@ impl Filler<'_> {
         })
     }
 
+    /// Of a value that grows without end once.
+    fn unformed_once(&self, open: &mut Open, span: &Span, what: &str) {
+        if !std::mem::replace(&mut open.told, true) {
+            self.unformed(span, what, "give it a text of its own");
+        }
+    }
+
     fn unformed(&self, span: &Span, what: &str, remedy: &str) {
         self.diagnostics.push(Problem::unformed(what).at(span.clone(), "").remedy(remedy));
     }
 }
 
-/// `filter['key']` or `filter["key"]`.
+/// `filter['key']`, `filter["key"]` or `filter[key]`.
 fn quoted_key(inside: &str) -> Option<(&str, &str)> {
     let (filter, rest) = inside.split_once('[')?;
-    let key = rest.strip_suffix(']')?;
-    let key =
-        ['\'', '"'].iter().find_map(|quote| key.strip_prefix(*quote)?.strip_suffix(*quote))?;
+    let whole = rest.strip_suffix(']')?;
+    let mut quotes = ['\'', '"'].iter();
+    let key = quotes.find_map(|quote| whole.strip_prefix(*quote)?.strip_suffix(*quote));
+    let key = key.unwrap_or(whole);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     (!key.is_empty() && key.bytes().all(plain)).then_some((filter.trim(), key))
 }
@@ -240,9 +280,29 @@ mod tests {
             ("${env:EVIL}", "${a}"),
             ("${e['USER']}", "joe"),
             ("${x[\"pass-word_1\"]}", "secret of pass-word_1"),
+            ("${x[pass-word_1]}/${e[USER]}", "secret of pass-word_1/joe"),
         ] {
             let (text, told) = filled(&format!("a = 1\nb = ${{a}} 2\nlast = {value}"));
             assert_eq!((text.as_str(), told), (expected, Vec::new()), "{value}");
+        }
+    }
+
+    /// Keys that double what stands in the next, or that lead on and on, end.
+    #[test]
+    fn no_value_grows_without_end() {
+        let doubling: String =
+            (0..30).map(|key| format!("k{key} = ${{k{0}}}${{k{0}}}\n", key + 1)).collect();
+        let long: String = (0..30).map(|key| format!("k{key} = ${{k{}}}\n", key + 1)).collect();
+        let deep: String = (0..9999).map(|key| format!("k{key} = ${{k{}}}\n", key + 1)).collect();
+        let end = "k30 = x\nlast = ${k0}";
+        assert_eq!(filled(&format!("{long}{end}")), ("x".to_owned(), Vec::new()));
+        for (text, told) in [
+            (format!("{doubling}{end}"), "this is longer than a value may be"),
+            (format!("{deep}last = ${{k0}}"), "`${k32}` is the 32th key that leads to another"),
+        ] {
+            let (text, lines) = filled(&text);
+            assert!(text.len() <= LOOKUPS_MAX, "{} bytes", text.len());
+            assert!(lines.len() == 1 && lines[0].contains(told), "{lines:?}");
         }
     }
 

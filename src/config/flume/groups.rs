@@ -52,8 +52,9 @@ pub(super) fn translate(part: &Part) -> Option<(Spanned<String>, Table)> {
             part.ignore_rest();
             return None;
         }
-        other => {
-            let what = format!("no sink processor has the type `{other}`");
+        _ => {
+            let shown = kind.as_ref().map_or("", |kind| kind.as_str());
+            let what = format!("no sink processor has the type `{shown}`");
             let remedy = "there is `default`, `failover` and `load_balance`; a class of your own \
                           cannot be loaded: there is no Java here";
             part.fail(&kind_place, what, remedy);

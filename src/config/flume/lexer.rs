@@ -10,6 +10,8 @@
 //! What Java drops in silence is told: an unknown escape (`\d` becomes `d`), a backslash that
 //! joins a line which looks like a property of its own, a key that stands twice.
 
+use std::collections::HashMap;
+
 use crate::config::diagnostic::{Diagnostics, Problem, Span};
 use crate::config::value::Spanned;
 
@@ -29,18 +31,19 @@ const PLAIN_ESCAPES: &str = "\\:=#! \"'";
 pub(super) fn read(diagnostics: &Diagnostics) -> Vec<Property> {
     let text = diagnostics.text();
     let mut lexer = Lexer { text: &text.text, at: 0, diagnostics };
-    let mut properties: Vec<Property> = Vec::new();
+    let mut properties: Vec<Option<Property>> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     while let Some(property) = lexer.property() {
-        if let Some(at) = properties.iter().position(|it| it.key == property.key) {
-            let before = properties.remove(at);
+        let before = places.insert(property.key.value.clone(), properties.len());
+        if let Some(before) = before.and_then(|at| properties[at].take()) {
             let what = format!("`{}` stands twice, and the last counts", before.key);
             let problem = Problem::warning(what).at(property.key.span.clone(), "this one counts");
             let problem = problem.at(before.key.span, "has no effect");
             diagnostics.push(problem.remedy("keep one of the two"));
         }
-        properties.push(property);
+        properties.push(Some(property));
     }
-    properties
+    properties.into_iter().flatten().collect()
 }
 
 struct Lexer<'t> {

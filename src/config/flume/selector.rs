@@ -44,8 +44,9 @@ pub(super) fn translate(made: &mut Made<'_>) {
                 own.put("policy", &key.value.span, text(policy));
             }
         }
-        other => {
-            let what = format!("no selector has the type `{other}`");
+        _ => {
+            let shown = kind.as_ref().map_or("", |kind| kind.as_str());
+            let what = format!("no selector has the type `{shown}`");
             let remedy = "there is `replicating`, `multiplexing` and `load_balancing`; a class of \
                           your own cannot be loaded: there is no Java here";
             part.fail(&place, what, remedy);

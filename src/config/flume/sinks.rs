@@ -150,8 +150,9 @@ fn serializer(made: &mut Made<'_>, kept: &[Kept]) {
             "the serializer `avro_event` is not built yet",
             "take `text`, or in TOML `encoder = \"json\"`",
         ),
-        (other, _) => {
-            let what = format!("no serializer is called `{other}`");
+        (_, kind) => {
+            let shown = kind.as_ref().map_or("", |kind| kind.as_str());
+            let what = format!("no serializer is called `{shown}`");
             part.fail(&span, what, "there is `text` and `header_and_text`");
         }
     }

@@ -7,6 +7,7 @@
 //! ```
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 
 use super::around::Around;
 use super::fill::{Filler, Filter, FilterKind};
@@ -88,12 +89,12 @@ pub(super) fn agents(
     let mut names: Vec<Spanned<String>> = Vec::new();
     let ours = |it: &&Property| !it.key.starts_with("flume.monitoring.");
     let relevant: Vec<&Property> = properties.iter().filter(ours).collect();
-    let mut kept = Vec::new();
+    let (mut kept, referred) = (Vec::new(), referred(properties));
     for property in relevant {
         let key = property.key.as_str();
         let mut words = key.splitn(3, '.');
         let (agent, room) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        if referred(properties, key) && !ROOMS.contains(&room) {
+        if referred.contains(key) && !ROOMS.contains(&room) {
             continue;
         }
         if property.value.is_empty() {
@@ -124,10 +125,15 @@ pub(super) fn agents(
     names.into_iter().map(agent).collect()
 }
 
-/// Whether some value says `${key}`: then it is a variable of the file's own.
-fn referred(properties: &[Property], key: &str) -> bool {
-    let (whole, default) = (format!("${{{key}}}"), format!("${{{key}:-"));
-    properties.iter().any(|it| it.value.contains(&whole) || it.value.contains(&default))
+/// What values say `${key}` or `${key:-default}` of: variables of the file's own.
+fn referred(properties: &[Property]) -> HashSet<&str> {
+    let values = properties.iter().flat_map(|property| property.value.split("${").skip(1));
+    values.filter_map(referred_name).collect()
+}
+
+/// What stands behind `${`, up to a default or the end.
+fn referred_name(rest: &str) -> Option<&str> {
+    rest.split('}').next()?.split(":-").next()
 }
 
 /// The key stands in the file as it is, without escapes.
