@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use rustix::process::{Resource, getrlimit};
 
 use super::OPEN_FILE_BYTES;
+use super::block::container_of;
 use super::chain::{CHAIN, Chain, SEAL_KEY};
 use super::level::Level;
 use super::path::{Clock, Template};
@@ -18,8 +19,8 @@ use crate::config::{Amount, OptionDoc, Section};
 use crate::limits;
 use crate::sink::encoding::{self, SharedEncoder};
 use crate::sink::{SinkKind, SinkPlan};
-use crate::storage::Access;
 use crate::storage::retention::{DiskFree, Keep};
+use crate::storage::{Access, Container};
 use crate::sys::accounts;
 
 pub const KIND: SinkKind = SinkKind {
@@ -188,6 +189,7 @@ fn plan(section: &Section) -> Options {
     let template = with_link(section, template);
     let encoder = encoding::plan_for_files(section);
     let codec = codec(section);
+    check_suffix(section, &path_text, codec);
     if encoder.encoding() == Encoding::Datagram {
         check_records(section, codec);
     }
@@ -305,6 +307,22 @@ fn codec(section: &Section) -> Codec {
     })
 }
 
+/// A file is read as its name says: after a crash, too.
+fn check_suffix(section: &Section, path: &str, codec: Codec) {
+    let suffix = Container::from_name(path).suffix();
+    if suffix.is_empty() {
+        return;
+    }
+    let own = container_of(codec).suffix();
+    if own.is_empty() {
+        let what = format!("files that end in `{suffix}` are read as such, and these are plain");
+        section.fail("path", what, format!("take `{suffix}` off the path, or set `codec`"));
+    } else {
+        let what = format!("the codec adds `{own}`: the files end in `{suffix}{own}`");
+        section.warn("path", &what, format!("take `{suffix}` off the path"));
+    }
+}
+
 /// Options that have no meaning for records.
 fn check_records(section: &Section, codec: Codec) {
     if codec == Codec::None {
@@ -404,6 +422,8 @@ mod tests {
             ("path = '/l/'", "a directory, not a file"),
             ("path = '/l/%{raw}'", "`%{raw}` is no field of a path (there is `host`"),
             ("path = '/l/x'\ntime = 'sent'", "\"sent\" is not known"),
+            ("path = '/l/x.gz'\ncodec = 'none'", "end in `.gz` are read as such"),
+            ("path = '/l/x.zst'", "the files end in `.zst.zst`"),
             ("path = '/l/x'\ncodec = 'bzip2'", "no codec `bzip2`"),
             ("path = '/l/x'\nencoder = 'xml'", "no encoder `xml`"),
             ("path = '/l/x'\nencoder = { template = '%{x y}' }", "`%{x y}` is no field"),
