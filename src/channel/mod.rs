@@ -11,6 +11,7 @@ pub mod memory;
 mod registry;
 pub mod selector;
 pub mod sieve;
+pub mod tap;
 pub mod valve;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use registry::{
 };
 pub use selector::{SELECTOR, Selector};
 pub use sieve::Sieve;
+pub use tap::Tap;
 pub use valve::{Flow, Inlet, Valve, WhenFull};
 
 /// One batch in one channel: dropped, its page goes home and its credit is given back.

@@ -8,10 +8,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Amount, Channel, Parcel};
+use super::{Amount, Channel, Ear, Parcel};
 use crate::event::{Event, Removed, Since};
 use crate::memory::{Credit, Pool, ReceiptSlip, Shared};
-use crate::ring::Bell;
+use crate::ring::{Bell, Wake};
 use crate::telemetry::{ChannelCounters, SinkCounters};
 
 /// Whether an event is for this sink, asked of each; so it is called without a detour, and the one
@@ -153,6 +153,18 @@ impl<Keep: Fn(&Event<'_>) -> bool + Send + Sync> Channel for Sieve<Keep> {
 
     fn bell(&self) -> &Bell {
         self.inner.bell()
+    }
+
+    fn listen(&self, waker: Arc<dyn Wake>) -> Ear {
+        self.inner.listen(waker)
+    }
+
+    fn doze(&self, ear: Ear) {
+        self.inner.doze(ear);
+    }
+
+    fn rise(&self, ear: Ear) {
+        self.inner.rise(ear);
     }
 
     // A sink with filters is in no group: what is for groups stays as it is by itself.

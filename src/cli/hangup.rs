@@ -1,11 +1,12 @@
-//! SIGHUP: all files are rolled, and the configuration is read again to say what a restart would
-//! bring. It is not taken: certificates and keys are, a second after they have changed, without a
-//! signal.
+//! SIGHUP: all files are rolled, and the configuration is read again. What has errors changes
+//! nothing; what only sinks are to do otherwise is taken while the agent runs; what else has
+//! changed is named, with why it takes a restart. Certificates and keys are taken a second after
+//! they have changed, without a signal.
 //!
 //! A thread of its own, because a configuration may ask commands, which take their time, and a stop
 //! must not wait for them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 
 use crossbeam::channel::{Sender, TrySendError, bounded};
@@ -13,24 +14,22 @@ use crossbeam::channel::{Sender, TrySendError, bounded};
 use super::configuration::{self, ConfigArgs};
 use super::output;
 use crate::runtime::thread::spawn;
-use crate::topology::{Machine, Parts, Plan, plan, report};
+use crate::topology::{Change, Control, Machine, Parts, Plan, Shape, Step, plan};
 
 /// Settings that have changed and are named.
 const SHOWN_MAX: usize = 8;
-
-type Values = BTreeMap<String, Option<String>>;
 
 /// Asks for another look at the configuration.
 pub(super) struct Hangups(Sender<()>);
 
 impl Hangups {
     /// Looks after the configuration that became this plan.
-    pub(super) fn follow(args: &ConfigArgs, plan: &Plan) -> io::Result<Self> {
+    pub(super) fn follow(args: &ConfigArgs, plan: &Plan, control: Control) -> io::Result<Self> {
         let (ask, asked) = bounded(1);
-        let (args, running) = (args.clone(), report::values(plan));
+        let (args, mut running) = (args.clone(), Shape::of(plan));
         spawn("hangup", move || {
             for () in asked {
-                tell(&running, read(&args).map(|plan| report::values(&plan)).as_ref());
+                look(&args, &mut running, &control);
             }
         })?;
         Ok(Self(ask))
@@ -54,56 +53,68 @@ pub(super) fn read(args: &ConfigArgs) -> Option<Plan> {
     plan
 }
 
-fn tell(running: &Values, now: Option<&Values>) {
-    let Some(now) = now else {
+/// Reads the configuration and takes what can be taken of it.
+fn look(args: &ConfigArgs, running: &mut Shape, control: &Control) {
+    let Some(plan) = read(args) else {
         tracing::error!(
             "SIGHUP: all files are rolled; the configuration has errors now, told above: the agent \
              goes on as it is, and a restart would fail"
         );
         return;
     };
-    let differing = difference(running, now);
-    if differing.is_empty() {
-        tracing::info!("SIGHUP: all files are rolled; the configuration is as it was");
-    } else {
-        tracing::warn!(
+    match running.step(plan) {
+        Step::None => {
+            tracing::info!("SIGHUP: all files are rolled; the configuration is as it was");
+        }
+        Step::Restart { settings, reasons } => tracing::warn!(
             "SIGHUP: all files are rolled; what has changed in the configuration takes effect at a \
-             restart: {differing}"
-        );
+             restart: {} ({})",
+            shown(&settings, ", "),
+            shown(&reasons, "; ")
+        ),
+        Step::Sinks { sinks, settings, shape } => {
+            let names: BTreeSet<String> =
+                sinks.iter().map(|(_, sink)| format!("sinks.{}", sink.name)).collect();
+            let names = names.into_iter().collect::<Vec<_>>().join(", ");
+            let (change, outcome) = Change::new(sinks);
+            control.change(change);
+            match outcome.recv() {
+                Ok(Ok(())) => {
+                    *running = shape;
+                    let settings = shown(&settings, ", ");
+                    tracing::info!(
+                        "SIGHUP: all files are rolled; {names} replaced, these are in effect: \
+                         {settings}"
+                    );
+                }
+                Ok(Err(error)) => tracing::error!(
+                    "SIGHUP: {names} cannot be replaced, and the agent goes on as it is: {error}"
+                ),
+                // It has ended.
+                Err(_) => {}
+            }
+        }
     }
 }
 
-/// Names of settings that are others now, or gone, or new. Not what they are: a log is read by more
-/// people than a configuration.
-fn difference(running: &Values, now: &Values) -> String {
-    let names: BTreeSet<&String> = running.keys().chain(now.keys()).collect();
-    let differs = |name: &&&String| running.get(**name) != now.get(**name);
-    let names: Vec<&str> = names.iter().filter(differs).map(|name| name.as_str()).collect();
-    let shown = names[..names.len().min(SHOWN_MAX)].join(", ");
-    let more = names.len().saturating_sub(SHOWN_MAX);
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
+/// Names of settings, not what they are: a log is read by more people than a configuration.
+fn shown(names: &[String], between: &str) -> String {
+    let first = names[..names.len().min(SHOWN_MAX)].join(between);
+    match names.len().saturating_sub(SHOWN_MAX) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn values(pairs: &[(&str, &str)]) -> Values {
-        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), Some((*value).to_owned()));
-        pairs.iter().map(pair).collect()
-    }
-
     #[test]
-    fn what_differs_is_named_and_no_more_than_fits() {
-        let running = values(&[("a.x", "1"), ("a.y", "2")]);
-        assert_eq!(difference(&running, &running), "");
-        assert_eq!(difference(&running, &values(&[("a.x", "1"), ("a.y", "3")])), "a.y");
-        assert_eq!(difference(&running, &values(&[("a.x", "1"), ("b.y", "2")])), "a.y, b.y");
+    fn no_more_is_shown_than_fits() {
         let names: Vec<String> = (0..12).map(|number| number.to_string()).collect();
-        let many: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
-        assert_eq!(
-            difference(&Values::new(), &values(&many)),
-            "0, 1, 10, 11, 2, 3, 4, 5 and 4 more"
-        );
+        assert_eq!(shown(&names[..2], ", "), "0, 1");
+        assert_eq!(shown(&names[..8], "; "), "0; 1; 2; 3; 4; 5; 6; 7");
+        assert_eq!(shown(&names, ", "), "0, 1, 2, 3, 4, 5, 6, 7 and 4 more");
     }
 }

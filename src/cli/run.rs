@@ -23,7 +23,8 @@ use crate::topology::{Agent, Control, Outcome};
     is ready and, as the last line, the ledger; FLUMEN_LOG=off says nothing.\n\
     FLUMEN_LOG_FORMAT=json makes each line an object.\n\n\
     SIGTERM and SIGINT deliver what was accepted and end with 0; a second one stops at once.\n\
-    SIGUSR1 rolls all files; SIGHUP does, and says what has changed in the configuration since.")]
+    SIGUSR1 rolls all files; SIGHUP does, and reads the configuration again: what sinks are to do\n\
+    otherwise is taken at once, what else has changed is named and waits for a restart.")]
 pub(super) struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -37,7 +38,7 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     let Some(plan) = hangup::read(&args.config) else { return Failure::Usage.into() };
     // Before anything starts: a stop asked for during the start is a stop.
     let control = Control::default();
-    let hangups = Hangups::follow(&args.config, &plan);
+    let hangups = Hangups::follow(&args.config, &plan, control.clone());
     if let Err(error) = hangups.and_then(|hangups| follow_signals(control.clone(), hangups)) {
         output::complain(&format!("flumen run: signals cannot be followed: {error}\n"));
         return Failure::Failed.into();

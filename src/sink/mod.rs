@@ -94,7 +94,7 @@ pub struct BuildError {
 }
 
 /// A sink's options, valid once built.
-pub trait SinkPlan: Send {
+pub trait SinkPlan: Send + Sync {
     fn threads(&self) -> usize;
 
     /// Told what `agent.memory` is before anything that hangs on it is asked.

@@ -14,13 +14,14 @@ use super::account::{self, Ending};
 use super::build::{self, Assembly, Ground, Handles, OpenEndpoint, StartError};
 use super::control::{Control, Wish};
 use super::drain::Drain;
-use super::plan::Plan;
+use super::outlet::Outlet;
+use super::plan::{Plan, PlannedSink};
 use crate::channel::Channel;
 use crate::ring::Wake;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::thread::Post;
 use crate::runtime::{Progress, Worker};
-use crate::sink::Orders;
+use crate::sink::{self, Orders};
 use crate::source::Bound;
 use crate::storage::OsDisk;
 use crate::sys::notify::Manager;
@@ -29,10 +30,13 @@ use crate::time::{Mono, Now};
 
 pub struct Agent {
     ready: Ready,
-    control: Control,
+    pub(super) control: Control,
     pub(super) crew: Crew,
-    drain: Duration,
+    pub(super) drain: Duration,
     manager: Option<Manager>,
+    /// As they are now.
+    pub(super) sinks: Vec<PlannedSink>,
+    pub(super) outlets: Vec<Outlet>,
 }
 
 /// Everybody who works, and what they work with.
@@ -57,6 +61,10 @@ pub(super) struct Station {
     name: String,
     post: Option<Post>,
     over: Arc<AtomicBool>,
+    /// The index of the sink that it works for.
+    sink: Option<usize>,
+    /// It ends because another one comes.
+    leaving: bool,
 }
 
 /// What is listening where.
@@ -80,7 +88,7 @@ pub struct Outcome {
 
 /// Why an agent begins to drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
+pub(super) enum Reason {
     Asked,
     SourcesEnded,
     SinkEnded,
@@ -114,6 +122,7 @@ impl Agent {
             listeners: assembly.bound,
             admin: assembly.endpoint.as_ref().map(|endpoint| endpoint.address),
         };
+        let (outlets, sinks) = (assembly.outlets, plan.sinks.clone());
         let mut crew = Crew {
             clock,
             handles: assembly.handles,
@@ -126,8 +135,9 @@ impl Agent {
             endpoint: None,
             failed: false,
         };
+        let drain = plan.drain;
         let started = crew.man(
-            assembly.helpers,
+            assembly.helpers.into_iter().zip(assembly.helper_of).collect(),
             assembly.keepers,
             assembly.sinks,
             assembly.endpoint.map(|endpoint| endpoint.worker),
@@ -135,7 +145,7 @@ impl Agent {
             control,
         );
         let agent =
-            Self { ready, control: control.clone(), crew, drain: plan.drain, manager: None };
+            Self { ready, control: control.clone(), crew, drain, manager: None, sinks, outlets };
         if let Err(error) = started {
             // Some threads run already: they are dropped before the error is told.
             agent.control.stop_now();
@@ -201,32 +211,48 @@ impl Agent {
     /// Returns when there is a reason to stop.
     fn watch(&mut self) -> Reason {
         loop {
-            self.crew.reap();
-            if self.crew.failed {
-                return Reason::Failed;
+            if let Some(reason) = self.reason() {
+                return reason;
             }
-            if self.control.wish() != Wish::Run {
-                return Reason::Asked;
+            if let Some(change) = self.control.take_change() {
+                self.take(change);
+                continue;
             }
-            if self.crew.sinks.iter().any(|(station, _)| station.is_over()) {
-                return Reason::SinkEnded;
-            }
-            if self.crew.sources.iter().all(|(station, _)| station.is_over()) {
-                return Reason::SourcesEnded;
-            }
-            if self.control.take_roll() {
-                tracing::info!("rolling all files");
-                self.crew.orders.roll_all();
-                self.crew.sinks.iter().for_each(|(station, _)| station.wake());
-            }
-            let watchdog = self.manager.as_ref().and_then(Manager::watchdog);
-            if let (Some(manager), Some(_)) = (&self.manager, watchdog) {
-                manager.tell("WATCHDOG=1");
-            }
-            let now = self.crew.clock.now();
-            let incidents = self.crew.handles.incidents.look(now).since(now.mono);
-            self.control.pause(watchdog.unwrap_or(LOOK).min(LOOK).min(incidents));
+            let longest = self.keep_house();
+            self.control.pause(longest);
         }
+    }
+
+    /// Why it should stop now.
+    pub(super) fn reason(&mut self) -> Option<Reason> {
+        self.crew.reap();
+        if self.crew.failed {
+            return Some(Reason::Failed);
+        }
+        if self.control.wish() != Wish::Run {
+            return Some(Reason::Asked);
+        }
+        if self.crew.sinks.iter().any(|(station, _)| station.is_over() && !station.leaving) {
+            return Some(Reason::SinkEnded);
+        }
+        let over = self.crew.sources.iter().all(|(station, _)| station.is_over());
+        over.then_some(Reason::SourcesEnded)
+    }
+
+    /// What is due beside the threads' own work; says how long nothing more is.
+    pub(super) fn keep_house(&self) -> Duration {
+        if self.control.take_roll() {
+            tracing::info!("rolling all files");
+            self.crew.orders.roll_all();
+            self.crew.sinks.iter().for_each(|(station, _)| station.wake());
+        }
+        let watchdog = self.manager.as_ref().and_then(Manager::watchdog);
+        if let (Some(manager), Some(_)) = (&self.manager, watchdog) {
+            manager.tell("WATCHDOG=1");
+        }
+        let now = self.crew.clock.now();
+        let incidents = self.crew.handles.incidents.look(now).since(now.mono);
+        watchdog.unwrap_or(LOOK).min(LOOK).min(incidents)
     }
 }
 
@@ -239,7 +265,7 @@ const DRAIN_MARGIN: Duration = Duration::from_secs(60);
 impl Crew {
     fn man(
         &mut self,
-        helpers: Vec<Box<dyn Worker>>,
+        helpers: Vec<(Box<dyn Worker>, Option<usize>)>,
         keepers: Vec<Box<dyn Worker>>,
         sinks: Vec<build::SinkWorker>,
         endpoint: Option<Box<dyn Worker>>,
@@ -248,20 +274,41 @@ impl Crew {
     ) -> std::io::Result<()> {
         let clock = Arc::clone(&self.clock);
         let start = |worker, core| Station::start(worker, core, Arc::clone(&clock), control);
-        for helper in helpers {
-            self.helpers.push(start(helper, None)?);
+        for (helper, sink) in helpers {
+            self.helpers.push(start(helper, None)?.of(sink));
         }
         for keeper in keepers {
             self.keepers.push(start(keeper, None)?);
         }
         for sink in sinks {
-            self.sinks.push((start(sink.worker, sink.core)?, sink.channel));
+            let station = start(sink.worker, sink.core)?.of(Some(sink.sink));
+            self.sinks.push((station, sink.channel));
         }
         if let Some(endpoint) = endpoint {
             self.endpoint = Some(start(endpoint, None)?);
         }
         for source in sources {
             self.sources.push((start(source.worker, source.core)?, source.counters));
+        }
+        Ok(())
+    }
+
+    /// Starts a sink in the place of another one.
+    pub(super) fn man_sink(
+        &mut self,
+        index: usize,
+        planned: &PlannedSink,
+        built: sink::Built,
+        control: &Control,
+    ) -> std::io::Result<()> {
+        let clock = Arc::clone(&self.clock);
+        let start = |worker, core| Station::start(worker, core, Arc::clone(&clock), control);
+        for helper in built.helpers {
+            self.helpers.push(start(helper, None)?.of(Some(index)));
+        }
+        let cores = planned.cores.iter().copied().chain(std::iter::repeat(None));
+        for (worker, core) in built.workers.into_iter().zip(cores) {
+            self.sinks.push((start(worker, core)?.of(Some(index)), planned.channel));
         }
         Ok(())
     }
@@ -298,7 +345,21 @@ impl Station {
         let watched =
             Watched { worker: Some(worker), over: Arc::clone(&over), control: control.clone() };
         let post = Some(Post::start(Box::new(watched), core, clock)?);
-        Ok(Self { name, post, over })
+        Ok(Self { name, post, over, sink: None, leaving: false })
+    }
+
+    fn of(self, sink: Option<usize>) -> Self {
+        Self { sink, ..self }
+    }
+
+    pub(super) fn sink(&self) -> Option<usize> {
+        self.sink
+    }
+
+    /// Asks it to end, for another one comes.
+    pub(super) fn leave(&mut self) {
+        self.leaving = true;
+        self.close();
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -7,11 +7,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::plan::{Admin, Plan, PlannedSink, PlannedSource};
+use super::outlet::Outlet;
+use super::plan::{Admin, Plan, PlannedSource};
 use crate::channel::selector::Mapping;
-use crate::channel::sieve::{Sieve, copies_for};
 use crate::channel::{self, Channel, ChannelContext, Inlet, Selector, Valve, WhenFull};
-use crate::event::Event;
 use crate::interceptor::Tools;
 use crate::memory::{Credit, Pool};
 use crate::runtime::Worker;
@@ -93,6 +92,10 @@ pub struct Assembly {
     /// Workers of channels.
     pub keepers: Vec<Box<dyn Worker>>,
     pub helpers: Vec<Box<dyn Worker>>,
+    /// For each helper the index of its sink, if it is one's.
+    pub helper_of: Vec<Option<usize>>,
+    /// The places of the sinks.
+    pub outlets: Vec<Outlet>,
     pub endpoint: Option<Endpoint>,
     /// Each listener with the name of its source.
     pub bound: Vec<(String, Bound)>,
@@ -109,6 +112,7 @@ pub struct SourceWorker {
 pub struct SinkWorker {
     pub worker: Box<dyn Worker>,
     pub core: Option<usize>,
+    pub sink: usize,
     /// Index of the channel it reads.
     pub channel: usize,
 }
@@ -143,6 +147,8 @@ pub fn build(
         sinks: Vec::new(),
         keepers: Vec::new(),
         helpers: Vec::new(),
+        helper_of: Vec::new(),
+        outlets: Vec::new(),
         endpoint: None,
         bound: Vec::new(),
         notes: Vec::new(),
@@ -191,21 +197,6 @@ fn count(plan: &Plan, pool: &Arc<Pool>, now: Now) -> Counters {
     let of_pool = Arc::clone(pool);
     builder.pool(u64::from(pool.pages()), move || u64::from(of_pool.free()));
     Counters { ledger: builder.build(), sources, inlets, channels, sinks }
-}
-
-/// The channel as a sink's filters leave it.
-fn sieve(
-    plan: &Plan,
-    planned: &PlannedSink,
-    channel: Arc<dyn Channel>,
-    counters: &[Arc<SinkCounters>],
-) -> Arc<dyn Channel> {
-    let [counters] = counters else { return channel };
-    let filters = planned.filters.clone();
-    let copies = copies_for(planned.plan.threads(), planned.plan.pages_in_hand());
-    let copies = Pool::new(copies, plan.budget.page_bytes);
-    let keep = move |event: &Event<'_>| filters.pass(event);
-    Arc::new(Sieve::new(channel, keep, copies, Arc::clone(counters)))
 }
 
 /// What is read of a message for anybody's sake.
@@ -263,6 +254,7 @@ impl Assembly {
                     self.channels.push(built.channel);
                     self.keepers.extend(built.keepers);
                     self.helpers.extend(built.helpers);
+                    self.helper_of.resize(self.helpers.len(), None);
                     let note = |note| format!("channels.{}: {note}", planned.name);
                     self.notes.extend(built.notes.into_iter().map(note));
                 }
@@ -296,15 +288,10 @@ impl Assembly {
     ) {
         let members = self.members(plan, counters);
         for (index, (planned, counters)) in plan.sinks.iter().zip(&counters.sinks).enumerate() {
-            let (own, sieves) = counters.split_at(planned.plan.threads());
-            let channel = match &members[index] {
-                Some(member) => Arc::clone(member) as Arc<dyn Channel>,
-                None => Arc::clone(&self.channels[planned.channel]),
-            };
             let context = SinkContext {
                 name: planned.name.clone(),
-                channel: sieve(plan, planned, channel, sieves),
-                counters: own.to_vec(),
+                channel: Arc::clone(&self.channels[planned.channel]),
+                counters: Vec::new(),
                 incidents: Arc::clone(&self.handles.incidents),
                 disk: Arc::clone(&ground.disk),
                 clock: Arc::clone(&ground.clock),
@@ -313,7 +300,10 @@ impl Assembly {
                 event_bytes_max: planned.event_bytes_max,
                 now: ground.clock.now(),
             };
-            match planned.plan.build(&context) {
+            let outlet = Outlet::new(context, members[index].clone(), counters.clone());
+            let built = outlet.build(planned, ground.clock.now());
+            self.outlets.push(outlet);
+            match built {
                 Ok(built) => {
                     let cores = planned.cores.iter().copied().chain(std::iter::repeat(None));
                     let workers = built.workers.into_iter().zip(cores);
@@ -321,9 +311,11 @@ impl Assembly {
                     self.sinks.extend(workers.map(|(worker, core)| SinkWorker {
                         worker,
                         core,
+                        sink: index,
                         channel,
                     }));
                     self.helpers.extend(built.helpers);
+                    self.helper_of.resize(self.helpers.len(), Some(index));
                     let note = |note| format!("sinks.{}: {note}", planned.name);
                     self.notes.extend(built.notes.into_iter().map(note));
                 }

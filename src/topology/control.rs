@@ -1,9 +1,11 @@
-//! The wishes of whoever runs an agent: stop, stop at once, roll. Any thread may utter them, also
+//! The wishes of whoever runs an agent: stop, stop at once, roll, take other
+//! sinks. Any thread may utter them, also
 //! before the agent has started and after it has ended.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::exchange::Change;
 use crate::ring::Wake;
 
 #[derive(Clone, Default)]
@@ -21,6 +23,7 @@ struct Shared {
 struct State {
     wish: Wish,
     roll: bool,
+    change: Option<Change>,
     /// Something happened since the last pause: a wish, or a worker that ended.
     news: bool,
 }
@@ -49,6 +52,11 @@ impl Control {
         self.tell(|state| state.roll = true);
     }
 
+    /// Take other sinks.
+    pub fn change(&self, change: Change) {
+        self.tell(|state| state.change = Some(change));
+    }
+
     fn wish_for(&self, wish: Wish) {
         self.tell(|state| state.wish = state.wish.max(wish));
     }
@@ -67,6 +75,10 @@ impl Control {
     /// Whether rolling was asked for since the last call.
     pub(super) fn take_roll(&self) -> bool {
         std::mem::take(&mut self.state().roll)
+    }
+
+    pub(super) fn take_change(&self) -> Option<Change> {
+        self.state().change.take()
     }
 
     /// Sleeps until there is news, `longest` at most. News that came before ends it at once.

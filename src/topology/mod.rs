@@ -12,20 +12,25 @@
 //! Reading order: [`mod@plan`] what a configuration means · `sections` one part's table · `links`
 //! who reads and writes which channel · `listeners` who wants the same address · `exact` who keeps
 //! datagrams · `cores` · [`budget`] the memory sum · [`report`] the plan as text · [`build`] ·
-//! [`agent`] threads, and the wish to stop · `drain` · `account` what is counted at the end.
+//! `outlet` a sink's
+//! place · [`agent`] threads, and the wish to stop · [`change`] what another configuration would
+//! change, and `exchange` sinks for others · `drain` · `account` what is counted at the end.
 
 mod account;
 mod acks;
 pub mod agent;
 pub mod budget;
 pub mod build;
+pub mod change;
 mod control;
 mod cores;
 mod drain;
 mod exact;
+mod exchange;
 mod headers;
 mod links;
 mod listeners;
+mod outlet;
 mod parts;
 pub mod plan;
 pub mod report;
@@ -35,7 +40,10 @@ mod tests;
 
 pub use agent::{Agent, Outcome, Ready};
 pub use build::{Assembly, Endpoint, Ground, OpenEndpoint, StartError};
+pub use change::{Shape, Step};
 pub use control::Control;
 pub use cores::Machine;
+pub use exchange::Change;
+pub use outlet::Outlet;
 pub use parts::Parts;
 pub use plan::{Admin, Pages, Plan, plan};

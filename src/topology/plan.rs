@@ -3,6 +3,7 @@
 //! Every mistake that can be seen without touching the world is told here, all at once. A `Plan` is
 //! valid: who builds from it never re-checks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::acks;
@@ -115,10 +116,11 @@ pub struct PlannedChannel {
     pub settings: Vec<Setting>,
 }
 
+#[derive(Clone)]
 pub struct PlannedSink {
     pub name: String,
     pub kind: &'static str,
-    pub plan: Box<dyn SinkPlan>,
+    pub plan: Arc<dyn SinkPlan>,
     /// Index of its channel.
     pub channel: usize,
     pub cores: Vec<Option<usize>>,
@@ -386,7 +388,7 @@ fn planned_sink(
     PlannedSink {
         name: draft.name.value,
         kind: draft.kind,
-        plan: draft.plan.expect("a whole draft has every plan"),
+        plan: Arc::from(draft.plan.expect("a whole draft has every plan")),
         channel: channel.expect("a whole draft is linked"),
         cores,
         event_bytes_max,

@@ -1,5 +1,6 @@
 //! Agents in this process, with sources and sinks of the tests' own.
 
+mod changes;
 mod stand_ins;
 
 use std::path::Path;

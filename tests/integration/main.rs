@@ -52,6 +52,7 @@ mod proxy;
 mod python;
 mod readme;
 mod received;
+mod reload;
 mod relp;
 mod relps;
 mod reverse_dns;
