@@ -52,6 +52,7 @@ pub mod restraint;
 pub mod reverse;
 pub mod routing;
 pub mod runner;
+pub mod saving;
 pub mod sender_headers;
 pub mod senders;
 mod seq;

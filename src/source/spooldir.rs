@@ -26,6 +26,7 @@ use super::header_name::flagged;
 use super::input::Input;
 use super::milestones::{self, Milestones};
 use super::positions::Positions;
+use super::saving::Saving;
 use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
 use crate::config::{OptionDoc, Section};
 use crate::event::{HeaderNames, Page};
@@ -34,7 +35,6 @@ use crate::memory::receipt::Reached;
 use crate::memory::{MemoryLine, ReceiptSlip};
 use crate::ring::Wake;
 use crate::storage::{Disk, OsDisk};
-use crate::telemetry::SourceCounters;
 use crate::time::{Mono, Now};
 
 pub(super) const KIND: SourceKind = SourceKind {
@@ -123,10 +123,6 @@ const OPTIONS: &[OptionDoc] = &[
     OptionDoc { name: "basename_header_key", default: Some("basename"), doc: "its name" },
     milestones::ACK,
 ];
-
-/// When we stop, what is under way has so long to come through; what does not comes again.
-const LAST: Duration = Duration::from_secs(5);
-const NAP: Duration = Duration::from_millis(10);
 
 struct Plan {
     settings: Settings,
@@ -283,20 +279,16 @@ impl SourcePlan for Plan {
         let watch = context.incidents.watch(&format!("source {}", context.name));
         let counters = Arc::clone(&context.counters[0]);
         let disk_of_reader = Arc::clone(&disk);
+        let own = Arc::clone(&context.counters[0]);
+        let saving = Saving::new(positions, disk, self.write_pos_interval, own);
         let spooldir = Spooldir {
             reader: Reader::new(disk_of_reader, settings, rules, watch, counters, formers),
             milestones: Milestones::new(mark, context.channels, input.waker()),
             input,
-            disk,
-            positions,
+            saving,
             poll_delay: self.poll_delay,
-            interval: self.write_pos_interval,
-            counters: Arc::clone(&context.counters[0]),
             look_at: Mono(0),
-            save_at: Mono(0),
             more: false,
-            stopped: None,
-            finished: false,
         };
         Ok(Built { sources: vec![Box::new(spooldir)], bound: Vec::new() })
     }
@@ -325,48 +317,17 @@ struct Spooldir {
     milestones: Milestones<Mark>,
     /// Only its bell.
     input: Input,
-    disk: Arc<dyn Disk>,
-    positions: Positions,
+    saving: Saving,
     poll_delay: Duration,
-    interval: Duration,
-    counters: Arc<SourceCounters>,
-    /// When new files are looked for, and positions saved.
+    /// When new files are looked for.
     look_at: Mono,
-    save_at: Mono,
     more: bool,
-    stopped: Option<Mono>,
-    finished: bool,
-}
-
-impl Spooldir {
-    fn save(&mut self, now: Now) {
-        if now.mono < self.save_at {
-            return;
-        }
-        self.save_at = now.mono.after(self.interval);
-        if let Err(error) = self.positions.save(&*self.disk, self.reader.entries()) {
-            self.counters.errors.add(1);
-            tracing::warn!("what was read cannot be noted, and may be read again: {error}");
-        }
-    }
-
-    /// While stopping: whether everything has come through, or had its time.
-    fn wind_up(&mut self, now: Now) -> bool {
-        let over = self.stopped.is_some_and(|at| now.mono >= at.after(LAST));
-        if !self.milestones.is_idle() && (!over || self.milestones.has_fresh()) {
-            return false;
-        }
-        self.save_at = Mono(0);
-        self.save(now);
-        true
-    }
 }
 
 impl Source for Spooldir {
     fn receive(&mut self, page: &mut Page, now: Now) -> Received {
-        if self.finished || self.stopped.is_some() {
-            self.finished = self.finished || self.wind_up(now);
-            return Received { finished: self.finished, ..Received::default() };
+        if let Some(last) = self.saving.wind_up(now, &self.milestones, self.reader.entries()) {
+            return last;
         }
         let full = Received { full: true, more: true, finished: false };
         if !page.accepts_time(now.wall) {
@@ -376,7 +337,7 @@ impl Source for Spooldir {
             self.look_at = now.mono.after(self.poll_delay);
             self.reader.look(now);
         }
-        self.save(now);
+        self.saving.save(now, self.reader.entries());
         self.more = false;
         if !self.milestones.ready() {
             return Received::default();
@@ -393,8 +354,8 @@ impl Source for Spooldir {
         }
         let until = match open {
             false => until,
-            true if self.stopped.is_some() => until.min(now.mono.after(NAP)),
-            true => until.min(self.look_at).min(self.save_at),
+            true if self.saving.is_stopping() => until.min(self.saving.due(now)),
+            true => until.min(self.look_at).min(self.saving.due(now)),
         };
         self.milestones.doze();
         if !self.milestones.has_settled() {
@@ -408,8 +369,7 @@ impl Source for Spooldir {
     }
 
     fn stop(&mut self, now: Now) {
-        // What was not read stands in its file, and is read next time.
-        self.stopped.get_or_insert(now.mono);
+        self.saving.stop(now);
     }
 
     fn settle(&mut self, now: Now) {
@@ -430,7 +390,7 @@ impl Source for Spooldir {
 
 impl Drop for Spooldir {
     fn drop(&mut self) {
-        let _ = self.positions.save(&*self.disk, self.reader.entries());
+        self.saving.save_last(self.reader.entries());
     }
 }
 

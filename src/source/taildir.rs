@@ -23,6 +23,7 @@ use super::input::Input;
 use super::milestones::{self, Milestones};
 use super::network::EVENT_MAX;
 use super::positions::Positions;
+use super::saving::Saving;
 use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
 use crate::config::{OptionDoc, Section};
 use crate::event::{HeaderMap, HeaderNames, OriginPlace, Page};
@@ -81,8 +82,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(250);
 /// Writes that follow each other closer are read together.
 const NAP: Duration = Duration::from_millis(10);
-/// When we stop, what is under way has so long to come through; what does not comes again.
-const LAST: Duration = Duration::from_secs(5);
 
 struct Plan {
     groups: Vec<Group>,
@@ -180,9 +179,11 @@ impl SourcePlan for Plan {
         let mark = self.ack.unwrap_or(context.furthest);
         let labels = if context.want_headers { self.labels.clone() } else { Labels::default() };
         let offsets = labels.offsets.then(|| Offsets::new(self.event_bytes_max));
+        let own = Arc::clone(&context.counters[0]);
+        let saving = Saving::new(positions, Arc::clone(&disk), self.write_pos_interval, own);
         let taildir = Taildir {
             follower: Follower::new(
-                Arc::clone(&disk),
+                disk,
                 self.groups.clone(),
                 labels,
                 self.skip_to_end,
@@ -191,9 +192,7 @@ impl SourcePlan for Plan {
             ),
             milestones: Milestones::new(mark, context.channels, input.waker()),
             input,
-            disk,
-            positions,
-            interval: self.write_pos_interval,
+            saving,
             place: OriginPlace::default(),
             offsets,
             rules: Rules {
@@ -205,11 +204,8 @@ impl SourcePlan for Plan {
             counters: Arc::clone(&context.counters[0]),
             watch: context.incidents.watch(&format!("source {}", context.name)),
             look_at: Mono(0),
-            save_at: Mono(0),
             visited: Mono(0),
             more: false,
-            stopped: None,
-            finished: false,
         };
         Ok(Built { sources: vec![Box::new(taildir)], bound: Vec::new() })
     }
@@ -220,22 +216,17 @@ struct Taildir {
     milestones: Milestones<Mark>,
     /// Readable when something has happened in a directory.
     input: Input,
-    disk: Arc<dyn Disk>,
-    positions: Positions,
-    interval: Duration,
+    saving: Saving,
     /// Of all events whose files have no headers of their own.
     place: OriginPlace,
     offsets: Option<Offsets>,
     rules: Rules,
     counters: Arc<SourceCounters>,
     watch: Watch,
-    /// When names are looked at next, and positions saved.
+    /// When names are looked at next.
     look_at: Mono,
-    save_at: Mono,
     visited: Mono,
     more: bool,
-    stopped: Option<Mono>,
-    finished: bool,
 }
 
 impl Taildir {
@@ -266,44 +257,19 @@ impl Taildir {
             None => self.watch.recovered(now),
         }
     }
-
-    fn save(&mut self, now: Now) {
-        if now.mono < self.save_at {
-            return;
-        }
-        self.save_at = now.mono.after(self.interval);
-        if let Err(error) = self.positions.save(&*self.disk, self.follower.entries()) {
-            self.counters.errors.add(1);
-            tracing::warn!(
-                "positions cannot be saved, and what is read now may come again: {error}"
-            );
-        }
-    }
-
-    /// While stopping: whether everything has come through, or had its time.
-    fn wind_up(&mut self, now: Now) -> bool {
-        let over = self.stopped.is_some_and(|at| now.mono >= at.after(LAST));
-        if !self.milestones.is_idle() && (!over || self.milestones.has_fresh()) {
-            return false;
-        }
-        self.save_at = Mono(0);
-        self.save(now);
-        true
-    }
 }
 
 impl Source for Taildir {
     fn receive(&mut self, page: &mut Page, now: Now) -> Received {
-        if self.finished || self.stopped.is_some() {
-            self.finished = self.finished || self.wind_up(now);
-            return Received { finished: self.finished, ..Received::default() };
+        if let Some(last) = self.saving.wind_up(now, &self.milestones, self.follower.entries()) {
+            return last;
         }
         let full = Received { full: true, more: true, finished: false };
         if !page.accepts_time(now.wall) {
             return full;
         }
         self.look(now);
-        self.save(now);
+        self.saving.save(now, self.follower.entries());
         (self.visited, self.more) = (now.mono, false);
         if !self.milestones.ready() {
             return Received::default();
@@ -332,8 +298,8 @@ impl Source for Taildir {
         let hears = self.input.descriptor().is_some();
         let until = match open {
             false => until,
-            true if self.stopped.is_some() => until.min(now.mono.after(NAP)),
-            true if hears => until.min(self.look_at).min(self.save_at),
+            true if self.saving.is_stopping() => until.min(self.saving.due(now)),
+            true if hears => until.min(self.look_at).min(self.saving.due(now)),
             true => until.min(now.mono.after(POLL)),
         };
         self.milestones.doze();
@@ -353,8 +319,7 @@ impl Source for Taildir {
     }
 
     fn stop(&mut self, now: Now) {
-        // What was not read stands in its file, and is read next time.
-        self.stopped.get_or_insert(now.mono);
+        self.saving.stop(now);
     }
 
     fn settle(&mut self, now: Now) {
@@ -363,7 +328,7 @@ impl Source for Taildir {
     }
 
     fn is_wanted(&self) -> bool {
-        self.stopped.is_some() && self.milestones.has_fresh()
+        self.saving.is_stopping() && self.milestones.has_fresh()
     }
 
     fn slip(&mut self) -> Option<ReceiptSlip> {
@@ -373,8 +338,7 @@ impl Source for Taildir {
 
 impl Drop for Taildir {
     fn drop(&mut self) {
-        // Rung down at its deadline: what has come through by then is known.
-        let _ = self.positions.save(&*self.disk, self.follower.entries());
+        self.saving.save_last(self.follower.entries());
     }
 }
 

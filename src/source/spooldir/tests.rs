@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::source::network;
-use crate::telemetry::Incidents;
+use crate::telemetry::{Incidents, SourceCounters};
 use crate::time::Wall;
 use std::io::Write;
 use tempfile::TempDir;
