@@ -75,3 +75,81 @@ fn a_properties_file_runs_as_it_is() {
     assert!(millis.is_some_and(|millis| millis > 1_700_000_000_000), "{name}");
     assert_eq!(lines_of(file), ["Oct 11 22:14:15 su[7]: 'su root' failed", "no syslog"]);
 }
+
+const CHANGING: &str = "\
+flume.monitoring.type = http
+flume.monitoring.port = 0
+a1.sources = lines log
+a1.channels = even other kept
+a1.sinks = even other kept
+
+a1.sources.lines.type = netcat
+a1.sources.lines.bind = 127.0.0.1
+a1.sources.lines.port = 0
+a1.sources.lines.channels = even other
+a1.sources.lines.interceptors = site only digit
+a1.sources.lines.interceptors.site.type = static
+a1.sources.lines.interceptors.site.key = site
+a1.sources.lines.interceptors.site.value = east
+a1.sources.lines.interceptors.only.type = regex_filter
+a1.sources.lines.interceptors.only.regex = ^secret
+a1.sources.lines.interceptors.only.excludeEvents = true
+a1.sources.lines.interceptors.digit.type = regex_extractor
+a1.sources.lines.interceptors.digit.regex = (\\\\d)$
+a1.sources.lines.interceptors.digit.serializers = d
+a1.sources.lines.interceptors.digit.serializers.d.name = digit
+a1.sources.lines.selector.type = multiplexing
+a1.sources.lines.selector.header = digit
+a1.sources.lines.selector.mapping.2 = even
+a1.sources.lines.selector.default = other
+
+a1.sources.log.type = syslogtcp
+a1.sources.log.host = 127.0.0.1
+a1.sources.log.port = 0
+a1.sources.log.channels = kept
+a1.sources.log.interceptors = who
+a1.sources.log.interceptors.who.type = search_replace
+a1.sources.log.interceptors.who.searchPattern = ^(\\\\w+)
+a1.sources.log.interceptors.who.replaceString = [$1]
+
+a1.channels.even.type = memory
+a1.channels.other.type = memory
+a1.channels.kept.type = memory
+
+a1.sinks.even.type = file_roll
+a1.sinks.even.sink.directory = {dir}/even
+a1.sinks.even.sink.serializer = header_and_text
+a1.sinks.even.channel = even
+a1.sinks.other.type = file_roll
+a1.sinks.other.sink.directory = {dir}/other
+a1.sinks.other.sink.serializer = header_and_text
+a1.sinks.other.channel = other
+a1.sinks.kept.type = file_roll
+a1.sinks.kept.sink.directory = {dir}/kept
+a1.sinks.kept.channel = kept
+";
+
+#[test]
+fn interceptors_of_a_properties_file_mark_rewrite_and_refuse() {
+    let agent = Agent::start(CHANGING);
+    let mut lines = TcpStream::connect(agent.tcp("lines")).expect("listens");
+    lines.write_all(b"line 1\nline 2\nsecret 2\nno digit\n").expect("sent");
+    let mut answers = BufReader::new(&lines).lines();
+    assert!((0..4).all(|_| answers.next().is_some_and(|it| it.is_ok_and(|it| it == "OK"))));
+    let mut log = TcpStream::connect(agent.tcp("log")).expect("listens");
+    let text = "<34>Oct 11 22:14:15 web01 su[7]: 'su root' failed\nno syslog\n";
+    log.write_all(text.as_bytes()).expect("sent");
+    drop((lines, log));
+    let drained = |sink| drained(&agent, sink);
+    let all = || drained("even") == 1 && drained("other") == 2 && drained("kept") == 2;
+    assert!(until(all), "{} {} {}", drained("even"), drained("other"), drained("kept"));
+    let ended = agent.stop().well();
+    let written = |sink: &str| {
+        let files = paths(&ended.dir.path().join(sink), "-1");
+        let [file] = files.as_slice() else { panic!("{sink}: {files:?}") };
+        lines_of(file)
+    };
+    assert_eq!(written("even"), ["{site=east, digit=2} line 2"]);
+    assert_eq!(written("other"), ["{site=east, digit=1} line 1", "{site=east} no digit"]);
+    assert_eq!(written("kept"), ["[su][7]: 'su root' failed", "[no] syslog"]);
+}
