@@ -94,13 +94,13 @@ impl HeaderMap {
     }
 
     /// Becomes what is stored there.
-    pub(super) fn load(&mut self, entries: &[u8]) {
+    pub fn load(&mut self, entries: &[u8]) {
         self.bytes.clear();
         self.bytes.extend_from_slice(entries);
     }
 
     /// The entries as they are stored.
-    pub(super) fn entries(&self) -> &[u8] {
+    pub fn entries(&self) -> &[u8] {
         &self.bytes
     }
 

@@ -75,6 +75,8 @@ impl Transport {
     pub const MEMCACHED: Self = Self { flow: Flow::Streams(Speech::Stores), ..Self::TCP };
     pub const MEMCACHED_TLS: Self = Self { flow: Flow::Streams(Speech::Stores), ..Self::TLS };
     pub const MEMCACHED_UNIX: Self = Self { flow: Flow::Streams(Speech::Stores), ..Self::UNIX };
+    pub const HTTP: Self = Self { name: "http", flow: Flow::Streams(Speech::Http), ..Self::UDP };
+    pub const HTTPS: Self = Self { name: "https", secure: true, ..Self::HTTP };
     pub const UNIX: Self = Self { name: "unix", at: Where::Path, ..Self::TCP };
     pub const UNIXGRAM: Self = Self { name: "unixgram", at: Where::Path, ..Self::UDP };
     /// Sockets that systemd has opened.
@@ -109,7 +111,7 @@ impl Transport {
 
     /// Its senders are told how far their messages came.
     pub fn acknowledges(self) -> bool {
-        matches!(self.flow, Flow::Streams(Speech::Relp | Speech::Answered | Speech::Stores))
+        matches!(self.flow, Flow::Streams(speech) if speech.answers())
     }
 }
 

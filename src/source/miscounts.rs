@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::http::Refused;
+use super::protocol::Protocol;
 use super::remarks::Remarks;
 use crate::event::Origin;
 use crate::telemetry::SourceCounters;
@@ -37,11 +39,26 @@ pub struct Miscounts {
     refused: Remarks,
     binary: Remarks,
     tls: Remarks,
+    requests: Remarks,
 }
 
 impl Miscounts {
+    /// What was wrong with what a connection brought.
+    pub fn ask(
+        &mut self,
+        protocol: &mut Protocol,
+        origin: Origin,
+        counters: &SourceCounters,
+        now: Now,
+    ) {
+        self.tell(protocol.take_astray(), origin, counters, now);
+        if let Some(refused) = protocol.take_refused() {
+            self.tell_refused(&refused, origin, counters, now);
+        }
+    }
+
     /// So many texts of this peer had lost their octet count.
-    pub fn tell(&mut self, texts: u32, origin: Origin, counters: &SourceCounters, now: Now) {
+    fn tell(&mut self, texts: u32, origin: Origin, counters: &SourceCounters, now: Now) {
         if texts == 0 {
             return;
         }
@@ -84,6 +101,24 @@ impl Miscounts {
                 "{who}: it speaks memcached's binary protocol, and this source its text protocol: \
                  {times}; the connection is closed; have the client speak text"
             ),
+        }
+    }
+
+    /// Its requests were refused: it knows that, and why.
+    fn tell_refused(
+        &mut self,
+        refused: &Refused,
+        origin: Origin,
+        counters: &SourceCounters,
+        now: Now,
+    ) {
+        let Refused { status, why, times, .. } = refused;
+        counters.errors.add(*times);
+        if let Some(times) = self.requests.note(address(origin), *times, now) {
+            tracing::warn!(
+                "{}: requests were refused: {times}; the last with {status}: {why}",
+                who(origin)
+            );
         }
     }
 

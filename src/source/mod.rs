@@ -19,6 +19,7 @@ pub mod gate;
 mod generator;
 pub mod handshakes;
 pub mod header_name;
+pub mod http;
 pub mod inflate;
 pub mod input;
 pub mod intercepting;
@@ -237,6 +238,7 @@ pub struct SourceKind {
 pub const SOURCES: &[SourceKind] = &[
     exec::KIND,
     generator::KIND,
+    http::KIND,
     journal::KIND,
     kmsg::KIND,
     memcached::KIND,

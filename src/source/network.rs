@@ -3,6 +3,7 @@
 //! `tcp`, `udp` and `syslog` are three sets of rows over these mechanics: they differ in which
 //! listeners they take and whether counted frames stand among the lines.
 
+mod memory;
 mod rows;
 
 use std::io;
@@ -20,6 +21,7 @@ use super::datagrams::{self, Datagrams, Receiver};
 use super::framing::Rules;
 use super::gate::{Gate, Places};
 use super::handshakes::Handshakes;
+use super::http::{self, HELD_BYTES_MAX, TALK_BYTES};
 use super::inflate::{self, Compression, INFLATE_BYTES, Inflations, Mode};
 use super::interface;
 use super::keys::Keys;
@@ -94,6 +96,8 @@ pub struct Network {
     pub answers: Option<Answers>,
     /// Its senders store values, of which these become headers.
     pub stores: Option<Arc<Names>>,
+    /// They send requests.
+    pub http: Option<http::Rules>,
     /// Senders are heard by this one only.
     pub interface: Option<String>,
     /// Senders are called what DNS calls them, where a message does not say.
@@ -183,6 +187,7 @@ impl Network {
             warden: warden::Rules::plan(section),
             answers: None,
             stores: None,
+            http: None,
             reverse_dns: section.flag("reverse_dns"),
             headers: SenderHeaders::plan(section),
             proxied: None,
@@ -217,8 +222,9 @@ impl Network {
     /// The longest frame that may wait for its rest.
     fn frame_bytes_max(&self) -> usize {
         let control = if self.has_acknowledging() { relp::CONTROL_BYTES_MAX } else { 0 };
-        self.line_bytes_max().max(control)
-            + self.stores.as_ref().map_or(0, |_| Session::held_max(0))
+        let head = if self.http.is_some() { HELD_BYTES_MAX } else { 0 };
+        let stored = self.stores.as_ref().map_or(0, |_| Session::held_max(0));
+        self.line_bytes_max().max(control).max(head) + stored
     }
 
     /// The same on streams of lines.
@@ -243,6 +249,7 @@ impl Network {
             Some(Mode::Streams) => INFLATE_BYTES as u64,
             Some(Mode::Single) => Frames::memory_bytes(self.event_bytes_max) as u64,
         };
+        let inflate = inflate + if self.http.is_some() { TALK_BYTES } else { 0 };
         CONNECTION_BYTES + inflate + if self.proxied.is_some() { Preamble::BYTES as u64 } else { 0 }
     }
 
@@ -275,6 +282,7 @@ impl Network {
             packing: self.compressed.map(packing),
             answers: self.answers,
             stores: self.stores.clone().filter(|_| want_headers).unwrap_or_default(),
+            http: self.http.as_ref().map(|http| http.with_headers(want_headers)),
         }
     }
 
@@ -398,48 +406,7 @@ impl SourcePlan for Network {
     }
 
     fn memory(&self, name: &str) -> Vec<MemoryLine> {
-        let part = format!("sources.{name}");
-        let threads = self.threads as u64;
-        let mut lines = Vec::new();
-        if self.has_datagrams() {
-            let what = format!("datagram slots × {threads} threads");
-            let bytes = Datagrams::memory_bytes() as u64 * threads;
-            lines.push(MemoryLine::new(&part, what, bytes));
-        }
-        if self.has_streams() {
-            let what = format!("unfinished lines × {threads} threads");
-            lines.push(MemoryLine::new(&part, what, self.carry_budget() as u64 * threads));
-            let connections = self.at_most(self.tcp.connections_max) as u64;
-            let what = format!("{connections} connections");
-            lines.push(MemoryLine::new(&part, what, connections * self.connection_bytes()));
-        }
-        if let Some(tls) = &self.tls {
-            let what = format!("buffer of TLS × {threads} threads");
-            lines.push(MemoryLine::new(&part, what, Worker::BYTES as u64 * threads));
-            let connections = self.at_most(tls.connections_max) as u64;
-            let what = format!("{connections} TLS connections");
-            let each = self.connection_bytes() + SESSION_BYTES_MAX as u64;
-            lines.push(MemoryLine::new(&part, what, connections * each));
-        }
-        if self.reverse_dns || self.headers.wants_hostname() {
-            let bytes = Reverse::memory_bytes() as u64;
-            lines.push(MemoryLine::new(&part, "names of senders".to_owned(), bytes));
-        }
-        if self.expands_singly() {
-            let what = format!("expanded messages × {threads} threads");
-            let bytes = Expander::memory_bytes(self.event_bytes_max) as u64;
-            lines.push(MemoryLine::new(&part, what, bytes * threads));
-        }
-        if self.warden.limits() {
-            let what = format!("rate limits of peers × {threads} threads");
-            lines.push(MemoryLine::new(&part, what, self.warden.memory_bytes() as u64 * threads));
-        }
-        if self.has_acknowledging() {
-            let what = format!("messages that wait for their mark × {threads} threads");
-            let bytes = Counter::memory_bytes(self.event_bytes_max) as u64;
-            lines.push(MemoryLine::new(&part, what, bytes * threads));
-        }
-        lines
+        self.memory_lines(&format!("sources.{name}"))
     }
 
     fn event_bytes_max(&self) -> usize {
@@ -452,6 +419,7 @@ impl SourcePlan for Network {
             (self.expands_singly(), datagrams::page_bytes_for(self.event_bytes_max, 1 << 20)),
             (self.has_streams(), connection::page_bytes_min(self.line_bytes_max())),
             (self.has_acknowledging(), super::relp::page_bytes_min(self.event_bytes_max)),
+            (self.http.is_some(), http::page_bytes_min(self.event_bytes_max)),
         ];
         let least = least.into_iter().filter(|(has, _)| *has).map(|(_, bytes)| bytes).max();
         least.unwrap_or(0) + if self.headers.is_empty() { 0 } else { LABELS_BYTES_MAX }
@@ -464,6 +432,7 @@ impl SourcePlan for Network {
     fn headers(&self) -> HeaderNames {
         let mut names = HeaderNames::of(self.stores.iter().flat_map(|names| names.all()));
         names.add(self.headers.names());
+        self.http.iter().for_each(|http| names.add(http.headers()));
         names
     }
 

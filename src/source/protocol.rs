@@ -13,6 +13,7 @@ use super::acks::Owner;
 use super::answering::{Answering, Answers};
 use super::connection::{Desk, Stream, Visit};
 use super::framing::{Cut, Rules};
+use super::http::{self, Refused, Talk};
 use super::inflate::Inflate;
 use super::link::Link;
 use super::multiline::Multiline;
@@ -22,6 +23,7 @@ use super::single::{Expander, Frames};
 use super::storing::{Names, Storing};
 use crate::event::Origin;
 use crate::memory::Outcome;
+use crate::time::Mono;
 
 /// No read is for less.
 const READ_BYTES_MIN: usize = 4 << 10;
@@ -36,6 +38,7 @@ pub enum Speech {
     Answered,
     /// memcached's text protocol.
     Stores,
+    Http,
 }
 
 /// What is particular about a source's lines.
@@ -49,6 +52,8 @@ pub struct Manner {
     pub answers: Option<Answers>,
     /// What of a store becomes headers.
     pub stores: Arc<Names>,
+    /// Its requests are taken by these.
+    pub http: Option<Arc<http::Rules>>,
 }
 
 /// How lines are compressed.
@@ -63,7 +68,7 @@ impl Speech {
     pub fn answers(self) -> bool {
         match self {
             Self::Lines => false,
-            Self::Relp | Self::Answered | Self::Stores => true,
+            Self::Relp | Self::Answered | Self::Stores | Self::Http => true,
         }
     }
 
@@ -90,6 +95,10 @@ impl Speech {
                 let names = Arc::clone(&manner.stores);
                 Protocol::Storing(Box::new(Storing::new(owner, rules.event_bytes_max, names)))
             }
+            Self::Http => {
+                let rules = manner.http.clone().expect("who takes requests has rules");
+                Protocol::Http(Box::new(Talk::new(owner, rules)))
+            }
         }
     }
 }
@@ -102,6 +111,7 @@ pub enum Protocol {
     Relp(Box<Relp>),
     Answering(Box<Answering>),
     Storing(Box<Storing>),
+    Http(Box<Talk>),
 }
 
 /// What expands what a connection brings.
@@ -171,6 +181,7 @@ impl Protocol {
             Self::Relp(relp) => relp.visit(desk, origin, link, bound, ended, taken),
             Self::Answering(lines) => lines.visit(desk, origin, link, bound, ended, taken),
             Self::Storing(stores) => stores.visit(desk, origin, link, bound, ended, taken),
+            Self::Http(talk) => talk.visit(desk, origin, link, bound, ended, taken),
         }
     }
 
@@ -178,7 +189,7 @@ impl Protocol {
     pub fn untold_bytes(&self) -> usize {
         match self {
             Self::Lines(_, packed) => packed.as_ref().map_or(0, Packed::untold_bytes),
-            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) => 0,
+            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) | Self::Http(_) => 0,
         }
     }
 
@@ -189,6 +200,7 @@ impl Protocol {
             Self::Relp(relp) => relp.carried(),
             Self::Answering(lines) => lines.carried(),
             Self::Storing(stores) => stores.carried(),
+            Self::Http(talk) => talk.carried(),
         }
     }
 
@@ -213,6 +225,7 @@ impl Protocol {
                 stores.let_go(desk.carries, why);
                 true
             }
+            Self::Http(talk) => talk.flush(desk, why),
         }
     }
 
@@ -220,7 +233,7 @@ impl Protocol {
     pub fn patience(&self) -> Option<Duration> {
         match self {
             Self::Lines(stream, _) => stream.patience(),
-            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) => None,
+            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) | Self::Http(_) => None,
         }
     }
 
@@ -228,7 +241,7 @@ impl Protocol {
     pub fn end_group(&mut self, desk: &mut Desk<'_>, origin: Origin) -> bool {
         match self {
             Self::Lines(stream, _) => stream.end_group(desk, origin),
-            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) => true,
+            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) | Self::Http(_) => true,
         }
     }
 
@@ -236,7 +249,28 @@ impl Protocol {
     pub fn take_astray(&mut self) -> u32 {
         match self {
             Self::Lines(stream, _) => stream.take_astray(),
-            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) => 0,
+            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) | Self::Http(_) => 0,
+        }
+    }
+
+    /// Requests that were refused since this was asked last.
+    pub fn take_refused(&mut self) -> Option<Refused> {
+        match self {
+            Self::Http(talk) => talk.take_refused(),
+            _ => None,
+        }
+    }
+
+    /// Tells its peer that it sends too much; others are not read for a while.
+    pub fn refuses(&self) -> bool {
+        matches!(self, Self::Http(_))
+    }
+
+    /// When it has to be visited though nothing comes.
+    pub fn alarm(&self) -> Mono {
+        match self {
+            Self::Http(talk) => talk.alarm(),
+            _ => Mono::MAX,
         }
     }
 
@@ -247,6 +281,7 @@ impl Protocol {
             Self::Relp(relp) => relp.say(link).is_ok() && !relp.is_over(),
             Self::Answering(lines) => lines.say(link).is_ok() && !lines.is_over(),
             Self::Storing(stores) => stores.say(link).is_ok() && !stores.is_over(),
+            Self::Http(talk) => talk.say(link).is_ok() && !talk.is_over(),
         }
     }
 
@@ -257,6 +292,7 @@ impl Protocol {
             Self::Relp(relp) => relp.is_stuck(),
             Self::Answering(lines) => lines.is_stuck(),
             Self::Storing(stores) => stores.is_stuck(),
+            Self::Http(talk) => talk.is_stuck(),
         }
     }
 
@@ -267,6 +303,7 @@ impl Protocol {
             Self::Relp(relp) => relp.is_owed(),
             Self::Answering(lines) => lines.is_owed(),
             Self::Storing(stores) => stores.is_owed(),
+            Self::Http(talk) => talk.is_owed(),
         }
     }
 
@@ -279,6 +316,7 @@ impl Protocol {
             },
             Self::Answering(lines) if lines.owner() == owner => lines.settled(count, outcome),
             Self::Storing(stores) if stores.owner() == owner => stores.settled(count, outcome),
+            Self::Http(talk) if talk.owner() == owner => talk.settled(count, outcome),
             _ => return None,
         }
         Some(())

@@ -8,9 +8,11 @@
 //! The doorbell is a poll of its own, nested in the other: with the valve closed a worker sleeps at
 //! the doorbell alone, and arriving data does not wake it.
 
+mod attend;
 mod clock;
 mod groups;
 mod introduce;
+mod newcomers;
 mod replies;
 mod rest;
 
@@ -25,19 +27,20 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use self::clock::Attention;
 use self::introduce::names;
-use super::acks::{Acks, Owner};
+use super::acks::Acks;
 use super::carry::Carries;
 use super::connection::{Desk, Visit};
 use super::datagrams::{self, Aids, Datagrams};
 use super::framing::{Cut, Rules};
-use super::gate::{Entry, Gate, Places};
+use super::gate::{Gate, Places};
 use super::handshakes::Handshakes;
+use super::http::Turn;
 use super::inflate::Inflations;
 use super::link::Link;
 use super::miscounts::Miscounts;
 use super::nap::Naps;
 use super::preamble::{Preamble, Preambles};
-use super::protocol::{Manner, Protocol, Speech};
+use super::protocol::{Manner, Protocol};
 use super::relp::Counter;
 use super::reverse::Reverse;
 use super::sender_headers::Teller;
@@ -129,6 +132,15 @@ pub struct Reactor {
     told: Vec<usize>,
     /// Connections so far: whoever has a place, nobody had before.
     tenants: u64,
+    /// Some of them send requests, which are answered while the valve is closed too.
+    attends: bool,
+    /// It was closed when we last waited.
+    shut: bool,
+    blank: Option<Page>,
+    /// Who waits for it to open; on the ready list by `listed`.
+    stuck: Vec<usize>,
+    /// When the first connection is to be visited though nothing comes.
+    alarm: Mono,
     stopping: bool,
 }
 
@@ -192,6 +204,7 @@ impl Reactor {
             receiver.socket_mut().register(poll.registry(), Token(token))?;
             token += 1;
         }
+        let attends = parts.manner.http.is_some();
         let counter = parts.receipts.map(|(receipts, channels)| {
             let waker = Arc::clone(&waker) as Arc<dyn Wake>;
             Counter::new(Acks::new(receipts, channels, waker), rules.event_bytes_max)
@@ -231,6 +244,11 @@ impl Reactor {
             starved: Vec::new(),
             told: Vec::new(),
             tenants: 0,
+            attends,
+            shut: false,
+            blank: None,
+            stuck: Vec::new(),
+            alarm: Mono::MAX,
             stopping: false,
         })
     }
@@ -280,7 +298,7 @@ impl Reactor {
     fn due(&self) -> Mono {
         let sweep = if self.patience().is_some() { self.sweep } else { Mono::MAX };
         let datagrams = self.datagrams.drops_due().min(self.datagrams.quiet_at());
-        datagrams.min(self.retry).min(sweep).min(self.resume).min(self.ripe)
+        datagrams.min(self.retry).min(sweep).min(self.resume).min(self.ripe).min(self.alarm)
     }
 
     // ── visits ──
@@ -322,9 +340,8 @@ impl Reactor {
     fn read(&mut self, index: usize, page: &mut Page, now: Now) -> After {
         let Some(connection) = &mut self.connections[index] else { return After::Rest };
         let peer = connection.origin.peer.map(|peer| peer.ip());
-        if !self.stopping
-            && let Some(until) = self.warden.holds(peer, now)
-        {
+        let held = if self.stopping { None } else { self.warden.holds(peer, now) };
+        if let Some(until) = held.filter(|_| !connection.protocol.refuses()) {
             connection.paused = until;
             self.resume = self.resume.min(until);
             return After::Rest;
@@ -335,6 +352,9 @@ impl Reactor {
         }
         let before = page.event_count();
         let (rules, carries, counter) = (&self.rules, &mut self.carries, self.counter.as_mut());
+        let limited = held.map(|until| until.since(now.mono));
+        let counter =
+            counter.map(|counter| counter.at(Turn { now: now.mono, shut: self.shut, limited }));
         let agreed = connection.agree();
         let Connection { link, protocol, origin, name, host, labels, ended, .. } = connection;
         let names = names(name, host);
@@ -350,7 +370,8 @@ impl Reactor {
         if let Some(age) = protocol.patience() {
             self.ripe = self.ripe.min(now.mono.after(age));
         }
-        self.miscounts.tell(protocol.take_astray(), *origin, &self.counters, now);
+        self.alarm = self.alarm.min(protocol.alarm());
+        self.miscounts.ask(protocol, *origin, &self.counters, now);
         self.inflations.kept(Some(*origin), &self.counters, now);
         if let Some(fault) = desk.counter.as_mut().and_then(|counter| counter.fault.take()) {
             self.miscounts.tell_fault(&fault, *origin, &self.counters, now);
@@ -380,8 +401,7 @@ impl Reactor {
         if !connection.protocol.flush(&mut desk, origin, Cut::End) {
             return After::Full;
         }
-        let astray = connection.protocol.take_astray();
-        self.miscounts.tell(astray, origin, &self.counters, now);
+        self.miscounts.ask(&mut connection.protocol, origin, &self.counters, now);
         self.part(index);
         After::Rest
     }
@@ -405,88 +425,6 @@ impl Reactor {
         self.counters.open_connections.set(open as u64);
     }
 
-    // ── newcomers ──
-
-    fn enter(&mut self, index: usize, now: Now) -> After {
-        for _ in 0..Gate::bound() {
-            let Some(gate) = &mut self.gates[index] else { return After::Rest };
-            match gate.accept(now) {
-                Entry::Nobody => {
-                    if self.stopping {
-                        self.gates[index] = None;
-                    }
-                    return After::Rest;
-                }
-                Entry::Later(retry) => {
-                    self.retry = self.retry.min(retry);
-                    return After::Rest;
-                }
-                Entry::Came(link, peer) => {
-                    if !self.warden.admits(peer.map(|peer| peer.ip()), now) {
-                        drop(link);
-                        gate.places.give();
-                        self.counters.refused_connections.add(1);
-                        continue;
-                    }
-                    let credentials = link.credentials();
-                    let origin = Origin { credentials, ..Origin::new(peer, gate.listener_id) };
-                    let (speech, places) = (gate.speech, Arc::clone(&gate.places));
-                    self.add(link, speech, places, origin, now);
-                }
-            }
-        }
-        After::Again
-    }
-
-    fn add(
-        &mut self,
-        mut link: Link,
-        speech: Speech,
-        places: Arc<Places>,
-        origin: Origin,
-        now: Now,
-    ) {
-        let index = self.vacant.pop().unwrap_or_else(|| {
-            self.connections.push(None);
-            self.listed.push(false);
-            self.connections.len() - 1
-        });
-        let token = self.base() + index;
-        self.tenants += 1;
-        let owner = Owner { index, tenant: self.tenants };
-        let protocol = speech.begin(owner, &self.rules, &self.manner);
-        let mut connection = Connection {
-            preamble: link.tcp().and_then(|_| self.preambles.begin()),
-            link,
-            places,
-            protocol,
-            origin,
-            name: String::new(),
-            host: None,
-            labels: HeaderMap::default(),
-            begun: false,
-            heard: self.attention.at(now),
-            paused: Mono(0),
-            ended: false,
-            allowance: None,
-            starved: false,
-        };
-        let registry = self.poll.registry();
-        let registered = connection.link.register(registry, Token(token), speech.answers());
-        if let Err(error) = registered {
-            // fs.epoll.max_user_watches, or no memory: the peer sees a closed connection.
-            tracing::warn!("a connection cannot be watched and is closed: {error}");
-            self.counters.errors.add(1);
-            self.vacant.push(index);
-            connection.places.give();
-            return;
-        }
-        self.connections[index] = Some(connection);
-        self.count_open();
-        // Its first bytes may have come before it was registered.
-        list(&mut self.ready, &mut self.listed, token);
-    }
-
     /// While stopping: whether everybody who had come has been read.
     fn drained(&mut self) -> bool {
         let open = self.connections.len() > self.vacant.len();
@@ -504,6 +442,7 @@ impl Source for Reactor {
             self.look(Some(Duration::ZERO));
         }
         self.polled = false;
+        self.unstick();
         self.attention.returns(now);
         self.tick(now);
         if self.stopping {
@@ -531,6 +470,9 @@ impl Source for Reactor {
     }
 
     fn wait(&mut self, now: Now, until: Mono, open: bool) {
+        self.shut = !open;
+        // Requests are read all the same, as with a page.
+        let open = open || self.attends;
         if !open {
             self.attention.leaves(now);
         }
@@ -548,8 +490,9 @@ impl Source for Reactor {
         Arc::clone(&self.waker) as Arc<dyn Wake>
     }
 
-    fn settle(&mut self, _now: Now) {
+    fn settle(&mut self, now: Now) {
         self.tell_settled();
+        self.attend(now);
     }
 
     fn is_wanted(&self) -> bool {

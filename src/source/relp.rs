@@ -12,6 +12,7 @@ use std::io;
 use super::acks::{Acks, Owner};
 use super::carry::{Carries, Carry};
 use super::connection::{Desk, RESERVE_BYTES, Visit};
+use super::http::Turn;
 use super::link::Link;
 use super::miscounts::Fault;
 use super::text::{holds_control, parse_pri, trim};
@@ -37,6 +38,8 @@ pub struct Counter {
     pub(super) scratch: Vec<u8>,
     /// Where an event's headers are put together.
     pub(super) headers: HeaderMap,
+    /// For those who take requests.
+    pub(super) turn: Turn,
 }
 
 #[derive(Debug)]
@@ -86,6 +89,12 @@ fn scratch_bytes(event_bytes_max: usize) -> usize {
 }
 
 impl Counter {
+    /// Before a visit.
+    pub(super) fn at(&mut self, turn: Turn) -> &mut Self {
+        self.turn = turn;
+        self
+    }
+
     /// What a thread's counter may hold.
     pub fn memory_bytes(event_bytes_max: usize) -> usize {
         scratch_bytes(event_bytes_max) + Acks::memory_bytes()
@@ -93,7 +102,8 @@ impl Counter {
 
     pub fn new(acks: Acks, event_bytes_max: usize) -> Self {
         let scratch = vec![0; scratch_bytes(event_bytes_max)];
-        Self { acks, fault: None, scratch, headers: HeaderMap::default() }
+        let (headers, turn) = (HeaderMap::default(), Turn::default());
+        Self { acks, fault: None, scratch, headers, turn }
     }
 }
 

@@ -13,6 +13,7 @@ use mio::net::{TcpListener, TcpStream};
 
 use super::keys::{Files, Keys};
 use super::listen::Listen;
+use super::protocol::Speech;
 use crate::config::{OptionDoc, Section};
 use crate::memory::gate::exempt;
 use crate::wire::tls::peers::{PEERS_REMEDY, Peer, Peers};
@@ -55,14 +56,18 @@ impl TlsOptions {
         let tls = section.subsection("tls", DOCS);
         if !listens.iter().any(|listen| listen.transport.secure) {
             if section.explicit("tls") {
+                let http = listens.iter().any(|it| it.transport.speech() == Speech::Http);
+                let example = if http { "https://0.0.0.0:8443" } else { "tls://0.0.0.0:6514" };
                 let what = "nothing listens for TLS";
-                section.warn("tls", what, "add \"tls://0.0.0.0:6514\" to `listen`");
+                section.warn("tls", what, format!("add \"{example}\" to `listen`"));
             }
             return None;
         }
         if !section.explicit("tls") {
             let remedy = "write `tls = { certificate = \"….pem\", key = \"….pem\" }`";
-            section.fail("listen", "tls:// needs a certificate", remedy);
+            let secure = listens.iter().find(|listen| listen.transport.secure);
+            let scheme = secure.map_or("tls", |listen| listen.transport.name);
+            section.fail("listen", format!("{scheme}:// needs a certificate"), remedy);
             return None;
         }
         let path = |key: &'static str| {

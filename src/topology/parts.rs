@@ -36,7 +36,7 @@ impl Kind for SourceKind {
         self.aliases
     }
     const LATER: &'static [&'static str] =
-        &["avro", "gelf", "http", "kafka", "netflow", "otlp", "relp", "thrift", "tls"];
+        &["avro", "gelf", "kafka", "netflow", "otlp", "relp", "thrift", "tls"];
     const ROOM: &'static str = "source";
 }
 

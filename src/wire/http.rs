@@ -142,11 +142,13 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// For 405: what would have been right.
     pub allow: Option<&'static str>,
+    /// When to try again, in seconds.
+    pub retry_after: Option<u64>,
 }
 
 impl Answer {
     pub fn new(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, content_type, body: body.into(), allow: None }
+        Self { status, content_type, body: body.into(), allow: None, retry_after: None }
     }
 
     pub fn text(status: u16, body: impl Into<Vec<u8>>) -> Self {
@@ -186,6 +188,9 @@ pub fn write_answer(answer: &Answer, manner: Manner, out: &mut Vec<u8>) {
     .expect("a Vec takes everything");
     if let Some(allow) = answer.allow {
         write!(out, "Allow: {allow}\r\n").expect("a Vec takes everything");
+    }
+    if let Some(seconds) = answer.retry_after {
+        write!(out, "Retry-After: {seconds}\r\n").expect("a Vec takes everything");
     }
     out.extend_from_slice(b"\r\n");
     if !manner.head_only {

@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod http;
+pub mod http_body;
 pub mod journal;
 pub mod kmsg;
 pub mod memcached;

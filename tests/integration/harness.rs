@@ -220,6 +220,14 @@ impl Agent {
         self.address(&format!("{source}=tls"))
     }
 
+    pub(crate) fn http(&self, source: &str) -> SocketAddr {
+        self.address(&format!("{source}=http"))
+    }
+
+    pub(crate) fn https(&self, source: &str) -> SocketAddr {
+        self.address(&format!("{source}=https"))
+    }
+
     fn address(&self, listener: &str) -> SocketAddr {
         let found = self.addresses.get(listener);
         *found.unwrap_or_else(|| panic!("no {listener} among {:?}", self.addresses))

@@ -29,6 +29,7 @@ mod grep;
 mod groups;
 mod harness;
 mod hosts;
+mod http;
 mod http_sink;
 mod included;
 mod journal;

@@ -15,6 +15,7 @@ mod channels;
 mod files;
 mod fill;
 mod groups;
+mod http;
 mod http_sink;
 mod interceptors;
 mod lexer;

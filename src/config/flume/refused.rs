@@ -99,17 +99,25 @@ pub(super) fn later<'k>(
 
 /// TLS of a source: Flume's keys are in Java's keystores, ours in PEM files.
 pub(super) fn tls(part: &Part) {
-    let Some(ssl) = part.flag("ssl") else {
-        part.ignore_below("keystore");
-        return;
-    };
+    tls_by(part, &["ssl"], "tls");
+}
+
+/// Switched on by one of these keys; ours would listen by this scheme.
+pub(super) fn tls_by(part: &Part, switches: &[&str], scheme: &str) {
+    let switches: Vec<_> = switches.iter().filter_map(|switch| part.flag(switch)).collect();
     part.ignore_below("keystore");
-    part.ignore_below("exclude-");
-    part.ignore_below("include-");
-    if ssl.value {
-        let remedy = "take the key out of the keystore (`keytool -importkeystore … -deststoretype \
-                      PKCS12`, `openssl pkcs12 -nodes`), then in TOML `listen = [\"tls://…\"]` \
-                      and `tls = { cert = …, key = … }`";
+    if switches.is_empty() {
+        return;
+    }
+    for prefix in ["exclude", "include"] {
+        part.ignore_below(prefix);
+    }
+    if let Some(ssl) = switches.iter().find(|switch| switch.value) {
+        let remedy = format!(
+            "take the key out of the keystore (`keytool -importkeystore … -deststoretype \
+             PKCS12`, `openssl pkcs12 -nodes`), then in TOML `listen = [\"{scheme}://…\"]` and \
+             `tls = {{ certificate = …, key = … }}`"
+        );
         part.fail(&ssl.span, "keystores of Java cannot be read", remedy);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::around::Around;
 use super::files;
+use super::http::http;
 use super::interceptors;
 use super::make::{Made, text};
 use super::refused::{self, NEVER_SOURCES};
@@ -17,6 +18,8 @@ type Make = fn(&Part) -> Made<'_>;
 const KINDS: &[(&str, Make)] = &[
     ("exec", exec),
     ("execsource", exec),
+    ("http", http),
+    ("httpsource", http),
     ("multiport_syslogtcp", multiport),
     ("multiportsyslogtcpsource", multiport),
     ("netcat", netcat),
@@ -41,8 +44,6 @@ const KINDS: &[(&str, Make)] = &[
 const LATER: &[(&str, &str)] = &[
     ("avro", "avro"),
     ("avrosource", "avro"),
-    ("http", "http"),
-    ("httpsource", "http"),
     ("jms", "jms"),
     ("jmssource", "jms"),
     ("kafkasource", "kafka"),

@@ -335,6 +335,15 @@ impl Part {
         }
     }
 
+    /// The same of all keys that begin like this.
+    pub(super) fn without_effect_below(&self, prefix: &str, why: &str) {
+        for key in self.keys.iter().filter(|key| key.name.starts_with(prefix)) {
+            let what = format!("`{}` has no effect: {why}", key.name);
+            self.diagnostics.note(key.name.span.clone(), what);
+        }
+        self.ignore_below(prefix);
+    }
+
     /// Keys that mean something in Flume which is not here.
     pub(super) fn refuse(&self, keys: &[(&str, &str)]) {
         for (name, remedy) in keys {

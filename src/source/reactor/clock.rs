@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Cut, Desk, GATES, Mono, Now, Page, Reactor, SWEEP, list, names};
+use super::{Connection, Cut, Desk, GATES, Mono, Now, Page, Reactor, SWEEP, list, names};
 use crate::time::duration_ns;
 
 /// Time as it passes for senders: it stands still while the valve is closed, when they may have
@@ -33,6 +33,9 @@ impl Reactor {
     pub(super) fn tick(&mut self, now: Now) {
         self.datagrams.count_drops(now);
         self.inflations.tick(now);
+        if now.mono >= self.alarm {
+            self.ring_alarms(now);
+        }
         if now.mono >= self.resume {
             self.read_again(now);
         }
@@ -104,8 +107,8 @@ impl Reactor {
             if !connection.protocol.flush(&mut desk, connection.origin, Cut::End) {
                 return false;
             }
-            let astray = connection.protocol.take_astray();
-            self.miscounts.tell(astray, connection.origin, &self.counters, now);
+            let Connection { protocol, origin, .. } = connection;
+            self.miscounts.ask(protocol, *origin, &self.counters, now);
             self.part(index);
         }
         self.sweep = now.mono.after(SWEEP.min(patience));

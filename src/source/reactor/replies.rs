@@ -13,10 +13,14 @@ impl Reactor {
         while let Some(settled) = self.counter.as_mut().and_then(|counter| counter.acks.settle()) {
             self.tell(settled);
         }
+        let base = self.base();
         while let Some(index) = self.told.pop() {
             self.part(index);
+            if self.attends {
+                // Its next request may have come long ago.
+                list(&mut self.ready, &mut self.listed, base + index);
+            }
         }
-        let base = self.base();
         while let Some(index) = self.starved.pop() {
             let connection = self.connections[index].as_mut();
             connection.into_iter().for_each(|connection| connection.starved = false);

@@ -1,0 +1,571 @@
+//! One HTTP connection: a request is read whole, its events go into pages, and it is answered when
+//! they have come far enough.
+//!
+//! ```text
+//!   head ──▶ body ──▶ placing ──▶ owed ──▶ head …      one request after the other, pipelined too
+//!     └───────┴──────────┴─▶ refused: the next head, or draining ──▶ over
+//! ```
+//! 200 says that every event has reached its mark. While the channels are full (`Turn::shut`) a
+//! request of which nothing was taken yet is refused with 503 after `full_timeout`; one that is in
+//! pages in part waits, for those cannot be taken back. Bytes are read into the thread's scratch; a
+//! head that is not whole, and what stands behind a request, waits in the connection's carry.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bodies::{Piece, Staged};
+use super::receiving::{Receiving, discard};
+use super::request::{self, Asked};
+use super::store::Hold;
+use super::{Refused, Rules};
+use crate::event::{EventHead, Marks, Origin, OriginPlace};
+use crate::limits::HTTP_HEAD_BYTES_MAX;
+use crate::memory::Outcome;
+use crate::source::acks::Owner;
+use crate::source::carry::Carry;
+use crate::source::connection::{Desk, Visit};
+use crate::source::framing::Cut;
+use crate::source::link::Link;
+use crate::source::relp::{Counter, READ_BYTES};
+use crate::source::text::{holds_control, parse_pri};
+use crate::time::Mono;
+use crate::wire::http::{self, Answer, Head, Manner};
+use crate::wire::http_body::Incoming;
+use crate::wire::relp::Txnr;
+
+/// Read with one call, of a head and of chunks: what is behind a request has to wait somewhere.
+const SHORT_READ_BYTES: usize = 16 << 10;
+
+/// What a connection may have to keep between two visits.
+pub const HELD_BYTES_MAX: usize = HTTP_HEAD_BYTES_MAX + SHORT_READ_BYTES;
+
+/// Behind an answer that comes before the request's end: so much is read and thrown away, and so
+/// long. A close with unread bytes resets the connection, and the peer might not hear why.
+const DRAINED_BYTES_MAX: usize = 64 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(3);
+
+/// What the reactor says before each visit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Turn {
+    pub now: Mono,
+    /// The channels are full: nothing may be taken.
+    pub shut: bool,
+    /// The peer has sent more than it may, and so long it is to wait.
+    pub limited: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub struct Talk {
+    owner: Owner,
+    rules: Arc<Rules>,
+    carry: Carry,
+    /// What is carried has not been looked at in this stage.
+    unheard: bool,
+    place: OriginPlace,
+    stage: Stage,
+    /// When the first byte of the request came.
+    began: Option<Mono>,
+    /// More requests may follow the present one.
+    keep: bool,
+    /// They may not: we stop, or the connection is to end.
+    parting: bool,
+    /// Events of the request that are in pages and not settled.
+    owed: u32,
+    /// The next event's number.
+    next: Txnr,
+    /// Some of its events were lost behind us.
+    lost: bool,
+    out: Vec<u8>,
+    refused: Option<Refused>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Head,
+    Body(Box<Receiving>),
+    Placing(Box<Placing>),
+    Owed,
+    /// Answered, and the rest of what comes is thrown away.
+    Draining {
+        left: usize,
+        until: Mono,
+    },
+    Over,
+}
+
+#[derive(Debug)]
+struct Placing {
+    staged: Staged,
+    since: Mono,
+    /// Something of it is in a page.
+    touched: bool,
+    _hold: Hold,
+}
+
+impl Talk {
+    pub fn new(owner: Owner, rules: Arc<Rules>) -> Self {
+        Self {
+            owner,
+            rules,
+            carry: Carry::default(),
+            unheard: false,
+            place: OriginPlace::default(),
+            stage: Stage::Head,
+            began: None,
+            keep: true,
+            parting: false,
+            owed: 0,
+            next: Txnr::FIRST,
+            lost: false,
+            out: Vec::new(),
+            refused: None,
+        }
+    }
+
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    pub fn carried(&self) -> usize {
+        self.carry.len()
+    }
+
+    /// What was refused since this was asked last.
+    pub fn take_refused(&mut self) -> Option<Refused> {
+        self.refused.take()
+    }
+
+    /// When it has to be visited though nothing comes.
+    pub fn alarm(&self) -> Mono {
+        match &self.stage {
+            // Nothing is read meanwhile.
+            Stage::Head if !self.out.is_empty() => Mono::MAX,
+            Stage::Head | Stage::Body(_) => match self.began {
+                Some(began) => began.after(self.rules.request_timeout),
+                None => Mono::MAX,
+            },
+            Stage::Placing(placing) if !placing.touched => {
+                placing.since.after(self.rules.full_timeout)
+            }
+            Stage::Draining { until, .. } => *until,
+            Stage::Placing(_) | Stage::Owed | Stage::Over => Mono::MAX,
+        }
+    }
+
+    pub fn visit(
+        &mut self,
+        desk: &mut Desk<'_>,
+        origin: Origin,
+        link: &mut Link,
+        bound: usize,
+        ended: bool,
+        taken: &mut usize,
+    ) -> Visit {
+        let counter = desk.counter.take().expect("who answers counts");
+        let mut reading = Reading { bound, ended, taken };
+        let visit = self.go_on(desk, counter, origin, link, &mut reading);
+        desk.counter = Some(counter);
+        if *taken > 0 {
+            link.hasten();
+        }
+        match self.say(link) {
+            _ if matches!(visit, Visit::Failed(_)) => visit,
+            Err(error) => Visit::Failed(error),
+            Ok(()) if self.is_over() => Visit::Ended,
+            Ok(()) if matches!(visit, Visit::Ended) => Visit::Drained,
+            Ok(()) => visit,
+        }
+    }
+
+    fn go_on(
+        &mut self,
+        desk: &mut Desk<'_>,
+        counter: &mut Counter,
+        origin: Origin,
+        link: &mut Link,
+        reading: &mut Reading<'_>,
+    ) -> Visit {
+        loop {
+            if let Err(error) = self.say(link) {
+                return Visit::Failed(error);
+            }
+            let now = counter.turn.now;
+            let visit = match &self.stage {
+                Stage::Over => Some(Visit::Ended),
+                Stage::Owed => Some(Visit::Drained),
+                Stage::Placing(_) => self.place(desk, counter, origin),
+                Stage::Draining { .. } => {
+                    Some(self.drain(&mut counter.scratch, now, link, reading))
+                }
+                // It does not read what is said: the writable edge brings us back.
+                Stage::Head if !self.out.is_empty() => Some(Visit::Drained),
+                Stage::Head | Stage::Body(_) if now >= self.alarm() => {
+                    let why = "the request did not come whole within `request_timeout`";
+                    self.refuse(Refused::new(408, why), false, now);
+                    None
+                }
+                Stage::Head | Stage::Body(_) => self.read(desk, counter, link, reading),
+            };
+            if let Some(visit) = visit {
+                return visit;
+            }
+        }
+    }
+
+    // ── reading ──
+
+    /// Reads until a request is whole (then none) or there is no more.
+    fn read(
+        &mut self,
+        desk: &mut Desk<'_>,
+        counter: &mut Counter,
+        link: &mut Link,
+        reading: &mut Reading<'_>,
+    ) -> Option<Visit> {
+        let mut scratch = std::mem::take(&mut counter.scratch);
+        let mut held = self.carry.len();
+        scratch[..held].copy_from_slice(self.carry.bytes());
+        let mut news = std::mem::take(&mut self.unheard);
+        let mut emptied = false;
+        let visit = loop {
+            if news {
+                let used = self.hear(&scratch[..held], counter.turn);
+                scratch.copy_within(used..held, 0);
+                held -= used;
+                if !matches!(self.stage, Stage::Head | Stage::Body(_)) {
+                    self.unheard = held > 0;
+                    break None;
+                }
+            }
+            if emptied {
+                break Some(Visit::Drained);
+            }
+            if *reading.taken >= reading.bound {
+                break Some(Visit::Bound);
+            }
+            let longest = self.read_bytes();
+            let count = match link.read(&mut scratch[held..held + longest]) {
+                Ok(0) => {
+                    self.ended(held);
+                    held = 0;
+                    break Some(Visit::Ended);
+                }
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    break Some(Visit::Drained);
+                }
+                Err(error) => {
+                    self.stage = Stage::Over;
+                    break Some(Visit::Failed(error));
+                }
+            };
+            *reading.taken += count;
+            held += count;
+            news = true;
+            emptied = !reading.ended && link.is_emptied(count, longest);
+        };
+        desk.carries.release(&mut self.carry);
+        if held > 0 && !matches!(self.stage, Stage::Draining { .. } | Stage::Over) {
+            desk.carries.append(&mut self.carry, &scratch[..held]);
+        }
+        counter.scratch = scratch;
+        visit
+    }
+
+    fn read_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Body(body) => match body.incoming.announced() {
+                Some(bytes) => bytes.clamp(1, READ_BYTES),
+                None => SHORT_READ_BYTES,
+            },
+            _ => SHORT_READ_BYTES,
+        }
+    }
+
+    /// Takes what is there of the head and the body; says how much.
+    fn hear(&mut self, bytes: &[u8], turn: Turn) -> usize {
+        let mut at = 0;
+        loop {
+            let rest = &bytes[at..];
+            match &mut self.stage {
+                Stage::Head if rest.is_empty() => return at,
+                Stage::Head => {
+                    self.began.get_or_insert(turn.now);
+                    match http::read_head(rest) {
+                        Head::Partial => return at,
+                        Head::Refused(refusal) => {
+                            self.refuse(refusal.into(), false, turn.now);
+                            return bytes.len();
+                        }
+                        Head::Whole { request, body, used } => {
+                            at += used;
+                            self.keep = http::keeps_open(&request);
+                            self.ask(&request, body, turn);
+                        }
+                    }
+                }
+                Stage::Body(body) if !body.incoming.is_whole() => {
+                    if rest.is_empty() {
+                        return at;
+                    }
+                    match body.hear(rest) {
+                        Ok(0) => return at,
+                        Ok(used) => at += used,
+                        Err(refused) => {
+                            self.refuse(refused, false, turn.now);
+                            return bytes.len();
+                        }
+                    }
+                }
+                Stage::Body(_) => self.stage_body(turn.now),
+                _ => return at,
+            }
+        }
+    }
+
+    fn ask(&mut self, request: &::http::Request<()>, body: http::Body, turn: Turn) {
+        let none = matches!(body, http::Body::None | http::Body::Length(0));
+        let asked = Asked::read(request, &self.rules, turn.limited);
+        let incoming = Incoming::new(body, self.rules.body_max).map_err(Refused::from);
+        match asked.and_then(|asked| incoming.map(|incoming| (asked, incoming))) {
+            Ok((asked, incoming)) => {
+                if asked.expects && !none {
+                    self.out.extend_from_slice(request::CONTINUE);
+                }
+                let hold = self.rules.store.hold();
+                self.stage = Stage::Body(Box::new(Receiving { asked, incoming, hold }));
+            }
+            Err(refused) => self.refuse(refused, none, turn.now),
+        }
+    }
+
+    fn stage_body(&mut self, now: Mono) {
+        let Stage::Body(body) = std::mem::replace(&mut self.stage, Stage::Head) else { return };
+        match body.stage(&self.rules) {
+            Ok((staged, _hold)) => {
+                let placing = Placing { staged, since: now, touched: false, _hold };
+                self.stage = Stage::Placing(Box::new(placing));
+            }
+            // The request is whole, so the next one may follow.
+            Err(refused) => self.refuse(refused, true, now),
+        }
+    }
+
+    /// The peer says no more.
+    fn ended(&mut self, held: usize) {
+        if held > 0 || self.began.is_some() {
+            self.tell(Refused::new(400, "the connection ended inside of the request"));
+        }
+        self.stage = Stage::Over;
+    }
+
+    fn drain(
+        &mut self,
+        scratch: &mut [u8],
+        now: Mono,
+        link: &mut Link,
+        reading: &mut Reading<'_>,
+    ) -> Visit {
+        let Stage::Draining { left, until } = &mut self.stage else { return Visit::Drained };
+        while *left > 0 && now < *until {
+            if *reading.taken >= reading.bound {
+                return Visit::Bound;
+            }
+            match link.read(scratch) {
+                Ok(0) => break,
+                Ok(count) => {
+                    *reading.taken += count;
+                    *left = left.saturating_sub(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Visit::Drained,
+                Err(error) => return Visit::Failed(error),
+            }
+        }
+        self.stage = Stage::Over;
+        Visit::Ended
+    }
+
+    // ── events ──
+
+    /// Puts events into the page, as far as it has room. None: all of them are there.
+    fn place(
+        &mut self,
+        desk: &mut Desk<'_>,
+        counter: &mut Counter,
+        origin: Origin,
+    ) -> Option<Visit> {
+        let late = counter.turn.now >= self.alarm();
+        let Stage::Placing(placing) = &mut self.stage else { return Some(Visit::Drained) };
+        let ready = !counter.turn.shut && counter.acks.ready();
+        if !ready {
+            if late {
+                let again = self.rules.full_timeout.as_secs().max(1);
+                let refused = Refused::new(503, "the channels are full: nothing was taken");
+                self.refuse(refused.again(again), true, counter.turn.now);
+                return None;
+            }
+            return Some(if counter.turn.shut { Visit::Full } else { Visit::Starved });
+        }
+        let mut count = 0;
+        let full = loop {
+            let Some(piece) = placing.staged.show(desk.rules.event_bytes_max) else { break false };
+            if append(&mut self.place, piece, desk, origin, self.rules.want_headers).is_none() {
+                break true;
+            }
+            placing.staged.took();
+            placing.touched = true;
+            count += 1;
+        };
+        if count > 0 {
+            counter.acks.note(self.owner, self.next, count);
+            self.next = self.next.plus(count);
+            self.owed += count;
+        }
+        if full {
+            return Some(Visit::Full);
+        }
+        self.stage = Stage::Owed;
+        self.answer_owed();
+        None
+    }
+
+    /// `count` of its events have come where they should, or never will.
+    pub fn settled(&mut self, count: u32, outcome: Outcome) {
+        self.owed -= count;
+        self.lost |= outcome == Outcome::Failed;
+        self.answer_owed();
+    }
+
+    fn answer_owed(&mut self) {
+        if self.owed > 0 || !matches!(self.stage, Stage::Owed) {
+            return;
+        }
+        if std::mem::take(&mut self.lost) {
+            let why = "events of this request were lost behind this source, and that is counted";
+            self.tell(Refused::new(500, why));
+            self.answer(&Answer::text(500, format!("{why}\n")), true);
+        } else {
+            self.answer(&Answer::text(200, ""), true);
+        }
+    }
+
+    // ── answers ──
+
+    /// Says why a request is not taken. `whole`: there is no more of it to come.
+    fn refuse(&mut self, refused: Refused, whole: bool, now: Mono) {
+        let answer = Answer {
+            allow: (refused.status == 405).then_some(request::ALLOWED),
+            retry_after: refused.retry_after,
+            ..Answer::text(refused.status, format!("{}\n", refused.why))
+        };
+        self.tell(refused);
+        self.answer(&answer, whole);
+        if !whole {
+            let until = now.after(DRAIN_TIME);
+            self.stage = Stage::Draining { left: DRAINED_BYTES_MAX, until };
+        }
+    }
+
+    fn tell(&mut self, refused: Refused) {
+        let before = self.refused.take().map_or(0, |before| before.times);
+        self.refused = Some(Refused { times: before + refused.times, ..refused });
+    }
+
+    fn answer(&mut self, answer: &Answer, whole: bool) {
+        let keep_open = self.keep && whole && !self.parting;
+        http::write_answer(answer, Manner { head_only: false, keep_open }, &mut self.out);
+        self.began = None;
+        self.stage = if keep_open { Stage::Head } else { Stage::Over };
+    }
+
+    /// Writes what may be said, as far as the link takes it.
+    pub fn say(&mut self, link: &mut Link) -> io::Result<()> {
+        let says = !self.out.is_empty();
+        while !self.out.is_empty() {
+            match link.write(&self.out) {
+                Ok(count) => drop(self.out.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        if says && matches!(self.stage, Stage::Over) {
+            discard(link);
+        }
+        Ok(())
+    }
+
+    // ── the end ──
+
+    /// Nothing more is read: we stop, the peer was silent, or memory is needed. A request that is
+    /// not whole is refused; one that is, is answered.
+    pub fn flush(&mut self, desk: &mut Desk<'_>, why: Cut) -> bool {
+        desk.carries.release(&mut self.carry);
+        self.parting = true;
+        match &self.stage {
+            Stage::Owed => {}
+            // What was read was heard by nobody, and the connection is gone.
+            Stage::Placing(_) => self.stage = Stage::Over,
+            Stage::Head | Stage::Body(_) => {
+                if self.began.is_some() {
+                    let (status, why) = match (why, &desk.counter) {
+                        (Cut::Evicted, _) => (503, "there is no memory for more requests"),
+                        (_, None) => (408, "the connection was silent for too long"),
+                        (_, Some(_)) => (503, "the agent stops"),
+                    };
+                    self.refuse(Refused::new(status, why).again(1), true, Mono(0));
+                }
+                self.stage = Stage::Over;
+            }
+            Stage::Draining { .. } => self.stage = Stage::Over,
+            // It does not read its answers.
+            Stage::Over => self.out.clear(),
+        }
+        true
+    }
+
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over) && self.out.is_empty()
+    }
+
+    /// Everything that may be said has been, but the peer does not take it.
+    pub fn is_stuck(&self) -> bool {
+        self.owed == 0 && !self.out.is_empty()
+    }
+
+    /// Whether the peer waits for us.
+    pub fn is_owed(&self) -> bool {
+        matches!(self.stage, Stage::Placing(_) | Stage::Owed)
+    }
+}
+
+/// How much is read in a visit.
+struct Reading<'a> {
+    bound: usize,
+    ended: bool,
+    taken: &'a mut usize,
+}
+
+/// None: the page has no room.
+fn append(
+    place: &mut OriginPlace,
+    piece: Piece<'_>,
+    desk: &mut Desk<'_>,
+    origin: Origin,
+    want_headers: bool,
+) -> Option<()> {
+    let Piece { text, headers, split } = piece;
+    let origin = place.find_labelled(desk.page, origin, desk.names, desk.labels).ok()?;
+    let pri = if desk.rules.want_pri { parse_pri(text) } else { None };
+    let control = if holds_control(text) { Marks::CONTROL } else { Marks::NONE };
+    let marks = if split { Marks::SPLIT.with(control) } else { control };
+    let head = EventHead { at: desk.at, origin, pri, marks };
+    let appended = match want_headers {
+        true => desk.page.append_headed(text, headers, head),
+        false => desk.page.append_event(text, head),
+    };
+    appended.ok()
+}
