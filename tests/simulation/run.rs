@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flumen::event::HeaderMap;
-use flumen::runtime::clock::ManualClock;
+use flumen::runtime::clock::{Clock, ManualClock};
 use flumen::storage::recovery::{Mode, recover};
 use flumen::time::Wall;
 
@@ -310,7 +310,13 @@ impl Run {
         self.world.trace.say("rest");
         self.world.disk.set_weather(Weather::calm());
         life.be_quiet(true);
-        let calm = |life: &Life| life.at_rest() && life.incidents.blocking().is_empty();
+        // What a sink of a group had to give up blocks nobody: it is counted when its rest is over.
+        let resting = Duration::from_secs(if self.world.plan.groups.is_empty() { 0 } else { 20 });
+        let (clock, rested) = (&self.world.clock, self.world.clock.now().mono.after(resting));
+        let calm = |life: &Life| {
+            let blocked = !life.incidents.blocking().is_empty();
+            life.at_rest() && !blocked && clock.now().mono >= rested
+        };
         // A sink of a group may rest first.
         if !life.until(&self.world, Duration::from_secs(60), calm) {
             let waiting: Vec<i64> =
