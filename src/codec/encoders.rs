@@ -9,8 +9,10 @@
 //! - `header_and_text`: the same behind its headers, `{name=value} text`.
 //! - `template`: whatever is asked for, one line an event.
 //! - `dead_letter`: no encoder of a sink's choice; what is said of an event that nobody takes.
+//! - `avro_event`: binary records of headers and body, for Avro's container files.
 //! - `datagram`: binary records that keep datagrams as they came, with times and addresses.
 
+mod avro_event;
 mod body;
 mod datagram;
 mod dead_letter;
@@ -27,6 +29,7 @@ use crate::event::{Event, HeaderNames, Page};
 use crate::limits::usize_of;
 use crate::syslog::parse::Fields;
 
+pub use avro_event::AvroEvent;
 pub use body::{Body, KeptField};
 pub use datagram::Datagram;
 pub use dead_letter::DeadLetter;

@@ -41,6 +41,8 @@ pub enum Encoding {
     Template,
     /// Datagrams as they came, each with its time and addresses: see [`datagram`].
     Datagram,
+    /// Records of Avro's, headers and body: see `encoders`.
+    Avro,
 }
 
 /// Turns blocks into frames. One per worker: it owns its context and reuses it.
@@ -107,6 +109,23 @@ impl Codec {
         COMPRESSORS.iter().map(|kind| kind.codec).find(|codec| codec.wire_id() == id)
     }
 
+    /// What Avro calls it inside of its files; none: it has no such codec.
+    pub const fn avro_name(self) -> Option<&'static str> {
+        match self {
+            Self::None => Some("null"),
+            Self::Gzip => Some("deflate"),
+            Self::Zstd => Some("zstandard"),
+            Self::Lz4 => None,
+        }
+    }
+
+    /// Makes what a compressor has appended behind `start` what Avro stores: deflate goes bare.
+    pub fn bare(self, out: &mut Vec<u8>, start: usize) {
+        if self == Self::Gzip {
+            gzip::bare(out, start);
+        }
+    }
+
     /// Finds a codec by the name or alias a configuration uses.
     pub fn from_name(name: &str) -> Option<Self> {
         COMPRESSORS
@@ -159,11 +178,12 @@ impl Encoding {
             Self::Json => 2,
             Self::Template => 3,
             Self::Datagram => 4,
+            Self::Avro => 5,
         }
     }
 
     pub fn from_wire_id(id: u8) -> Option<Self> {
-        [Self::Raw, Self::Line, Self::Json, Self::Template, Self::Datagram]
+        [Self::Raw, Self::Line, Self::Json, Self::Template, Self::Datagram, Self::Avro]
             .into_iter()
             .find(|encoding| encoding.wire_id() == id)
     }
@@ -175,6 +195,7 @@ impl Encoding {
             Self::Json => "json",
             Self::Template => "template",
             Self::Datagram => "datagram",
+            Self::Avro => "avro_event",
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::codec::encoders::{
-    Body, Datagram, Encoder, HeaderAndText, Json, KeptField, Line, Raw, Template,
+    AvroEvent, Body, Datagram, Encoder, HeaderAndText, Json, KeptField, Line, Raw, Template,
 };
 use crate::config::{OptionDoc, Section, Spanned, TextOrTable, listed, nearest};
 
@@ -30,15 +30,24 @@ const TABLE: &[OptionDoc] = &[
         default: Some("false"),
         doc: "the event's headers stand in front of these, as with header_and_text",
     },
+    OptionDoc {
+        name: "avro_event",
+        default: Some("false"),
+        doc: "headers and these are a record of an Avro file, as with avro_event",
+    },
 ];
+
+/// Those that need files which say how they are encoded among them.
+const FOR_FILES: &[&str] =
+    &["raw", "line", "json", "body", "header_and_text", "datagram", "avro_event"];
 
 /// Shared by a sink's threads.
 pub type SharedEncoder = Arc<dyn Encoder + Sync>;
 
 /// The same of a sink whose files say how they are encoded: records need no lines there.
 pub const ENCODER_OF_FILES: OptionDoc = OptionDoc {
-    doc: "raw, line, json, body, header_and_text, datagram, { template = \"%{host}\" } or \
-          { keep_fields = [] }",
+    doc: "raw, line, json, body, header_and_text, datagram, avro_event, { template = \"%{host}\" } \
+          or { keep_fields = [] }",
     ..ENCODER
 };
 
@@ -47,7 +56,7 @@ pub fn plan(section: &Section) -> SharedEncoder {
 }
 
 pub fn plan_for_files(section: &Section) -> SharedEncoder {
-    read(section, &["raw", "line", "json", "body", "header_and_text", "datagram"])
+    read(section, FOR_FILES)
 }
 
 fn read(section: &Section, names: &[&'static str]) -> SharedEncoder {
@@ -61,8 +70,9 @@ fn read(section: &Section, names: &[&'static str]) -> SharedEncoder {
             "body" => Arc::new(Body { kept: Vec::new(), keep_control }),
             "header_and_text" => body_of(Vec::new(), keep_control, true),
             "datagram" if names.contains(&"datagram") => Arc::new(Datagram),
-            "datagram" => {
-                let what = "the encoder `datagram` writes records and no lines";
+            "avro_event" if names.contains(&"avro_event") => avro_of(Vec::new()),
+            "datagram" | "avro_event" => {
+                let what = format!("the encoder `{}` writes records and no lines", name.value);
                 section.fail("encoder", what, "only the sink `file` has it");
                 raw()
             }
@@ -78,15 +88,29 @@ fn read(section: &Section, names: &[&'static str]) -> SharedEncoder {
                 raw()
             }
         },
-        TextOrTable::Table(table) => table_of(&table, keep_control).unwrap_or_else(raw),
+        TextOrTable::Table(table) => {
+            let avro = names.contains(&"avro_event");
+            table_of(&table, keep_control, avro).unwrap_or_else(raw)
+        }
     }
 }
 
 /// `{ template = "…" }` or `{ keep_fields = ["timestamp", "hostname"] }`; none was told.
-fn table_of(table: &Section, keep_control: bool) -> Option<SharedEncoder> {
+fn table_of(table: &Section, keep_control: bool, files: bool) -> Option<SharedEncoder> {
     let text = table.optional_text("template");
     let fields = table.texts("keep_fields");
     let headers = table.flag("headers");
+    let avro = table.flag("avro_event");
+    if avro && (!files || headers || !table.explicit("keep_fields")) {
+        let what =
+            "`avro_event` stands beside `keep_fields`, in a sink `file`, and has all headers";
+        table.fail(
+            "avro_event",
+            what,
+            "write `{ keep_fields = [\"timestamp\"], avro_event = true }`",
+        );
+        return None;
+    }
     if table.explicit("headers") && !table.explicit("keep_fields") {
         let remedy = "write `keep_fields = []` beside it, or the encoder \"header_and_text\"";
         table.fail("headers", "headers stand in front of a body, and there is none", remedy);
@@ -97,6 +121,7 @@ fn table_of(table: &Section, keep_control: bool) -> Option<SharedEncoder> {
             table.fail("keep_fields", "an encoder has a template or fields it keeps", remedy);
             None
         }
+        (None, true) if avro => kept(table, &fields).map(avro_of),
         (None, true) => kept(table, &fields).map(|kept| body_of(kept, keep_control, headers)),
         (None, false) => {
             if table.usable("template") {
@@ -118,6 +143,11 @@ fn table_of(table: &Section, keep_control: bool) -> Option<SharedEncoder> {
 fn body_of(kept: Vec<KeptField>, keep_control: bool, headers: bool) -> SharedEncoder {
     let body = Body { kept, keep_control };
     if headers { Arc::new(HeaderAndText { body }) } else { Arc::new(body) }
+}
+
+/// Of Avro's records every byte is kept.
+fn avro_of(kept: Vec<KeptField>) -> SharedEncoder {
+    Arc::new(AvroEvent { body: Body { kept, keep_control: true } })
 }
 
 fn kept(table: &Section, fields: &[Spanned<String>]) -> Option<Vec<KeptField>> {

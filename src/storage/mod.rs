@@ -23,6 +23,7 @@
 //! Promises: no file is opened for appending, every write says where (a failed append leaves the
 //! length a number in the owner's memory); nothing finished is ever overwritten.
 
+pub mod avro;
 pub mod block;
 pub mod catalog;
 pub mod chain;

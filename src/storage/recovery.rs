@@ -7,6 +7,7 @@
 //!   no whole block                 set aside as .bad
 //!   … and whole blocks after those cut bytes go to a .bad file first, then cut, sealed
 //!   plain text                     cut to its last LF, sealed
+//!   a file of Avro's               cut to its last whole block, sealed
 //!   empty                          removed
 //! ```
 //! What was cut is reported in bytes; nothing goes silently. A second recovery finds nothing to do.
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use super::block::HeaderError;
 use super::catalog::{self, State, segment_name, walk};
 use super::segment::{Check, Damage, End, Scan, scan, seal, whole_blocks_after};
-use super::{Container, Disk, DiskFile, ReadAt, read_full_at, write_all_at};
+use super::{Container, Disk, DiskFile, ReadAt, avro, read_full_at, write_all_at};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -110,11 +111,7 @@ fn look_and_act(
         return Ok(Outcome::Gone);
     }
     if file.bytes()? == 0 {
-        if mode == Mode::Repair {
-            disk.remove(path)?;
-            disk.sync_dir(catalog::directory(path))?;
-        }
-        return Ok(Outcome::RemovedEmpty);
+        return empty(disk, path, mode);
     }
     if name.container == Container::Plain {
         return plain(disk, &*file, path, mode, recovered);
@@ -186,6 +183,9 @@ fn plain(
     mode: Mode,
     recovered: &mut Recovered,
 ) -> io::Result<Outcome> {
+    if let Some(whole) = avro::whole_blocks(file)? {
+        return avro(disk, file, path, &whole, mode, recovered);
+    }
     let file_bytes = file.bytes()?;
     let (lines, kept_bytes) = whole_lines(file)?;
     recovered.cut_bytes = file_bytes - kept_bytes;
@@ -198,6 +198,48 @@ fn plain(
         return Ok(Outcome::Sealed(finished_name(path)?));
     }
     seal(disk, file, path, Container::Plain, 0, &[], kept_bytes).map(Outcome::Sealed)
+}
+
+/// Avro's files have blocks of their own, and no room for ours.
+fn avro(
+    disk: &dyn Disk,
+    file: &dyn DiskFile,
+    path: &Path,
+    whole: &avro::Whole,
+    mode: Mode,
+    recovered: &mut Recovered,
+) -> io::Result<Outcome> {
+    let file_bytes = file.bytes()?;
+    recovered.cut_bytes = file_bytes - whole.bytes;
+    recovered.why = (recovered.cut_bytes > 0).then_some(Damage::Cut);
+    if whole.blocks == 0 && recovered.cut_bytes == 0 {
+        return empty(disk, path, mode);
+    }
+    if whole.blocks == 0 {
+        return bad(disk, path, mode);
+    }
+    (recovered.blocks, recovered.events) = (whole.blocks, whole.events);
+    recovered.kept_bytes = whole.bytes;
+    if whole.more {
+        let aside = catalog::free_name(disk, path, State::Bad)?;
+        if mode == Mode::Repair {
+            copy_tail(disk, file, whole.bytes, &aside)?;
+        }
+        recovered.cut_to = Some(aside);
+    }
+    if mode == Mode::DryRun {
+        return Ok(Outcome::Sealed(finished_name(path)?));
+    }
+    seal(disk, file, path, Container::Plain, 0, &[], whole.bytes).map(Outcome::Sealed)
+}
+
+/// Nothing was written to it yet.
+fn empty(disk: &dyn Disk, path: &Path, mode: Mode) -> io::Result<Outcome> {
+    if mode == Mode::Repair {
+        disk.remove(path)?;
+        disk.sync_dir(catalog::directory(path))?;
+    }
+    Ok(Outcome::RemovedEmpty)
 }
 
 fn bad(disk: &dyn Disk, path: &Path, mode: Mode) -> io::Result<Outcome> {

@@ -5,6 +5,7 @@
 //! `CI=true` that is a failure. `scripts/peers` brings the peers to a Debian machine.
 
 mod archive;
+mod avro;
 mod capture;
 mod chain;
 mod commands;

@@ -53,6 +53,18 @@ pub(crate) fn logrotate() -> Option<PathBuf> {
     if path.is_file() { Some(path) } else { missing("logrotate") }
 }
 
+/// Debian's Python, with Avro's own library and zstd's.
+#[track_caller]
+pub(crate) fn avro() -> Option<PathBuf> {
+    let python = PathBuf::from("/usr/bin/python3");
+    let trial = Command::new(&python).args(["-c", "import avro, zstandard"]).output();
+    if trial.is_ok_and(|output| output.status.success()) {
+        Some(python)
+    } else {
+        missing("python3-avro and python3-zstandard")
+    }
+}
+
 /// Debian's Python, with its client of memcached.
 #[track_caller]
 pub(crate) fn pymemcache() -> Option<PathBuf> {

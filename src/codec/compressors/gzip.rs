@@ -121,6 +121,12 @@ impl Gunzip {
     }
 }
 
+/// Leaves the deflate stream of the member that was appended behind `start`.
+pub fn bare(out: &mut Vec<u8>, start: usize) {
+    out.truncate(out.len() - TRAILER_BYTES);
+    out.drain(start..start + HEADER.len());
+}
+
 fn deflate(level: i32) -> Compress {
     Compress::new(Compression::new(level.unsigned_abs()), false)
 }

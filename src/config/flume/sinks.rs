@@ -5,7 +5,7 @@ use super::refused::{self, NEVER_SINKS};
 use super::syslog::Kept;
 use super::tree::Part;
 use crate::config::diagnostic::Span;
-use crate::config::value::{Spanned, Table};
+use crate::config::value::{Spanned, Table, Value};
 
 const LATER: &[(&str, &str)] = &[
     ("avro", "avro"),
@@ -93,7 +93,6 @@ pub(super) fn encoder(made: &mut Made<'_>, kept: &[Kept], headers: bool, span: &
 fn file_roll<'p>(part: &'p Part, kept: &[Kept]) -> Made<'p> {
     let mut made = Made::new(part, "file");
     path(&mut made);
-    made.imply("codec", text("none"));
     serializer(&mut made, kept);
     // An event's bytes are what they are.
     made.imply("control", text("keep"));
@@ -135,25 +134,52 @@ fn escaped(text: &str) -> String {
     text.replace('%', "%%")
 }
 
+/// Container files of Avro's, compressed inside.
+fn avro(made: &mut Made<'_>, kept: &[Kept], span: &Span) {
+    let part = made.part;
+    if kept.iter().any(|other| Some(other) != kept.first()) {
+        let what = "its sources differ in `keepFields`, and a sink writes all events in one way";
+        part.fail(span, what, "give each source a channel and a sink of its own");
+    }
+    let first = kept.first().copied().unwrap_or(Kept::NONE);
+    made.put("encoder", span, first.avro(span));
+    let codecs = [("null", "none"), ("deflate", "gzip"), ("zstandard", "zstd")];
+    let key = "sink.serializer.compressionCodec";
+    match part.text(key) {
+        None => made.imply("codec", text("none")),
+        Some(named) => match codecs.iter().find(|(theirs, _)| *theirs == named.value) {
+            Some((_, ours)) => made.put("codec", &named.span, text(ours)),
+            None => {
+                let what = format!("`{key}`: there is no codec `{}` here", named.value);
+                part.fail(&named.span, what, "write `null`, `deflate` or `zstandard`");
+            }
+        },
+    }
+    if let Some(bytes) = part.number("sink.serializer.syncIntervalBytes") {
+        let bounded = bytes.value.clamp(4 << 10, 16 << 20);
+        made.put("block", &bytes.span, inline(&bytes.span, [("bytes", Value::Integer(bounded))]));
+    }
+}
+
 fn serializer(made: &mut Made<'_>, kept: &[Kept]) {
     let part = made.part;
     let kind = part.text("sink.serializer").or_else(|| part.text("serializer"));
     let span = kind.as_ref().map_or_else(|| part.place(), |kind| kind.span.clone());
     let word = kind.as_ref().map_or_else(|| "text".to_owned(), |kind| refused::word(kind));
+    let avro_event = matches!(word.as_str(), "avro_event" | "flumeeventavroeventserializer");
+    if avro_event {
+        return avro(made, kept, &span);
+    }
+    made.imply("codec", text("none"));
     match (word.as_str(), &kind) {
         ("text" | "bodytexteventserializer", _) => encoder(made, kept, false, &span),
         ("header_and_text" | "headerandbodytexteventserializer", _) => {
             encoder(made, kept, true, &span);
         }
-        ("avro_event" | "flumeeventavroeventserializer", _) => part.fail(
-            &span,
-            "the serializer `avro_event` is not built yet",
-            "take `text`, or in TOML `encoder = \"json\"`",
-        ),
         (_, kind) => {
             let shown = kind.as_ref().map_or("", |kind| kind.as_str());
             let what = format!("no serializer is called `{shown}`");
-            part.fail(&span, what, "there is `text` and `header_and_text`");
+            part.fail(&span, what, "there is `text`, `header_and_text` and `avro_event`");
         }
     }
     for key in ["sink.serializer.appendNewline", "serializer.appendNewline"] {

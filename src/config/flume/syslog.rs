@@ -106,6 +106,20 @@ impl Kept {
     pub(super) const NONE: Self = Self::Some([false; 4]);
 
     /// The encoder that writes it, with the event's headers in front if asked for.
+    /// The same as a record of Avro's.
+    pub(super) fn avro(self, span: &Span) -> Value {
+        let kept = match self {
+            Self::Whole => [true; 4],
+            Self::Some(kept) => kept,
+        };
+        if kept == [false; 4] {
+            return text("avro_event");
+        }
+        let fields = FIELDS.iter().zip(kept).filter(|(_, kept)| *kept);
+        let fields = fields.map(|(field, _)| Spanned::new(text(field), span.clone())).collect();
+        inline(span, [("keep_fields", Value::List(fields)), ("avro_event", Value::Flag(true))])
+    }
+
     pub(super) fn encoder(self, headers: bool, span: &Span) -> Value {
         let kept = match self {
             Self::Whole if headers => [true; 4],

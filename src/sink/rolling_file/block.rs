@@ -9,6 +9,7 @@ use crate::codec::encoders::Encoder;
 use crate::codec::{Codec, Compressor};
 use crate::memory::ReceiptSlip;
 use crate::storage::Container;
+use crate::storage::avro::{self, BLOCK_EXTRA_BYTES, Marker};
 use crate::storage::block::{BlockFacts, HEADER_BYTES, header_frame_bytes, seal_block_with};
 use crate::storage::chain::{self, CHAIN_FIELD_BYTES};
 use crate::storage::tokens::{TOKENS_FIELD_BYTES_MAX, TokenSieve};
@@ -83,6 +84,8 @@ pub(super) struct Press {
     together: Vec<u8>,
     /// Hashes each block, for the chain.
     chained: bool,
+    /// Blocks are Avro's, with this behind each.
+    avro: Option<(Codec, Marker)>,
 }
 
 impl Press {
@@ -100,6 +103,7 @@ impl Press {
             sieve,
             together,
             chained,
+            avro: None,
         }
     }
 
@@ -108,6 +112,13 @@ impl Press {
         self.fields_bytes_max += TOKENS_FIELD_BYTES_MAX;
         self.together.reserve(self.fields_bytes_max);
         self.sieve = Some(TokenSieve::default());
+        self
+    }
+
+    /// Its blocks are those of one of Avro's files, compressed inside.
+    pub(super) fn with_avro(mut self, codec: Codec, marker: Marker) -> Self {
+        self.container = Container::Plain;
+        self.avro = Some((codec, marker));
         self
     }
 
@@ -167,14 +178,20 @@ impl Press {
             chain::put_room(&mut self.fields);
         }
         let (compressor, governor) = (&mut self.compressor, &mut self.governor);
-        let compress = |raw: &[u8], out: &mut Vec<u8>| {
+        let mut compress = |raw: &[u8], out: &mut Vec<u8>| {
             let Some(governor) = governor else { return compressor.compress(raw, out) };
             let (done, level) = governor.watch(|| compressor.compress(raw, out));
             level.into_iter().for_each(|level| compressor.set_level(level));
             done
         };
-        seal_block_with(&mut buffer, &facts, &self.fields, raw, compress)
-            .unwrap_or_else(|error| panic!("a block could not be compressed: {error}"));
+        let done = match &self.avro {
+            Some((codec, marker)) => avro::put_block(&mut buffer, contents.events, marker, |out| {
+                let start = out.len();
+                compress(raw, out).map(|()| codec.bare(out, start))
+            }),
+            None => seal_block_with(&mut buffer, &facts, &self.fields, raw, compress),
+        };
+        done.unwrap_or_else(|error| panic!("a block could not be compressed: {error}"));
         self.fields.clear();
         if self.chained {
             chain::link(&mut buffer);
@@ -187,6 +204,7 @@ impl Press {
         header_frame_bytes(self.container)
             + self.fields_bytes_max
             + self.compressor.bound(raw_bytes)
+            + self.avro.map_or(0, |_| BLOCK_EXTRA_BYTES)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::storage::retention::{Keep, retain};
 use crate::storage::seal::Sealer;
 use crate::storage::{
     Access, Container, Disk, DiskFile, DurableNames, Numbers, Volume, current, sync_files,
+    write_all_at,
 };
 use crate::time::{Mono, Now};
 
@@ -33,6 +34,8 @@ pub(super) struct Segment {
     pub(super) open_path: Arc<Path>,
     pub(super) volume: Option<Volume>,
     pub(super) id: u64,
+    /// In front of the first block.
+    pub(super) head_bytes: u64,
     /// Bytes appended: the truth about the file's length.
     pub(super) bytes: u64,
     pub(super) synced_bytes: u64,
@@ -155,6 +158,8 @@ pub(super) struct Clerk {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) container: Container,
+    /// Each file begins with it.
+    pub(super) head: Vec<u8>,
     pub(super) template: Arc<Template>,
     pub(super) keep: Keep,
     /// Whose the files are.
@@ -243,6 +248,11 @@ impl Clerk {
             // It was tried at the start: events are worth more than who may read them.
             tracing::warn!("{}: owner, group or mode: {error}", path.display());
         }
+        if let Err(error) = write_all_at(file.as_ref(), 0, &self.head) {
+            // The next attempt makes another.
+            let _ = self.disk.remove(&path);
+            return Err(error);
+        }
         if let Some(link) = &place.link {
             told(link, current::lead_to(self.disk.as_ref(), link, &path));
         }
@@ -256,7 +266,8 @@ impl Clerk {
             suspect: false,
             left: false,
             finished: None,
-            bytes: 0,
+            head_bytes: self.head.len() as u64,
+            bytes: self.head.len() as u64,
             synced_bytes: 0,
             blocks: Known::new(self.entries_expected, self.sealer.is_some()),
         })

@@ -13,6 +13,7 @@ mod ahead;
 mod arena;
 mod assembler;
 mod at_open;
+mod avro;
 mod block;
 mod chain;
 mod clerk;
@@ -47,12 +48,13 @@ use crate::ring::{Ring, Turnstile};
 use crate::runtime::Worker;
 use crate::runtime::helper::{Desk, Helper};
 use crate::runtime::parker::Parker;
+use crate::storage;
 use crate::storage::chain::Hash;
 use crate::storage::meta::{META_CODER_BYTES, META_FIELD_BYTES_MAX, MetaCoder};
 use crate::storage::recovery::{Mode, Outcome, recover};
 use crate::storage::segment::BlockEntry;
 use crate::storage::tokens::{TOKENS_FIELD_BYTES_MAX, TokenSieve};
-use crate::storage::{DurableNames, Numbers};
+use crate::storage::{Container, DurableNames, Numbers};
 use crate::syslog::parse::Fields;
 
 use super::{BuildError, Built, SinkContext, SinkPlan};
@@ -115,10 +117,29 @@ impl Options {
         if self.keyed() { KEY_ENTRIES_MAX } else { ENTRIES_MAX }
     }
 
+    /// Avro's blocks have its compression inside.
+    fn container(&self) -> Container {
+        if self.avro.is_some() { Container::Plain } else { container_of(self.codec) }
+    }
+
+    /// What each file begins with.
+    fn head(&self) -> Vec<u8> {
+        let Some(marker) = &self.avro else { return Vec::new() };
+        storage::avro::head(
+            storage::avro::EVENT_SCHEMA,
+            self.codec.avro_name().unwrap_or("null"),
+            marker,
+        )
+    }
+
     fn press(&self) -> Press {
         let fields = if self.keep_meta { META_FIELD_BYTES_MAX } else { 0 };
         let encoding = self.encoder().encoding().wire_id();
         let press = Press::new(self.codec, self.level.first(), encoding, fields);
+        let press = match &self.avro {
+            Some(marker) => press.with_avro(self.codec, *marker),
+            None => press,
+        };
         let press = if self.tokens { press.with_tokens() } else { press };
         if self.chain.is_some() { press.with_chain() } else { press }
     }
@@ -160,12 +181,13 @@ impl Options {
         let mut clerk = Clerk {
             disk: Arc::clone(&context.disk),
             clock: Arc::clone(&context.clock),
-            container: container_of(self.codec),
+            container: self.container(),
+            head: self.head(),
             template: Arc::clone(&self.template),
             keep: self.keep,
             access: self.access,
             finished,
-            numbers: Numbers::new(container_of(self.codec)),
+            numbers: Numbers::new(self.container()),
             names: DurableNames::below(self.template.root()),
             sealer: self.chain.as_ref().map(|chain| chain.sealer(self.codec, self.level.first())),
             at_open: at_open::Names::new(context.now.wall, self.template.zone()),
@@ -187,7 +209,7 @@ impl Options {
         tempo: &Arc<Tempo>,
     ) -> Writer {
         let rules = Rules {
-            container: container_of(self.codec),
+            container: self.container(),
             roll: self.roll,
             in_turn: self.keyed(),
             sync: self.sync,
@@ -358,7 +380,7 @@ impl Options {
         })?;
         self.find_program(context)?;
         self.try_link(context)?;
-        let owns = |path: &Path| self.template.owns(path, container_of(self.codec));
+        let owns = |path: &Path| self.template.owns(path, self.container());
         let recovered = recover(disk, &root, &owns, Mode::Repair).map_err(refuse)?;
         let mut names = DurableNames::below(root.clone());
         for file in &recovered {

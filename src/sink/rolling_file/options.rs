@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use rustix::process::{Resource, getrlimit};
 
 use super::OPEN_FILE_BYTES;
+use super::avro;
 use super::block::container_of;
 use super::chain::{CHAIN, Chain, SEAL_KEY};
 use super::level::Level;
@@ -19,6 +20,7 @@ use crate::config::{Amount, OptionDoc, Section};
 use crate::limits;
 use crate::sink::encoding::{self, SharedEncoder};
 use crate::sink::{SinkKind, SinkPlan};
+use crate::storage::avro::Marker;
 use crate::storage::retention::{DiskFree, Keep};
 use crate::storage::{Access, Container};
 use crate::sys::accounts;
@@ -123,6 +125,8 @@ pub(super) struct Options {
     pub(super) threads: usize,
     encoder: SharedEncoder,
     pub(super) codec: Codec,
+    /// Files are Avro's, with this behind each block.
+    pub(super) avro: Option<Marker>,
     /// Each event's time and peer stand in the header of its block.
     pub(super) keep_meta: bool,
     /// Each block's words stand in its header.
@@ -189,7 +193,10 @@ fn plan(section: &Section) -> Options {
     let template = with_link(section, template);
     let encoder = encoding::plan_for_files(section);
     let codec = codec(section);
-    check_suffix(section, &path_text, codec);
+    let avro = (encoder.encoding() == Encoding::Avro).then(|| avro::plan(section, codec));
+    // Nothing of ours can hide in them.
+    let hiding = if avro.is_some() { Codec::None } else { codec };
+    check_suffix(section, &path_text, hiding);
     if encoder.encoding() == Encoding::Datagram {
         check_records(section, codec);
     }
@@ -206,9 +213,10 @@ fn plan(section: &Section) -> Options {
         threads: threads.unwrap_or(1),
         encoder,
         codec,
-        keep_meta: keep_meta(section, codec),
-        tokens: tokens(section, codec),
-        chain: Chain::plan(section, codec),
+        avro,
+        keep_meta: keep_meta(section, hiding),
+        tokens: tokens(section, hiding),
+        chain: Chain::plan(section, hiding),
         level: level(section, codec),
         roll: roll(section),
         keep: keep(section),

@@ -260,7 +260,7 @@ impl Writer {
                 }
                 State::Open(open) if open.held => return,
                 State::Open(open)
-                    if policy.full(open.segment.bytes, front.bytes().len())
+                    if policy.full(open.segment.stored_bytes(), front.bytes().len())
                         || policy.aged(open.opened_at, lane.turn, now) =>
                 {
                     // A failed sync is told once: the answer must find its segment here.

@@ -76,7 +76,7 @@ impl Clerk {
     pub(super) fn finish_old(&mut self, old: &mut Segment) -> io::Result<String> {
         let path = Arc::clone(&old.open_path);
         let path = path.display();
-        if old.bytes > 0 {
+        if old.bytes > old.head_bytes {
             match self.seal(&mut [old]).pop().expect("one is asked about") {
                 Ok(()) => return Ok(format!("{path} was cut at its synced mark and finished")),
                 // It has its name, which a power cut may take back: no harm.

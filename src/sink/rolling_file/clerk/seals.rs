@@ -19,6 +19,11 @@ use crate::storage::{catalog, current, sync_files, write_all_at};
 use crate::time::Now;
 
 impl Segment {
+    /// Of its blocks.
+    pub(in super::super) fn stored_bytes(&self) -> u64 {
+        self.bytes.saturating_sub(self.head_bytes)
+    }
+
     /// Deleted or moved away, another of our files may have got its name by now: not to be renamed
     /// or removed in its place.
     pub(super) fn has_its_name(&self) -> io::Result<()> {
@@ -66,7 +71,7 @@ impl Clerk {
                 }
             }
         }
-        if sealing.segment.bytes == 0 {
+        if sealing.segment.bytes <= sealing.segment.head_bytes {
             let removed = self.remove(&sealing.segment);
             return over(sealing, lost_events, removed);
         }

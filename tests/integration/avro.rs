@@ -1,0 +1,125 @@
+//! Files of the encoder `avro_event`, read by Avro's own library: finished, while they are written,
+//! and after a kill.
+
+use crate::harness::{Agent, SYSLOG_TO_FILE, paths, written};
+use crate::peers::avro;
+use flumen::storage::OsDisk;
+use flumen::storage::recovery::{Mode, Outcome, recover_file};
+use serde_json::Value;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+
+/// Prints the schema's name, the codec, and each record as a line of JSON. A torn tail ends it.
+const READER: &str = r#"
+import json, sys
+from avro.datafile import DataFileReader
+from avro.io import DatumReader
+reader = DataFileReader(open(sys.argv[1], "rb"), DatumReader())
+print(json.dumps([json.loads(reader.schema)["name"], reader.codec]))
+for record in reader:
+    print(json.dumps([record["headers"], record["body"].decode("latin-1")]), flush=True)
+"#;
+
+/// What the library reads: the codec, the records, and whether it came to the end.
+fn read(python: &Path, file: &Path) -> (String, Vec<(Value, String)>, bool) {
+    let output = Command::new(python).args(["-c", READER]).arg(file).output().expect("it runs");
+    let text = String::from_utf8(output.stdout).expect("JSON");
+    let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let head = lines.next().unwrap_or_else(|| {
+        panic!("{}: {}", file.display(), String::from_utf8_lossy(&output.stderr))
+    });
+    assert_eq!(head[0], "Event");
+    let records = lines.map(|record| (record[0].clone(), record[1].as_str().unwrap().to_owned()));
+    (head[1].as_str().unwrap().to_owned(), records.collect(), output.status.success())
+}
+
+fn configuration(codec: &str) -> String {
+    let asked = format!("encoder = \"avro_event\"\ncodec   = {codec:?}");
+    SYSLOG_TO_FILE.replace(r#"codec   = "zstd""#, &asked).replace("out.log", "out.avro")
+}
+
+fn send(agent: &Agent, numbers: std::ops::Range<u64>) {
+    let mut stream = TcpStream::connect(agent.tcp("net")).expect("it listens");
+    for number in numbers {
+        let line = format!("<34>1 2003-10-11T22:14:15Z web su - - - number {number} \u{fc}\n");
+        stream.write_all(line.as_bytes()).expect("it reads");
+    }
+}
+
+fn body(number: u64) -> String {
+    // As Latin-1, byte by byte.
+    format!("su - - - number {number} \u{c3}\u{bc}")
+}
+
+#[test]
+fn avros_own_library_reads_what_was_written() {
+    let Some(python) = avro() else { return };
+    for (codec, theirs) in [("none", "null"), ("gzip", "deflate"), ("zstd", "zstandard")] {
+        let agent = Agent::start(&configuration(codec));
+        send(&agent, 0..3000);
+        agent.wait_for(3000);
+        // While it is written it is a whole file, too.
+        let open = paths(agent.dir.path(), ".open");
+        let (_, records, whole) = read(&python, &open[0]);
+        assert!(whole && records.len() == 3000, "{codec}: {} records", records.len());
+        let ended = agent.stop().well();
+        let (codec, records, whole) = read(&python, &ended.dir.path().join("out.avro"));
+        assert!(whole && codec == theirs, "{codec}");
+        assert_eq!(records.len(), 3000);
+        for (number, (headers, text)) in (0..).zip(&records) {
+            assert_eq!(*text, body(number));
+            assert_eq!((&headers["host"], &headers["Severity"]), (&"web".into(), &"2".into()));
+        }
+    }
+}
+
+#[test]
+fn what_a_kill_leaves_is_read_and_mended_to_the_last_whole_block() {
+    let Some(python) = avro() else { return };
+    let configuration = configuration("zstd");
+    let agent = Agent::start(&configuration);
+    send(&agent, 0..2000);
+    agent.wait("something is written", |ledger| written(ledger) > 0);
+    let dir = agent.kill();
+    let open = paths(dir.path(), ".open").remove(0);
+    let bytes = std::fs::read(&open).expect("readable");
+    let (_, before, whole) = read(&python, &open);
+    assert!(whole && !before.is_empty(), "what was appended is whole");
+
+    // Cut anywhere: what is kept is a whole file, and no record is another one.
+    let cut_at = |cut: usize| {
+        let path = dir.path().join("cut.avro.open");
+        std::fs::write(&path, &bytes[..cut]).expect("written");
+        recover_file(&OsDisk, &path, Mode::Repair)
+    };
+    let mut kept = 0;
+    for cut in (0..bytes.len()).step_by(bytes.len() / 12).chain([bytes.len() - 1]) {
+        let recovered = cut_at(cut);
+        match recovered.outcome {
+            Outcome::Sealed(path) => {
+                let (_, records, whole) = read(&python, &path);
+                assert!(whole && records.len() as u64 == recovered.events, "cut at {cut}");
+                assert!(before.starts_with(&records) && recovered.cut_bytes > 0, "cut at {cut}");
+                kept += 1;
+                std::fs::remove_file(path).expect("removed");
+            }
+            Outcome::SetAside(path) => std::fs::remove_file(path).expect("removed"),
+            Outcome::RemovedEmpty => {}
+            other => panic!("cut at {cut}: {other:?}"),
+        }
+    }
+    println!("{kept} cuts left records");
+
+    let agent = Agent::start_in(dir, &configuration);
+    send(&agent, 2000..2500);
+    agent.wait_for(500);
+    let ended = agent.stop().well();
+    assert!(ended.log.contains("recovered"), "{}", ended.log);
+    let (_, mended, whole) = read(&python, &ended.dir.path().join("out.avro"));
+    assert!(whole && mended == before, "{} of {} records", mended.len(), before.len());
+    let (_, after, whole) = read(&python, &ended.dir.path().join("out.avro.1"));
+    assert!(whole && after.len() == 500, "{} records", after.len());
+    assert_eq!(after[0].1, body(2000));
+}
