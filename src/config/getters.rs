@@ -105,6 +105,19 @@ impl Section {
 
     /// A table of which the keys are free: each with the string it stands for.
     pub fn table_of_texts(&self, key: &'static str) -> Vec<(Spanned<String>, Spanned<String>)> {
+        self.texts_shown(key, quoted)
+    }
+
+    /// The same with strings that nobody is shown, because some of them are secrets.
+    pub fn table_of_secrets(&self, key: &'static str) -> Vec<(Spanned<String>, Spanned<String>)> {
+        self.texts_shown(key, |_| quoted("…"))
+    }
+
+    fn texts_shown(
+        &self,
+        key: &'static str,
+        shown: impl Fn(&str) -> String,
+    ) -> Vec<(Spanned<String>, Spanned<String>)> {
         let remedy = format!("write `{key} = {{ \"…\" = \"…\" }}`");
         let read = |value: &Spanned<Value>| match &value.value {
             Value::Text { text, .. } => Some(Spanned::new(text.clone(), value.span.clone())),
@@ -113,7 +126,7 @@ impl Section {
                 None
             }
         };
-        self.free_table(key, &remedy, read, |text| quoted(text))
+        self.free_table(key, &remedy, read, |text| shown(text))
     }
 
     /// A table of which the keys are free: each with a list of strings, or one alone.

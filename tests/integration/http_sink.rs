@@ -368,3 +368,21 @@ fn over_tls_both_show_who_they_are() {
     agent.stop().well();
     assert_eq!(server.accepted(), lines);
 }
+
+/// Nobody waits for an answer that never comes: what it is about counts as lost.
+#[test]
+fn a_stop_does_not_wait_longer_than_the_drain_takes() {
+    let Some(server) = Server::with(68, "200/sleep=3600") else { return };
+    let patient =
+        "[agent]\nmemory = '64MiB'\nadmin = '127.0.0.1:0'\ncores = 'none'\ndrain = '300ms'\n";
+    let endpoint = format!("endpoint = 'http://{}/'\n", server.at);
+    let agent = Agent::start(&[patient, &head(""), &endpoint].concat());
+    send(&agent, &numbered(20));
+    assert!(until(|| !server.posts().is_empty()), "it is posted");
+    agent.wait("all is received", |l| l["sources"][0]["received_events"] == 20);
+    agent.signal(rustix::process::Signal::TERM);
+    let ended = agent.ended();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    assert!(ended.log.contains("the drain's time is over"), "{}", ended.log);
+    assert_eq!(ended.lost("channel main shutdown"), 20, "{}", ended.log);
+}

@@ -227,7 +227,7 @@ fn headers(section: &Section, made: &str, gzip: bool) -> Vec<(HeaderName, Header
     if gzip {
         headers.push((header::CONTENT_ENCODING, HeaderValue::from_static("gzip")));
     }
-    for (name, value) in section.table_of_texts("headers") {
+    for (name, value) in section.table_of_secrets("headers") {
         let Ok(known) = name.parse::<HeaderName>() else {
             let what = format!("\"{}\" is no name of a header", name.escape_debug());
             section.fail_at(&name.span, what, "letters, digits and hyphens");

@@ -161,7 +161,13 @@ impl Poster {
             leaving::give_back(job.parcel, job.next, &parts.counters, channel, now);
             return Progress::Idle { until: parts.channel.look_at() };
         }
-        parts.watch.blocked(now, reason);
+        // An event that is refused holds the others up for a moment only.
+        let one = job.attempts > 0;
+        if one {
+            parts.watch.fault(now, reason)
+        } else {
+            parts.watch.blocked(now, reason)
+        };
         let asked = now.mono.after(patience.unwrap_or_default().min(PATIENCE_MAX));
         let until = parts.backoff.until(now).max(asked);
         let until = if self.closing { until.min(now.mono.after(HURRY)) } else { until };

@@ -11,6 +11,16 @@ fn rows_hold() {
 }
 
 #[test]
+fn nobody_is_shown_a_secret() {
+    let text = "endpoint = 'http://h/'\nheaders = { Authorization = 'Bearer topsecret' }";
+    let section = Section::parse(text, OPTIONS);
+    Options::plan(&section);
+    let shown: Vec<String> = section.settings().iter().map(|it| format!("{it:?}")).collect();
+    let headers = shown.iter().find(|it| it.contains("headers")).expect("a row");
+    assert!(headers.contains("Authorization") && !headers.contains("topsecret"), "{headers}");
+}
+
+#[test]
 fn mistakes_are_told() {
     for (body, what) in [
         ("endpoint = 'logs.example.net'", "does not begin with http:// or https://"),
