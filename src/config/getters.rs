@@ -110,7 +110,11 @@ impl Section {
 
     /// The same with strings that nobody is shown, because some of them are secrets.
     pub fn table_of_secrets(&self, key: &'static str) -> Vec<(Spanned<String>, Spanned<String>)> {
-        self.texts_shown(key, |_| quoted("…"))
+        let texts = self.texts_shown(key, |_| quoted("…"));
+        let whole: Vec<(&str, &str)> =
+            texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        self.keep_secret(key, &whole);
+        texts
     }
 
     fn texts_shown(

@@ -10,6 +10,7 @@
 //! A `Section` is a handle: clones share the table, the record and the diagnostics.
 
 use std::cell::RefCell;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use super::diagnostic::{Diagnostics, Problem, Span};
@@ -34,6 +35,8 @@ pub struct Setting {
     /// Dotted below a subsection: `roll.bytes`.
     pub key: String,
     pub value: Option<String>,
+    /// Of a value that is not shown: another number for another value.
+    pub secret: Option<u64>,
     /// The user wrote it; otherwise it is the default.
     pub explicit: bool,
 }
@@ -342,7 +345,7 @@ impl Section {
 
     pub(super) fn keep(&self, key: &str, value: Option<String>, explicit: bool) {
         let mut record = self.inner.record.borrow_mut();
-        let setting = Setting { key: key.to_owned(), value, explicit };
+        let setting = Setting { key: key.to_owned(), value, secret: None, explicit };
         let before = record.iter_mut().find_map(|record| match record {
             Record::Setting(before) if before.key == key => Some(before),
             _ => None,
@@ -350,6 +353,19 @@ impl Section {
         match before {
             Some(before) => *before = setting,
             None => record.push(Record::Setting(setting)),
+        }
+    }
+
+    /// What was kept of the key shows less than there is.
+    pub(super) fn keep_secret(&self, key: &str, whole: &impl Hash) {
+        let mut hasher = DefaultHasher::new();
+        whole.hash(&mut hasher);
+        for record in self.inner.record.borrow_mut().iter_mut() {
+            if let Record::Setting(setting) = record
+                && setting.key == key
+            {
+                setting.secret = Some(hasher.finish());
+            }
         }
     }
 }

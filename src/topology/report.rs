@@ -148,7 +148,7 @@ fn settings(plan: &Plan, text: &mut String) {
     for (title, settings) in tables(plan) {
         line!(text, "  [{title}]");
         for setting in settings {
-            let Setting { key, value, explicit } = setting;
+            let Setting { key, value, explicit, .. } = setting;
             match (value, explicit) {
                 (Some(value), true) => line!(text, "  {key} = {value}"),
                 (Some(value), false) => line!(text, "  {key} = {value}  # default"),
@@ -173,10 +173,15 @@ fn tables(plan: &Plan) -> Vec<(String, &[Setting])> {
     tables
 }
 
-/// Each setting by its whole name, `sources.net.listen`, and its value where it has one.
+/// Each setting by its whole name, `sources.net.listen`, and its value where it has one: to be
+/// compared, for of what is not shown only a number stands there.
 pub fn values(plan: &Plan) -> BTreeMap<String, Option<String>> {
     let all = |(title, settings): (String, &[Setting])| -> Vec<_> {
-        let one = |it: &Setting| (format!("{title}.{}", it.key), it.value.clone());
+        let one = |it: &Setting| {
+            let secret = it.secret.map_or_else(String::new, |secret| format!(" {secret:x}"));
+            let value = it.value.as_ref().map(|value| format!("{value}{secret}"));
+            (format!("{title}.{}", it.key), value)
+        };
         settings.iter().map(one).collect()
     };
     tables(plan).into_iter().flat_map(all).collect()
