@@ -129,6 +129,8 @@ pub(super) struct Sealing {
     pub(super) again: bool,
     /// It failed before and we are closing: if it fails now, the next start will do it.
     pub(super) last: bool,
+    /// It was suspect when it was handed over: of what its sync lost, nothing more is learnt.
+    pub(super) doubted: bool,
 }
 
 /// What came of it.

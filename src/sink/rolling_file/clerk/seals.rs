@@ -59,14 +59,16 @@ impl Clerk {
         }
         let mut lost_events = 0;
         if sealing.segment.suspect {
-            let Sealing { segment, unsynced, again, last } = sealing;
+            let Sealing { segment, unsynced, again, last, doubted } = sealing;
             match self.rescue(segment, now) {
                 Ok(rescue) => {
                     lost_events = rescue.lost_events;
-                    sealing = Sealing { segment: rescue.segment, unsynced, again, last };
+                    let segment = rescue.segment;
+                    sealing = Sealing { segment, unsynced, again, last, doubted };
                 }
                 Err(unrescued) => {
-                    let sealing = Sealing { segment: unrescued.segment, unsynced, again, last };
+                    let segment = unrescued.segment;
+                    let sealing = Sealing { segment, unsynced, again, last, doubted };
                     return over(sealing, 0, Err(unrescued.error));
                 }
             }

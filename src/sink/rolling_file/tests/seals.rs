@@ -146,6 +146,22 @@ fn a_sync_that_failed_just_before_the_end_is_looked_into() {
     assert_eq!(stand.files().iter().filter(|name| name.ends_with(".zst.bad")).count(), 70);
 }
 
+/// The last try after another failure is the first that a sync is about.
+#[test]
+fn a_sync_that_fails_at_the_last_try_is_looked_into() {
+    let (mut stand, disk) = dirty_with(70, SYNCED_LATE);
+    disk.fail("write", ENOSPC);
+    roll(&mut stand);
+    disk.fail("write", None);
+    disk.fail("sync_volume", EIO);
+    let now = stand.clock.now();
+    stand.workers.iter_mut().for_each(|worker| worker.close(now));
+    stand.pass(Duration::from_secs(1));
+    disk.fail("sync_volume", None);
+    all_is_well(&mut stand, 70);
+    assert_eq!(stand.files().iter().filter(|name| name.ends_with(".zst.bad")).count(), 70);
+}
+
 /// A disk that fails for good ends no wait: the next start finishes what is left.
 #[test]
 fn closing_does_not_wait_for_a_disk_that_never_mends() {

@@ -215,8 +215,10 @@ impl Writer {
         // Failures first: else the incident would end with the first that is well, and begin anew.
         sealed.sort_by_key(|one| one.result.is_ok());
         for Sealed { sealing, lost_events, result } in sealed {
-            let Sealing { segment, mut unsynced, last, .. } = sealing;
+            let Sealing { segment, mut unsynced, last, doubted, .. } = sealing;
             self.lose(&mut unsynced, lost_events);
+            // Not at the sync's first failure: what it lost would be counted by nobody.
+            let last = last && (doubted || !segment.suspect);
             self.sealed(segment, unsynced, result, last, now);
         }
     }
@@ -241,7 +243,6 @@ impl Writer {
                 self.ties.watch.once(now, &what);
                 self.breathe(now);
             }
-            // Not at the first failure: what a failed sync lost would be counted by nobody.
             Err(error) if last => {
                 self.ties.counters.errors.add(1);
                 tracing::warn!("{path} cannot be finished ({error}); the next start will do it");

@@ -2,7 +2,7 @@
 
 use super::{RETRY, Writer};
 use crate::memory::gate::exempt;
-use crate::sink::rolling_file::clerk::{Question, Sealing};
+use crate::sink::rolling_file::clerk::{Question, Sealing, Segment, Unsynced};
 use crate::sink::rolling_file::lane::{Lane, State};
 use crate::time::Now;
 
@@ -18,8 +18,9 @@ impl Writer {
                 lane.roll_ordered = false;
                 let mut unsynced = open.asked;
                 unsynced.absorb(&mut open.fresh);
-                let (again, last) = (false, false);
-                self.seals.push(Sealing { segment: open.segment, unsynced, again, last });
+                let (segment, again, last) = (open.segment, false, false);
+                let doubted = segment.suspect;
+                self.seals.push(Sealing { segment, unsynced, again, last, doubted });
             }
             other => lane.state = other,
         }
@@ -31,7 +32,10 @@ impl Writer {
             self.sealing_again = self.unsealed.len();
             let (again, last) = (true, self.closing);
             let unsealed = self.unsealed.drain(..);
-            let sealing = |(segment, unsynced)| Sealing { segment, unsynced, again, last };
+            let sealing = |(segment, unsynced): (Segment, Unsynced)| {
+                let doubted = segment.suspect;
+                Sealing { segment, unsynced, again, last, doubted }
+            };
             self.seals.extend(unsealed.map(sealing));
         }
     }
