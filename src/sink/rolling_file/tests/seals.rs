@@ -156,6 +156,8 @@ fn a_sync_that_fails_at_the_last_try_is_looked_into() {
     disk.fail("sync_volume", EIO);
     let now = stand.clock.now();
     stand.workers.iter_mut().for_each(|worker| worker.close(now));
+    // It closes, and the next try is the last.
+    stand.settle();
     stand.pass(Duration::from_secs(1));
     disk.fail("sync_volume", None);
     all_is_well(&mut stand, 70);
