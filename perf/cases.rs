@@ -113,6 +113,21 @@ const fn alone(figure: Key, bound: Bound) -> Goal {
 }
 
 const HALF_OF_RSYSLOG: Goal = at_most(Key::Processor, 0.5, "rsyslog");
+macro_rules! for_flume {
+    ($name:literal, $source:expr) => {
+        Case {
+            name: $name,
+            what: "one properties file for both: the source, a memory channel, file_roll",
+            load: Load::Lines(ONE),
+            sink: "none",
+            parties: &[
+                party("flumen", Program::FlumenForFlume($source)),
+                party("flume", Program::Flume($source)).share(5),
+            ],
+            goals: TWENTIETH_OF_FLUME,
+        }
+    };
+}
 /// Also between two rests: a Java's start is not counted against it.
 const TWENTIETH_OF_FLUME: &[Goal] =
     &[at_most(Key::Steady, 0.05, "flume"), at_most(Key::Processor, 0.05, "flume")];
@@ -196,39 +211,9 @@ pub(crate) const CASES: &[Case] = &[
         parties: &[FLUMEN, TCP, WRITE, RSYSLOG, SYSLOG_NG],
         goals: &[at_most(Key::Steady, 1.05, "limit")],
     },
-    Case {
-        name: "syslogtcp_to_file_roll",
-        what: "one properties file for both: syslogtcp, memory channel, file_roll",
-        load: Load::Lines(ONE),
-        sink: "none",
-        parties: &[
-            party("flumen", Program::FlumenForFlume(SYSLOGTCP)),
-            party("flume", Program::Flume(SYSLOGTCP)).share(5),
-        ],
-        goals: TWENTIETH_OF_FLUME,
-    },
-    Case {
-        name: "multiport_to_file_roll",
-        what: "one properties file for both: multiport_syslogtcp, memory channel, file_roll",
-        load: Load::Lines(ONE),
-        sink: "none",
-        parties: &[
-            party("flumen", Program::FlumenForFlume(MULTIPORT)),
-            party("flume", Program::Flume(MULTIPORT)).share(5),
-        ],
-        goals: TWENTIETH_OF_FLUME,
-    },
-    Case {
-        name: "netcat_to_file_roll",
-        what: "one properties file for both: netcat, memory channel, file_roll",
-        load: Load::Lines(ONE),
-        sink: "none",
-        parties: &[
-            party("flumen", Program::FlumenForFlume(NETCAT)),
-            party("flume", Program::Flume(NETCAT)).share(5),
-        ],
-        goals: TWENTIETH_OF_FLUME,
-    },
+    for_flume!("syslogtcp_to_file_roll", SYSLOGTCP),
+    for_flume!("multiport_to_file_roll", MULTIPORT),
+    for_flume!("netcat_to_file_roll", NETCAT),
     Case {
         name: "tcp_to_null",
         what: "one connection, nothing written: reading and finding newlines",
