@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::carry::{Carries, Carry, FRAME_EXTRA_BYTES};
+use super::dialogue::Counter;
 use super::framing::{self, Cut, Framed, Rules, Stage};
 use super::multiline::{Group, Multiline, frame_bytes_max};
-use super::relp::Counter;
 use crate::event::{HeaderMap, Names, ORIGIN_BYTES_MAX, Origin, OriginIndex, OriginPlace, Page};
 use crate::limits::{self, u32_of, usize_of};
 use crate::time::Wall;

@@ -231,7 +231,7 @@ const _: () = assert!(size_of::<Talk>() <= TALK_BYTES as usize);
 
 /// The smallest page that holds the longest event with its headers.
 pub(super) const fn page_bytes_min(event_bytes_max: usize) -> usize {
-    super::relp::page_bytes_min(event_bytes_max) + limits::HEADERS_BYTES_MAX
+    super::dialogue::page_bytes_min(event_bytes_max) + limits::HEADERS_BYTES_MAX
 }
 
 fn plan(section: &Section) -> Network {

@@ -11,6 +11,7 @@ pub mod child;
 pub mod complaints;
 pub mod connection;
 pub mod datagrams;
+pub mod dialogue;
 mod exec;
 pub mod file_lines;
 pub mod former;

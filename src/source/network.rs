@@ -18,6 +18,7 @@ use super::answering::Answers;
 use super::carry::Carries;
 use super::connection;
 use super::datagrams::{self, Datagrams, Receiver};
+use super::dialogue::Counter;
 use super::framing::Rules;
 use super::gate::{Gate, Places};
 use super::handshakes::Handshakes;
@@ -32,7 +33,6 @@ use super::port::Port;
 use super::preamble::{self, Preamble, Preambles};
 use super::protocol::{Manner, Packing, Speech};
 use super::reactor::{Parts, Reactor};
-use super::relp::Counter;
 use super::reverse::{self, Reverse};
 use super::sender_headers::{LABELS_BYTES_MAX, SenderHeaders, Teller};
 use super::single::{Expander, Frames};
@@ -418,7 +418,7 @@ impl SourcePlan for Network {
             (self.has_datagrams(), datagrams::page_bytes_min(self.event_bytes_max)),
             (self.expands_singly(), datagrams::page_bytes_for(self.event_bytes_max, 1 << 20)),
             (self.has_streams(), connection::page_bytes_min(self.line_bytes_max())),
-            (self.has_acknowledging(), super::relp::page_bytes_min(self.event_bytes_max)),
+            (self.has_acknowledging(), super::dialogue::page_bytes_min(self.event_bytes_max)),
             (self.http.is_some(), http::page_bytes_min(self.event_bytes_max)),
         ];
         let least = least.into_iter().filter(|(has, _)| *has).map(|(_, bytes)| bytes).max();

@@ -1,9 +1,8 @@
 //! What a connection's bytes mean: a door sign for the reactor, which knows no protocol.
 //!
-//! To add one: a variant with its state, its arm in each match (the compiler names them), and
-//! `Speech` in the row of its transports in `listen`. A protocol that answers keeps what it has to
-//! say, and sends it by `Link::write` at the end of `visit`, which the reactor also calls whenever
-//! the peer has room again.
+//! To add one that answers: a [`Dialogue`], its `Speech` with an arm in `begin`, and that in the
+//! row of its transports in `listen`. What it has to say goes out at the end of `visit`, which the
+//! reactor also calls whenever the peer has room again.
 
 use std::io;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use std::time::Duration;
 use super::acks::Owner;
 use super::answering::{Answering, Answers};
 use super::connection::{Desk, Stream, Visit};
+use super::dialogue::{Dialogue, Reading};
 use super::framing::{Cut, Rules};
 use super::http::{self, Refused, Talk};
 use super::inflate::Inflate;
@@ -86,18 +86,18 @@ impl Speech {
                 });
                 Protocol::Lines(stream, packed)
             }
-            Self::Relp => Protocol::Relp(Box::new(Relp::new(owner, rules.event_bytes_max))),
+            Self::Relp => Protocol::Answered(Box::new(Relp::new(owner, rules.event_bytes_max))),
             Self::Answered => {
                 let answers = manner.answers.expect("who answers says how");
-                Protocol::Answering(Box::new(Answering::new(owner, answers)))
+                Protocol::Answered(Box::new(Answering::new(owner, answers)))
             }
             Self::Stores => {
                 let names = Arc::clone(&manner.stores);
-                Protocol::Storing(Box::new(Storing::new(owner, rules.event_bytes_max, names)))
+                Protocol::Answered(Box::new(Storing::new(owner, rules.event_bytes_max, names)))
             }
             Self::Http => {
                 let rules = manner.http.clone().expect("who takes requests has rules");
-                Protocol::Http(Box::new(Talk::new(owner, rules)))
+                Protocol::Answered(Box::new(Talk::new(owner, rules)))
             }
         }
     }
@@ -108,10 +108,7 @@ impl Speech {
 pub enum Protocol {
     /// With what expands them, where they come compressed.
     Lines(Stream, Option<Packed>),
-    Relp(Box<Relp>),
-    Answering(Box<Answering>),
-    Storing(Box<Storing>),
-    Http(Box<Talk>),
+    Answered(Box<dyn Dialogue>),
 }
 
 /// What expands what a connection brings.
@@ -145,51 +142,44 @@ impl Packed {
 }
 
 impl Protocol {
-    /// Reads until there is no more, `bound` bytes have come, or the page is full. `taken` grows
-    /// by what was read. `ended`: the peer has said that no more comes, so it is read to its end.
+    /// Reads until there is no more, `bound` bytes have come, or the page is full.
     pub fn visit(
         &mut self,
         desk: &mut Desk<'_>,
         origin: Origin,
-        link: &mut Link,
-        bound: usize,
-        ended: bool,
-        taken: &mut usize,
+        reading: &mut Reading<'_>,
     ) -> Visit {
-        match self {
-            Self::Lines(stream, packed) => {
-                let mut emptied = false;
-                // A read may fill the page; who reads less a visit, reads less at once.
-                let most = if bound < VISIT_BYTES { bound.max(READ_BYTES_MIN) } else { usize::MAX };
-                let visit = stream.visit(desk, origin, bound, |into| {
-                    if emptied && !ended {
-                        return Err(io::ErrorKind::WouldBlock.into());
-                    }
-                    let room = into.len().min(most);
-                    let into = &mut into[..room];
-                    if let Some(packed) = packed {
-                        return packed.read(link, into);
-                    }
-                    let count = link.read(into)?;
-                    emptied = link.is_emptied(count, into.len());
-                    *taken += count;
-                    Ok(count)
-                });
-                *taken += packed.as_mut().map_or(0, Packed::take_told);
-                visit
+        let (stream, packed) = match self {
+            Self::Lines(stream, packed) => (stream, packed),
+            Self::Answered(dialogue) => return dialogue.visit(desk, origin, reading),
+        };
+        let Reading { link, bound, ended, taken } = reading;
+        let mut emptied = false;
+        // A read may fill the page; who reads less a visit, reads less at once.
+        let most = if *bound < VISIT_BYTES { (*bound).max(READ_BYTES_MIN) } else { usize::MAX };
+        let visit = stream.visit(desk, origin, *bound, |into| {
+            if emptied && !*ended {
+                return Err(io::ErrorKind::WouldBlock.into());
             }
-            Self::Relp(relp) => relp.visit(desk, origin, link, bound, ended, taken),
-            Self::Answering(lines) => lines.visit(desk, origin, link, bound, ended, taken),
-            Self::Storing(stores) => stores.visit(desk, origin, link, bound, ended, taken),
-            Self::Http(talk) => talk.visit(desk, origin, link, bound, ended, taken),
-        }
+            let room = into.len().min(most);
+            let into = &mut into[..room];
+            if let Some(packed) = packed {
+                return packed.read(link, into);
+            }
+            let count = link.read(into)?;
+            emptied = link.is_emptied(count, into.len());
+            *taken += count;
+            Ok(count)
+        });
+        *taken += packed.as_mut().map_or(0, Packed::take_told);
+        visit
     }
 
     /// Bytes that came, and will be told of when they are expanded.
     pub fn untold_bytes(&self) -> usize {
         match self {
             Self::Lines(_, packed) => packed.as_ref().map_or(0, Packed::untold_bytes),
-            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) | Self::Http(_) => 0,
+            Self::Answered(_) => 0,
         }
     }
 
@@ -197,10 +187,7 @@ impl Protocol {
     pub fn carried(&self) -> usize {
         match self {
             Self::Lines(stream, _) => stream.carried(),
-            Self::Relp(relp) => relp.carried(),
-            Self::Answering(lines) => lines.carried(),
-            Self::Storing(stores) => stores.carried(),
-            Self::Http(talk) => talk.carried(),
+            Self::Answered(dialogue) => dialogue.carried(),
         }
     }
 
@@ -216,16 +203,7 @@ impl Protocol {
                 !matches!(stream.visit(desk, origin, usize::MAX, rest), Visit::Full)
             }
             Self::Lines(stream, _) => stream.flush(desk, origin, why),
-            Self::Relp(relp) => {
-                relp.let_go(desk.carries);
-                true
-            }
-            Self::Answering(lines) => lines.flush(desk, origin, why),
-            Self::Storing(stores) => {
-                stores.let_go(desk.carries, why);
-                true
-            }
-            Self::Http(talk) => talk.flush(desk, why),
+            Self::Answered(dialogue) => dialogue.flush(desk, origin, why),
         }
     }
 
@@ -233,7 +211,7 @@ impl Protocol {
     pub fn patience(&self) -> Option<Duration> {
         match self {
             Self::Lines(stream, _) => stream.patience(),
-            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) | Self::Http(_) => None,
+            Self::Answered(_) => None,
         }
     }
 
@@ -241,7 +219,7 @@ impl Protocol {
     pub fn end_group(&mut self, desk: &mut Desk<'_>, origin: Origin) -> bool {
         match self {
             Self::Lines(stream, _) => stream.end_group(desk, origin),
-            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) | Self::Http(_) => true,
+            Self::Answered(_) => true,
         }
     }
 
@@ -249,28 +227,31 @@ impl Protocol {
     pub fn take_astray(&mut self) -> u32 {
         match self {
             Self::Lines(stream, _) => stream.take_astray(),
-            Self::Relp(_) | Self::Answering(_) | Self::Storing(_) | Self::Http(_) => 0,
+            Self::Answered(_) => 0,
         }
     }
 
     /// Requests that were refused since this was asked last.
     pub fn take_refused(&mut self) -> Option<Refused> {
         match self {
-            Self::Http(talk) => talk.take_refused(),
-            _ => None,
+            Self::Lines(..) => None,
+            Self::Answered(dialogue) => dialogue.take_refused(),
         }
     }
 
     /// Tells its peer that it sends too much; others are not read for a while.
     pub fn refuses(&self) -> bool {
-        matches!(self, Self::Http(_))
+        match self {
+            Self::Lines(..) => false,
+            Self::Answered(dialogue) => dialogue.refuses(),
+        }
     }
 
     /// When it has to be visited though nothing comes.
     pub fn alarm(&self) -> Mono {
         match self {
-            Self::Http(talk) => talk.alarm(),
-            _ => Mono::MAX,
+            Self::Lines(..) => Mono::MAX,
+            Self::Answered(dialogue) => dialogue.alarm(),
         }
     }
 
@@ -278,10 +259,7 @@ impl Protocol {
     pub fn lingers(&mut self, link: &mut Link) -> bool {
         match self {
             Self::Lines(..) => false,
-            Self::Relp(relp) => relp.say(link).is_ok() && !relp.is_over(),
-            Self::Answering(lines) => lines.say(link).is_ok() && !lines.is_over(),
-            Self::Storing(stores) => stores.say(link).is_ok() && !stores.is_over(),
-            Self::Http(talk) => talk.say(link).is_ok() && !talk.is_over(),
+            Self::Answered(dialogue) => dialogue.lingers(link),
         }
     }
 
@@ -289,10 +267,7 @@ impl Protocol {
     pub fn is_stuck(&self) -> bool {
         match self {
             Self::Lines(..) => false,
-            Self::Relp(relp) => relp.is_stuck(),
-            Self::Answering(lines) => lines.is_stuck(),
-            Self::Storing(stores) => stores.is_stuck(),
-            Self::Http(talk) => talk.is_stuck(),
+            Self::Answered(dialogue) => dialogue.is_stuck(),
         }
     }
 
@@ -300,25 +275,18 @@ impl Protocol {
     pub fn is_owed(&self) -> bool {
         match self {
             Self::Lines(..) => false,
-            Self::Relp(relp) => relp.is_owed(),
-            Self::Answering(lines) => lines.is_owed(),
-            Self::Storing(stores) => stores.is_owed(),
-            Self::Http(talk) => talk.is_owed(),
+            Self::Answered(dialogue) => dialogue.is_owed(),
         }
     }
 
     /// `count` messages of this owner have settled. None: he has gone, and nobody waits for it.
     pub fn settled(&mut self, owner: Owner, count: u32, outcome: Outcome) -> Option<()> {
         match self {
-            Self::Relp(relp) if relp.owner() == owner => match outcome {
-                Outcome::Confirmed => relp.settled(count),
-                Outcome::Failed => relp.fail(),
-            },
-            Self::Answering(lines) if lines.owner() == owner => lines.settled(count, outcome),
-            Self::Storing(stores) if stores.owner() == owner => stores.settled(count, outcome),
-            Self::Http(talk) if talk.owner() == owner => talk.settled(count, outcome),
-            _ => return None,
+            Self::Answered(dialogue) if dialogue.owner() == owner => {
+                dialogue.settled(count, outcome);
+                Some(())
+            }
+            _ => None,
         }
-        Some(())
     }
 }

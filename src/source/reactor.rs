@@ -31,6 +31,7 @@ use super::acks::Acks;
 use super::carry::Carries;
 use super::connection::{Desk, Visit};
 use super::datagrams::{self, Aids, Datagrams};
+use super::dialogue::{Counter, Reading};
 use super::framing::{Cut, Rules};
 use super::gate::{Gate, Places};
 use super::handshakes::Handshakes;
@@ -41,7 +42,6 @@ use super::miscounts::Miscounts;
 use super::nap::Naps;
 use super::preamble::{Preamble, Preambles};
 use super::protocol::{Manner, Protocol};
-use super::relp::Counter;
 use super::reverse::Reverse;
 use super::sender_headers::Teller;
 use super::warden::{self, Warden};
@@ -359,11 +359,13 @@ impl Reactor {
         let Connection { link, protocol, origin, name, host, labels, ended, .. } = connection;
         let names = names(name, host);
         let mut desk = Desk { page, carries, rules, at: now.wall, names, labels, counter };
-        let mut taken = 0;
-        let visit = match agreed.and_then(|()| link.push()) {
-            Ok(()) => protocol.visit(&mut desk, *origin, link, bound, *ended, &mut taken),
+        let agreed = agreed.and_then(|()| link.push());
+        let mut reading = Reading { link, bound, ended: *ended, taken: 0 };
+        let visit = match agreed {
+            Ok(()) => protocol.visit(&mut desk, *origin, &mut reading),
             Err(error) => Visit::Failed(error),
         };
+        let taken = reading.taken;
         if taken > 0 {
             connection.heard = self.attention.at(now);
         }

@@ -4,12 +4,7 @@ use super::bodies::Staged;
 use super::request::{self, Asked};
 use super::store::Hold;
 use super::{Refused, Rules};
-use crate::source::link::Link;
 use crate::wire::http_body::{Incoming, gunzip};
-
-/// Read and thrown away at the end of a connection, of what is there already: a close with unread
-/// bytes resets it, and the peer might not hear the last answer.
-const DISCARDED_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Receiving {
@@ -50,15 +45,5 @@ impl Receiving {
             Staged::read(body, rules.shape, asked.headers).map_err(|why| Refused::new(400, why))?;
         hold.set(staged.held_bytes());
         Ok((staged, hold))
-    }
-}
-
-pub(super) fn discard(link: &mut Link) {
-    let (mut scratch, mut left) = ([0; 4096], DISCARDED_BYTES_MAX);
-    while left > 0 {
-        match link.read(&mut scratch) {
-            Ok(count) if count > 0 => left = left.saturating_sub(count),
-            _ => return,
-        }
     }
 }

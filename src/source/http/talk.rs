@@ -7,32 +7,29 @@
 //! ```
 //! 200 says that every event has reached its mark. While the channels are full (`Turn::shut`) a
 //! request of which nothing was taken yet is refused with 503 after `full_timeout`; one that is in
-//! pages in part waits, for those cannot be taken back. Bytes are read into the thread's scratch; a
-//! head that is not whole, and what stands behind a request, waits in the connection's carry.
+//! pages in part waits, for those cannot be taken back. A head that is not whole, and what stands
+//! behind a request, waits in the connection's carry.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::bodies::{Piece, Staged};
-use super::receiving::{Receiving, discard};
+use super::receiving::Receiving;
 use super::request::{self, Asked};
 use super::store::Hold;
 use super::{Refused, Rules};
-use crate::event::{EventHead, Marks, Origin, OriginPlace};
+use crate::event::{EventHead, Marks, Origin};
 use crate::limits::HTTP_HEAD_BYTES_MAX;
 use crate::memory::Outcome;
 use crate::source::acks::Owner;
-use crate::source::carry::Carry;
 use crate::source::connection::{Desk, Visit};
+use crate::source::dialogue::{Counter, Dialogue, READ_BYTES, Reading, Slate};
 use crate::source::framing::Cut;
-use crate::source::link::Link;
-use crate::source::relp::{Counter, READ_BYTES};
 use crate::source::text::{holds_control, parse_pri};
 use crate::time::Mono;
 use crate::wire::http::{self, Answer, Head, Manner};
 use crate::wire::http_body::Incoming;
-use crate::wire::relp::Txnr;
 
 /// Read with one call, of a head and of chunks: what is behind a request has to wait somewhere.
 const SHORT_READ_BYTES: usize = 16 << 10;
@@ -57,12 +54,10 @@ pub struct Turn {
 
 #[derive(Debug)]
 pub struct Talk {
-    owner: Owner,
+    slate: Slate,
     rules: Arc<Rules>,
-    carry: Carry,
     /// What is carried has not been looked at in this stage.
     unheard: bool,
-    place: OriginPlace,
     stage: Stage,
     /// When the first byte of the request came.
     began: Option<Mono>,
@@ -70,13 +65,8 @@ pub struct Talk {
     keep: bool,
     /// They may not: we stop, or the connection is to end.
     parting: bool,
-    /// Events of the request that are in pages and not settled.
-    owed: u32,
-    /// The next event's number.
-    next: Txnr,
     /// Some of its events were lost behind us.
     lost: bool,
-    out: Vec<u8>,
     refused: Option<Refused>,
 }
 
@@ -106,173 +96,19 @@ struct Placing {
 impl Talk {
     pub fn new(owner: Owner, rules: Arc<Rules>) -> Self {
         Self {
-            owner,
+            slate: Slate::new(owner),
             rules,
-            carry: Carry::default(),
             unheard: false,
-            place: OriginPlace::default(),
             stage: Stage::Head,
             began: None,
             keep: true,
             parting: false,
-            owed: 0,
-            next: Txnr::FIRST,
             lost: false,
-            out: Vec::new(),
             refused: None,
         }
     }
 
-    pub fn owner(&self) -> Owner {
-        self.owner
-    }
-
-    pub fn carried(&self) -> usize {
-        self.carry.len()
-    }
-
-    /// What was refused since this was asked last.
-    pub fn take_refused(&mut self) -> Option<Refused> {
-        self.refused.take()
-    }
-
-    /// When it has to be visited though nothing comes.
-    pub fn alarm(&self) -> Mono {
-        match &self.stage {
-            // Nothing is read meanwhile.
-            Stage::Head if !self.out.is_empty() => Mono::MAX,
-            Stage::Head | Stage::Body(_) => match self.began {
-                Some(began) => began.after(self.rules.request_timeout),
-                None => Mono::MAX,
-            },
-            Stage::Placing(placing) if !placing.touched => {
-                placing.since.after(self.rules.full_timeout)
-            }
-            Stage::Draining { until, .. } => *until,
-            Stage::Placing(_) | Stage::Owed | Stage::Over => Mono::MAX,
-        }
-    }
-
-    pub fn visit(
-        &mut self,
-        desk: &mut Desk<'_>,
-        origin: Origin,
-        link: &mut Link,
-        bound: usize,
-        ended: bool,
-        taken: &mut usize,
-    ) -> Visit {
-        let counter = desk.counter.take().expect("who answers counts");
-        let mut reading = Reading { bound, ended, taken };
-        let visit = self.go_on(desk, counter, origin, link, &mut reading);
-        desk.counter = Some(counter);
-        if *taken > 0 {
-            link.hasten();
-        }
-        match self.say(link) {
-            _ if matches!(visit, Visit::Failed(_)) => visit,
-            Err(error) => Visit::Failed(error),
-            Ok(()) if self.is_over() => Visit::Ended,
-            Ok(()) if matches!(visit, Visit::Ended) => Visit::Drained,
-            Ok(()) => visit,
-        }
-    }
-
-    fn go_on(
-        &mut self,
-        desk: &mut Desk<'_>,
-        counter: &mut Counter,
-        origin: Origin,
-        link: &mut Link,
-        reading: &mut Reading<'_>,
-    ) -> Visit {
-        loop {
-            if let Err(error) = self.say(link) {
-                return Visit::Failed(error);
-            }
-            let now = counter.turn.now;
-            let visit = match &self.stage {
-                Stage::Over => Some(Visit::Ended),
-                Stage::Owed => Some(Visit::Drained),
-                Stage::Placing(_) => self.place(desk, counter, origin),
-                Stage::Draining { .. } => {
-                    Some(self.drain(&mut counter.scratch, now, link, reading))
-                }
-                // It does not read what is said: the writable edge brings us back.
-                Stage::Head if !self.out.is_empty() => Some(Visit::Drained),
-                Stage::Head | Stage::Body(_) if now >= self.alarm() => {
-                    let why = "the request did not come whole within `request_timeout`";
-                    self.refuse(Refused::new(408, why), false, now);
-                    None
-                }
-                Stage::Head | Stage::Body(_) => self.read(desk, counter, link, reading),
-            };
-            if let Some(visit) = visit {
-                return visit;
-            }
-        }
-    }
-
     // ── reading ──
-
-    /// Reads until a request is whole (then none) or there is no more.
-    fn read(
-        &mut self,
-        desk: &mut Desk<'_>,
-        counter: &mut Counter,
-        link: &mut Link,
-        reading: &mut Reading<'_>,
-    ) -> Option<Visit> {
-        let mut scratch = std::mem::take(&mut counter.scratch);
-        let mut held = self.carry.len();
-        scratch[..held].copy_from_slice(self.carry.bytes());
-        let mut news = std::mem::take(&mut self.unheard);
-        let mut emptied = false;
-        let visit = loop {
-            if news {
-                let used = self.hear(&scratch[..held], counter.turn);
-                scratch.copy_within(used..held, 0);
-                held -= used;
-                if !matches!(self.stage, Stage::Head | Stage::Body(_)) {
-                    self.unheard = held > 0;
-                    break None;
-                }
-            }
-            if emptied {
-                break Some(Visit::Drained);
-            }
-            if *reading.taken >= reading.bound {
-                break Some(Visit::Bound);
-            }
-            let longest = self.read_bytes();
-            let count = match link.read(&mut scratch[held..held + longest]) {
-                Ok(0) => {
-                    self.ended(held);
-                    held = 0;
-                    break Some(Visit::Ended);
-                }
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    break Some(Visit::Drained);
-                }
-                Err(error) => {
-                    self.stage = Stage::Over;
-                    break Some(Visit::Failed(error));
-                }
-            };
-            *reading.taken += count;
-            held += count;
-            news = true;
-            emptied = !reading.ended && link.is_emptied(count, longest);
-        };
-        desk.carries.release(&mut self.carry);
-        if held > 0 && !matches!(self.stage, Stage::Draining { .. } | Stage::Over) {
-            desk.carries.append(&mut self.carry, &scratch[..held]);
-        }
-        counter.scratch = scratch;
-        visit
-    }
 
     fn read_bytes(&self) -> usize {
         match &self.stage {
@@ -285,7 +121,7 @@ impl Talk {
     }
 
     /// Takes what is there of the head and the body; says how much.
-    fn hear(&mut self, bytes: &[u8], turn: Turn) -> usize {
+    fn take(&mut self, bytes: &[u8], turn: Turn) -> usize {
         let mut at = 0;
         loop {
             let rest = &bytes[at..];
@@ -332,7 +168,7 @@ impl Talk {
         match asked.and_then(|asked| incoming.map(|incoming| (asked, incoming))) {
             Ok((asked, incoming)) => {
                 if asked.expects && !none {
-                    self.out.extend_from_slice(request::CONTINUE);
+                    self.slate.out.extend_from_slice(request::CONTINUE);
                 }
                 let hold = self.rules.store.hold();
                 self.stage = Stage::Body(Box::new(Receiving { asked, incoming, hold }));
@@ -353,30 +189,16 @@ impl Talk {
         }
     }
 
-    /// The peer says no more.
-    fn ended(&mut self, held: usize) {
-        if held > 0 || self.began.is_some() {
-            self.tell(Refused::new(400, "the connection ended inside of the request"));
-        }
-        self.stage = Stage::Over;
-    }
-
-    fn drain(
-        &mut self,
-        scratch: &mut [u8],
-        now: Mono,
-        link: &mut Link,
-        reading: &mut Reading<'_>,
-    ) -> Visit {
+    fn drain(&mut self, scratch: &mut [u8], now: Mono, reading: &mut Reading<'_>) -> Visit {
         let Stage::Draining { left, until } = &mut self.stage else { return Visit::Drained };
         while *left > 0 && now < *until {
-            if *reading.taken >= reading.bound {
+            if reading.taken >= reading.bound {
                 return Visit::Bound;
             }
-            match link.read(scratch) {
+            match reading.link.read(scratch) {
                 Ok(0) => break,
                 Ok(count) => {
-                    *reading.taken += count;
+                    reading.taken += count;
                     *left = left.saturating_sub(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -385,7 +207,7 @@ impl Talk {
             }
         }
         self.stage = Stage::Over;
-        Visit::Ended
+        Visit::Drained
     }
 
     // ── events ──
@@ -412,7 +234,7 @@ impl Talk {
         let mut count = 0;
         let full = loop {
             let Some(piece) = placing.staged.show(desk.rules.event_bytes_max) else { break false };
-            if append(&mut self.place, piece, desk, origin, self.rules.want_headers).is_none() {
+            if append(&mut self.slate, piece, desk, origin, self.rules.want_headers).is_none() {
                 break true;
             }
             placing.staged.took();
@@ -420,9 +242,7 @@ impl Talk {
             count += 1;
         };
         if count > 0 {
-            counter.acks.note(self.owner, self.next, count);
-            self.next = self.next.plus(count);
-            self.owed += count;
+            self.slate.owe(count, &mut counter.acks);
         }
         if full {
             return Some(Visit::Full);
@@ -432,15 +252,8 @@ impl Talk {
         None
     }
 
-    /// `count` of its events have come where they should, or never will.
-    pub fn settled(&mut self, count: u32, outcome: Outcome) {
-        self.owed -= count;
-        self.lost |= outcome == Outcome::Failed;
-        self.answer_owed();
-    }
-
     fn answer_owed(&mut self) {
-        if self.owed > 0 || !matches!(self.stage, Stage::Owed) {
+        if self.slate.owed > 0 || !matches!(self.stage, Stage::Owed) {
             return;
         }
         if std::mem::take(&mut self.lost) {
@@ -476,34 +289,106 @@ impl Talk {
 
     fn answer(&mut self, answer: &Answer, whole: bool) {
         let keep_open = self.keep && whole && !self.parting;
-        http::write_answer(answer, Manner { head_only: false, keep_open }, &mut self.out);
+        http::write_answer(answer, Manner { head_only: false, keep_open }, &mut self.slate.out);
         self.began = None;
         self.stage = if keep_open { Stage::Head } else { Stage::Over };
     }
+}
 
-    /// Writes what may be said, as far as the link takes it.
-    pub fn say(&mut self, link: &mut Link) -> io::Result<()> {
-        let says = !self.out.is_empty();
-        while !self.out.is_empty() {
-            match link.write(&self.out) {
-                Ok(count) => drop(self.out.drain(..count)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        if says && matches!(self.stage, Stage::Over) {
-            discard(link);
-        }
-        Ok(())
+impl Dialogue for Talk {
+    fn slate(&self) -> &Slate {
+        &self.slate
     }
 
-    // ── the end ──
+    fn slate_mut(&mut self) -> &mut Slate {
+        &mut self.slate
+    }
+
+    fn go_on(
+        &mut self,
+        desk: &mut Desk<'_>,
+        origin: Origin,
+        counter: &mut Counter,
+        reading: &mut Reading<'_>,
+    ) -> Visit {
+        loop {
+            if let Err(error) = self.say(reading.link) {
+                return Visit::Failed(error);
+            }
+            let now = counter.turn.now;
+            let visit = match &self.stage {
+                Stage::Owed | Stage::Over => Some(Visit::Drained),
+                Stage::Placing(_) => self.place(desk, counter, origin),
+                Stage::Draining { .. } => Some(self.drain(&mut counter.scratch, now, reading)),
+                // It does not read what is said: the writable edge brings us back.
+                Stage::Head if !self.slate.out.is_empty() => Some(Visit::Drained),
+                Stage::Head | Stage::Body(_) if now >= self.alarm() => {
+                    let why = "the request did not come whole within `request_timeout`";
+                    self.refuse(Refused::new(408, why), false, now);
+                    None
+                }
+                Stage::Head | Stage::Body(_) => {
+                    let visit = self.read(desk, origin, counter, reading);
+                    let failed = matches!(visit, Visit::Failed(_));
+                    if failed {
+                        self.stage = Stage::Over;
+                    }
+                    (failed || self.listens()).then_some(visit)
+                }
+            };
+            if let Some(visit) = visit {
+                return visit;
+            }
+        }
+    }
+
+    fn longest(&self, _: &Desk<'_>, _: &mut Counter, _: usize) -> Result<usize, Visit> {
+        Ok(self.read_bytes())
+    }
+
+    fn hear(
+        &mut self,
+        bytes: &[u8],
+        _known: usize,
+        _: &mut Desk<'_>,
+        _: Origin,
+        counter: &mut Counter,
+    ) -> usize {
+        let used = self.take(bytes, counter.turn);
+        match self.stage {
+            Stage::Head | Stage::Body(_) => used,
+            Stage::Draining { .. } | Stage::Over => bytes.len(),
+            Stage::Placing(_) | Stage::Owed => {
+                self.unheard = used < bytes.len();
+                used
+            }
+        }
+    }
+
+    fn resumes(&mut self) -> bool {
+        std::mem::take(&mut self.unheard)
+    }
+
+    fn end(&mut self, rest: &[u8], _: &mut Desk<'_>, _: Origin, _: &mut Counter) {
+        if !rest.is_empty() || self.began.is_some() {
+            self.tell(Refused::new(400, "the connection ended inside of the request"));
+        }
+        self.stage = Stage::Over;
+    }
+
+    /// Answers go `out` when their request has come to its end.
+    fn word(&mut self) {}
+
+    fn settled(&mut self, count: u32, outcome: Outcome) {
+        self.slate.owed -= count;
+        self.lost |= outcome == Outcome::Failed;
+        self.answer_owed();
+    }
 
     /// Nothing more is read: we stop, the peer was silent, or memory is needed. A request that is
     /// not whole is refused; one that is, is answered.
-    pub fn flush(&mut self, desk: &mut Desk<'_>, why: Cut) -> bool {
-        desk.carries.release(&mut self.carry);
+    fn flush(&mut self, desk: &mut Desk<'_>, _: Origin, why: Cut) -> bool {
+        self.slate.keep(&[], desk.carries);
         self.parting = true;
         match &self.stage {
             Stage::Owed => {}
@@ -522,43 +407,62 @@ impl Talk {
             }
             Stage::Draining { .. } => self.stage = Stage::Over,
             // It does not read its answers.
-            Stage::Over => self.out.clear(),
+            Stage::Over => self.slate.out.clear(),
         }
         true
     }
 
-    pub fn is_over(&self) -> bool {
-        matches!(self.stage, Stage::Over) && self.out.is_empty()
+    fn listens(&self) -> bool {
+        matches!(self.stage, Stage::Head | Stage::Body(_))
     }
 
-    /// Everything that may be said has been, but the peer does not take it.
-    pub fn is_stuck(&self) -> bool {
-        self.owed == 0 && !self.out.is_empty()
+    fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over) && self.slate.out.is_empty()
     }
 
-    /// Whether the peer waits for us.
-    pub fn is_owed(&self) -> bool {
+    fn is_owed(&self) -> bool {
         matches!(self.stage, Stage::Placing(_) | Stage::Owed)
     }
-}
 
-/// How much is read in a visit.
-struct Reading<'a> {
-    bound: usize,
-    ended: bool,
-    taken: &'a mut usize,
+    fn discards(&self) -> bool {
+        self.is_over()
+    }
+
+    fn take_refused(&mut self) -> Option<Refused> {
+        self.refused.take()
+    }
+
+    fn refuses(&self) -> bool {
+        true
+    }
+
+    fn alarm(&self) -> Mono {
+        match &self.stage {
+            // Nothing is read meanwhile.
+            Stage::Head if !self.slate.out.is_empty() => Mono::MAX,
+            Stage::Head | Stage::Body(_) => match self.began {
+                Some(began) => began.after(self.rules.request_timeout),
+                None => Mono::MAX,
+            },
+            Stage::Placing(placing) if !placing.touched => {
+                placing.since.after(self.rules.full_timeout)
+            }
+            Stage::Draining { until, .. } => *until,
+            Stage::Placing(_) | Stage::Owed | Stage::Over => Mono::MAX,
+        }
+    }
 }
 
 /// None: the page has no room.
 fn append(
-    place: &mut OriginPlace,
+    slate: &mut Slate,
     piece: Piece<'_>,
     desk: &mut Desk<'_>,
     origin: Origin,
     want_headers: bool,
 ) -> Option<()> {
     let Piece { text, headers, split } = piece;
-    let origin = place.find_labelled(desk.page, origin, desk.names, desk.labels).ok()?;
+    let origin = slate.place.find_labelled(desk.page, origin, desk.names, desk.labels).ok()?;
     let pri = if desk.rules.want_pri { parse_pri(text) } else { None };
     let control = if holds_control(text) { Marks::CONTROL } else { Marks::NONE };
     let marks = if split { Marks::SPLIT.with(control) } else { control };

@@ -29,6 +29,27 @@ fn a_line_that_is_too_long_is_told_behind_the_answers_and_ends_it() {
     assert_eq!(rig.talk("\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\n".as_bytes()), "OK\n");
 }
 
+/// A close with unread bytes would reset the connection.
+#[test]
+fn what_still_comes_until_it_is_told_is_thrown_away() {
+    let mut rig = Rig::new("netcat", "max_line_length = 6");
+    rig.confirms = false;
+    let mut peer = rig.connect();
+    peer.write_all(b"good\ntoo long\n").unwrap();
+    rig.until(|rig| rig.texts.len() == 1);
+    peer.write_all(b"more\n").unwrap();
+    (0..5).for_each(|_| rig.step());
+    rig.slips.drain(..).for_each(ReceiptSlip::confirm);
+    let reader = std::thread::spawn(move || {
+        let mut answers = String::new();
+        peer.read_to_string(&mut answers).unwrap();
+        answers
+    });
+    let told = "FAILED: Event exceeds the maximum length (6 chars, including newline)\n";
+    assert_eq!(rig.join(reader), format!("OK\n{told}"));
+    assert_eq!(rig.texts, ["good"]);
+}
+
 #[test]
 fn an_answer_waits_for_its_mark_and_one_that_fails_says_so() {
     let mut rig = Rig::new("netcat", "ack = 'written'");

@@ -10,7 +10,7 @@ fn storing() -> Storing {
 fn heard(kinds: &str) -> Storing {
     let mut storing = storing();
     for kind in kinds.chars() {
-        storing.owed += u32::from(kind == 'w');
+        storing.slate.owed += u32::from(kind == 'w');
         storing.answer((kind != 'w').then_some(Reply::End));
     }
     storing
@@ -18,7 +18,7 @@ fn heard(kinds: &str) -> Storing {
 
 fn said(storing: &mut Storing) -> String {
     storing.word();
-    let text = String::from_utf8(std::mem::take(&mut storing.out)).unwrap();
+    let text = String::from_utf8(std::mem::take(&mut storing.slate.out)).unwrap();
     text.replace("STORED\r\n", "s").replace("END\r\n", "e").replace(Reply::Lost.text(), "l")
 }
 
@@ -44,7 +44,7 @@ fn batches_settle_while_nothing_can_be_said() {
     storing.settled(3, Outcome::Confirmed);
     assert_eq!(storing.answers.len(), 5);
     storing.settled(1, Outcome::Failed);
-    assert_eq!((storing.answers.len(), storing.owed), (5, 0));
+    assert_eq!((storing.answers.len(), storing.slate.owed), (5, 0));
     assert_eq!(said(&mut storing), "ssessle");
 }
 
@@ -65,13 +65,13 @@ fn many_are_said_in_portions() {
 fn memory_that_is_needed_is_given_back() {
     let mut carries = Carries::new(4096, 0);
     let mut storing = storing();
-    storing.keep(b"set k 0 0 9\r\nabc", &mut carries);
+    storing.slate.keep(b"set k 0 0 9\r\nabc", &mut carries);
     storing.let_go(&mut carries, Cut::Evicted);
     assert_eq!((storing.carried(), carries.lent_bytes(), storing.parting), (0, 0, false));
     let (count, heard) = storing.session.hear(b"defghi\r\n");
     assert_eq!((count, heard), (8, Heard::Said(Reply::NoMemory)));
     // Of a line nobody knows what it would have been.
-    storing.keep(b"set k 0 0 ", &mut carries);
+    storing.slate.keep(b"set k 0 0 ", &mut carries);
     storing.let_go(&mut carries, Cut::Evicted);
     assert!(storing.parting && storing.is_owed() && carries.lent_bytes() == 0);
 }
