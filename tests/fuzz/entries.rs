@@ -84,8 +84,10 @@ fn records(bytes: &[u8]) {
 #[cfg(not(fuzzing))]
 mod replay {
     use super::{check, entries};
-    use crate::replay::{Random, files, mutate};
+    use crate::replay::{corpus, mutations};
     use flumen::wire::kmsg;
+
+    const FOLDER: &str = "tests/fuzz/entries";
 
     const PIECES: [&[u8]; 16] = [
         b"MESSAGE=",
@@ -106,15 +108,9 @@ mod replay {
         b"18446744073709551615",
     ];
 
-    fn corpus() -> Vec<Vec<u8>> {
-        let corpus = files("tests/fuzz/entries");
-        assert!(corpus.len() >= 8, "{corpus:?}");
-        corpus.iter().map(|file| std::fs::read(file).expect("it is there")).collect()
-    }
-
     #[test]
     fn entries_keep_every_promise() {
-        let corpus = corpus();
+        let corpus = corpus(FOLDER, 8);
         corpus.iter().for_each(|bytes| check(bytes));
         let whole = |bytes: &&Vec<u8>| entries(&[bytes]).iter().any(|(_, _, broken)| !broken);
         assert!(corpus.iter().filter(whole).count() >= 4);
@@ -123,13 +119,6 @@ mod replay {
 
     #[test]
     fn mutated_entries_keep_every_promise() {
-        let corpus = corpus();
-        let mut random = Random(0xA076_1D64_78BD_642F);
-        for _ in 0..20_000 {
-            let mut bytes = corpus[random.below(corpus.len())].clone();
-            let other = &corpus[random.below(corpus.len())];
-            mutate(&mut bytes, other, &PIECES, &mut random);
-            check(&bytes);
-        }
+        mutations(&corpus(FOLDER, 8), &PIECES, 0xA076_1D64_78BD_642F, 20_000, check);
     }
 }

@@ -330,7 +330,7 @@ impl DiskFile for File {
 #[cfg(not(fuzzing))]
 mod replay {
     use super::{Memory, forge, in_two, log, look};
-    use crate::replay::{Random, files, mutate};
+    use crate::replay::{self, Random, mutate};
     use flumen::channel::file::record::FRAME;
     use flumen::channel::file::{KIND, SPILL};
 
@@ -348,10 +348,7 @@ mod replay {
     ];
 
     fn corpus() -> Vec<Vec<u8>> {
-        let corpus: Vec<Vec<u8>> =
-            files("tests/fuzz/logs").iter().map(|file| std::fs::read(file).unwrap()).collect();
-        assert!(corpus.len() >= 3, "{}", corpus.len());
-        corpus
+        replay::corpus("tests/fuzz/logs", 3)
     }
 
     #[test]

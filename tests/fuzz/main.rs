@@ -94,17 +94,24 @@ mod replay {
         files
     }
 
+    /// The files of a corpus, which are no fewer than these.
+    pub(crate) fn corpus(folder: &str, least: usize) -> Vec<Vec<u8>> {
+        let files = files(folder);
+        assert!(files.len() >= least, "{files:?}");
+        files.iter().map(|file| std::fs::read(file).expect("it is there")).collect()
+    }
+
     /// Messages of the cases, escapes as they stand: what they mean is tested elsewhere.
-    fn corpus() -> Vec<Vec<u8>> {
-        let mut corpus: Vec<Vec<u8>> = Vec::new();
+    fn messages() -> Vec<Vec<u8>> {
+        let mut messages: Vec<Vec<u8>> = Vec::new();
         for file in files("tests/conformance/syslog") {
             let text = std::fs::read_to_string(file).unwrap();
             let lines = text.lines().filter_map(|line| line.split('\t').nth(2));
-            corpus.extend(lines.map(|message| message.as_bytes().to_vec()));
+            messages.extend(lines.map(|message| message.as_bytes().to_vec()));
         }
-        corpus.extend(files("tests/fuzz/corpus").iter().map(|file| std::fs::read(file).unwrap()));
-        assert!(corpus.len() > 900, "{} messages found", corpus.len());
-        corpus
+        messages.extend(corpus("tests/fuzz/corpus", 1));
+        assert!(messages.len() > 900, "{} messages found", messages.len());
+        messages
     }
 
     pub(crate) fn mutate(
@@ -132,27 +139,37 @@ mod replay {
         }
     }
 
+    /// Checks so many mutations of what is in the corpus.
+    pub(crate) fn mutations(
+        corpus: &[Vec<u8>],
+        pieces: &[&[u8]],
+        seed: u64,
+        count: usize,
+        check: fn(&[u8]),
+    ) {
+        let mut random = Random(seed);
+        for _ in 0..count {
+            let mut bytes = corpus[random.below(corpus.len())].clone();
+            let other = &corpus[random.below(corpus.len())];
+            mutate(&mut bytes, other, pieces, &mut random);
+            check(&bytes);
+        }
+    }
+
     #[test]
     fn the_corpus_keeps_every_promise() {
-        corpus().iter().for_each(|message| check::message(message));
+        messages().iter().for_each(|message| check::message(message));
     }
 
     #[test]
     fn mutations_keep_every_promise() {
-        let corpus = corpus();
-        let mut random = Random(0x9E37_79B9_7F4A_7C15);
-        for _ in 0..60_000 {
-            let mut message = corpus[random.below(corpus.len())].clone();
-            let other = &corpus[random.below(corpus.len())];
-            mutate(&mut message, other, &PIECES, &mut random);
-            check::message(&message);
-        }
+        mutations(&messages(), &PIECES, 0x9E37_79B9_7F4A_7C15, 60_000, check::message);
     }
 
     /// Every prefix of every message: fields that end nowhere.
     #[test]
     fn prefixes_keep_every_promise() {
-        for message in corpus().iter().filter(|message| message.len() < 300) {
+        for message in messages().iter().filter(|message| message.len() < 300) {
             (0..message.len()).for_each(|length| check::message(&message[..length]));
         }
     }

@@ -64,7 +64,7 @@ fn heard(parts: &[&[u8]], tight: bool) -> Vec<String> {
 #[cfg(not(fuzzing))]
 mod replay {
     use super::check;
-    use crate::replay::{Random, files, mutate};
+    use crate::replay::{corpus, mutations};
 
     const PIECES: [&[u8]; 16] = [
         b" ",
@@ -86,9 +86,7 @@ mod replay {
     ];
 
     fn sessions() -> Vec<Vec<u8>> {
-        let sessions = files("tests/fuzz/stores");
-        assert!(sessions.len() >= 5, "{sessions:?}");
-        sessions.iter().map(|file| std::fs::read(file).expect("it is there")).collect()
+        corpus("tests/fuzz/stores", 5)
     }
 
     #[test]
@@ -98,13 +96,6 @@ mod replay {
 
     #[test]
     fn mutated_sessions_keep_every_promise() {
-        let sessions = sessions();
-        let mut random = Random(0x9E37_79B9_7F4A_7C15);
-        for _ in 0..20_000 {
-            let mut session = sessions[random.below(sessions.len())].clone();
-            let other = &sessions[random.below(sessions.len())];
-            mutate(&mut session, other, &PIECES, &mut random);
-            check(&session);
-        }
+        mutations(&sessions(), &PIECES, 0x9E37_79B9_7F4A_7C15, 20_000, check);
     }
 }

@@ -80,7 +80,7 @@ fn keep(text: &str, template: &Template, path: &Path) {
 #[cfg(not(fuzzing))]
 mod replay {
     use super::check;
-    use crate::replay::{Random, files, mutate};
+    use crate::replay::{corpus, mutations};
 
     const PIECES: [&[u8]; 18] = [
         b"/",
@@ -104,9 +104,7 @@ mod replay {
     ];
 
     fn names() -> Vec<Vec<u8>> {
-        let names = files("tests/fuzz/names");
-        assert!(names.len() >= 10, "{names:?}");
-        names.iter().map(|file| std::fs::read(file).expect("it is there")).collect()
+        corpus("tests/fuzz/names", 10)
     }
 
     #[test]
@@ -116,13 +114,6 @@ mod replay {
 
     #[test]
     fn mutated_names_keep_every_promise() {
-        let names = names();
-        let mut random = Random(0xA076_1D64_78BD_642F);
-        for _ in 0..4000 {
-            let mut name = names[random.below(names.len())].clone();
-            let other = &names[random.below(names.len())];
-            mutate(&mut name, other, &PIECES, &mut random);
-            check(&name);
-        }
+        mutations(&names(), &PIECES, 0xA076_1D64_78BD_642F, 4000, check);
     }
 }

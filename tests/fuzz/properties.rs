@@ -71,7 +71,7 @@ fn has_lines(told: &Diagnostics, bytes: &[u8]) {
 #[cfg(not(fuzzing))]
 mod replay {
     use super::check;
-    use crate::replay::{Random, files, mutate};
+    use crate::replay::{self, files, mutations};
 
     const PIECES: [&[u8]; 28] = [
         b"=",
@@ -105,12 +105,11 @@ mod replay {
     ];
 
     fn corpus() -> Vec<Vec<u8>> {
-        let ours = files("tests/fuzz/properties");
-        assert!(ours.len() >= 7, "{ours:?}");
+        let mut corpus = replay::corpus("tests/fuzz/properties", 7);
         let examples = files("tests/conformance/flume").into_iter();
         let examples = examples.filter(|file| file.extension().is_some_and(|it| it == "conf"));
-        let all = ours.into_iter().chain(examples);
-        all.map(|file| std::fs::read(file).expect("it is there")).collect()
+        corpus.extend(examples.map(|file| std::fs::read(file).expect("it is there")));
+        corpus
     }
 
     #[test]
@@ -120,13 +119,6 @@ mod replay {
 
     #[test]
     fn mutated_properties_keep_every_promise() {
-        let corpus = corpus();
-        let mut random = Random(0xD1B5_4A32_D192_ED03);
-        for _ in 0..1000 {
-            let mut file = corpus[random.below(corpus.len())].clone();
-            let other = &corpus[random.below(corpus.len())];
-            mutate(&mut file, other, &PIECES, &mut random);
-            check(&file);
-        }
+        mutations(&corpus(), &PIECES, 0xD1B5_4A32_D192_ED03, 1000, check);
     }
 }

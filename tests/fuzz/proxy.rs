@@ -33,7 +33,7 @@ fn check(bytes: &[u8]) {
 #[cfg(not(fuzzing))]
 mod replay {
     use super::check;
-    use crate::replay::{Random, files, mutate};
+    use crate::replay::{corpus, mutations};
     use flumen::wire::proxy::Header;
 
     const PIECES: [&[u8]; 12] = [
@@ -52,9 +52,7 @@ mod replay {
     ];
 
     fn headers() -> Vec<Vec<u8>> {
-        let headers = files("tests/fuzz/headers");
-        assert!(headers.len() >= 8, "{headers:?}");
-        headers.iter().map(|file| std::fs::read(file).expect("it is there")).collect()
+        corpus("tests/fuzz/headers", 8)
     }
 
     #[test]
@@ -69,13 +67,6 @@ mod replay {
 
     #[test]
     fn mutated_headers_keep_every_promise() {
-        let headers = headers();
-        let mut random = Random(0xD1B5_4A32_D192_ED03);
-        for _ in 0..20_000 {
-            let mut header = headers[random.below(headers.len())].clone();
-            let other = &headers[random.below(headers.len())];
-            mutate(&mut header, other, &PIECES, &mut random);
-            check(&header);
-        }
+        mutations(&headers(), &PIECES, 0xD1B5_4A32_D192_ED03, 20_000, check);
     }
 }

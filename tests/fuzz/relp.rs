@@ -71,7 +71,7 @@ fn as_client(parts: &[&[u8]]) -> (Vec<Answer>, bool, Option<RelpError>) {
 #[cfg(not(fuzzing))]
 mod replay {
     use super::check;
-    use crate::replay::{Random, files, mutate};
+    use crate::replay::{corpus, mutations};
 
     const PIECES: [&[u8]; 14] = [
         b" ",
@@ -91,9 +91,7 @@ mod replay {
     ];
 
     fn sessions() -> Vec<Vec<u8>> {
-        let sessions = files("tests/fuzz/sessions");
-        assert!(sessions.len() >= 7, "{sessions:?}");
-        sessions.iter().map(|file| std::fs::read(file).expect("it is there")).collect()
+        corpus("tests/fuzz/sessions", 7)
     }
 
     #[test]
@@ -103,13 +101,6 @@ mod replay {
 
     #[test]
     fn mutated_sessions_keep_every_promise() {
-        let sessions = sessions();
-        let mut random = Random(0x9E37_79B9_7F4A_7C15);
-        for _ in 0..20_000 {
-            let mut session = sessions[random.below(sessions.len())].clone();
-            let other = &sessions[random.below(sessions.len())];
-            mutate(&mut session, other, &PIECES, &mut random);
-            check(&session);
-        }
+        mutations(&sessions(), &PIECES, 0x9E37_79B9_7F4A_7C15, 20_000, check);
     }
 }
