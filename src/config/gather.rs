@@ -13,6 +13,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use regex::Regex;
+
 use super::diagnostic::{Diagnostics, Problem, Span};
 use super::file::{self, FILE_BYTES_MAX};
 use super::flume;
@@ -303,6 +305,7 @@ struct Listed {
 fn list(folder: &Path, pattern: &str) -> Result<Listed, String> {
     // The folder of a bare name.
     let opened = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let wanted = names(pattern).ok_or("no file has so long a name")?;
     let cannot = |error| format!("the directory {} cannot be read: {error}", opened.display());
     let mut names = Vec::new();
     for entry in fs::read_dir(opened).map_err(cannot)? {
@@ -321,7 +324,7 @@ fn list(folder: &Path, pattern: &str) -> Result<Listed, String> {
         let copy = name.starts_with('#')
             || COPIES.iter().any(|end| name.ends_with(end))
             || DEBIANS.iter().any(|mark| name.contains(mark));
-        match matches(pattern, &name) {
+        match wanted.is_match(&name) {
             true if hidden || copy => listed.passed_over.push(path),
             true => listed.taken.push(path),
             false if hidden || copy => {}
@@ -331,33 +334,10 @@ fn list(folder: &Path, pattern: &str) -> Result<Listed, String> {
     Ok(listed)
 }
 
-/// Whether `*` (any text) and `?` (one letter) make this name.
-fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), name.chars().collect());
-    let (mut at, mut of) = (0, 0);
-    // Behind the last star, and where its text ends so far.
-    let mut star: Option<(usize, usize)> = None;
-    while of < name.len() {
-        match pattern.get(at) {
-            Some('*') => {
-                at += 1;
-                star = Some((at, of));
-            }
-            Some(letter) if *letter == '?' || *letter == name[of] => {
-                at += 1;
-                of += 1;
-            }
-            _ => match &mut star {
-                Some((behind, end)) => {
-                    *end += 1;
-                    (at, of) = (*behind, *end);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[at..].iter().all(|letter| *letter == '*')
+/// The names that `*` (any text) and `?` (one letter) make; none: they would be too long to be any.
+fn names(pattern: &str) -> Option<Regex> {
+    let letters = regex::escape(pattern).replace(r"\*", ".*").replace(r"\?", ".");
+    Regex::new(&format!(r"(?s)\A{letters}\z")).ok()
 }
 
 #[cfg(test)]

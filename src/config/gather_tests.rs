@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::document::Config;
 use super::super::flume::around::Around;
 use super::super::mistakes::check_cases;
-use super::matches;
+use super::names;
 
 /// Writes the files of a case: the first is flumen.toml; `# NAME` begins another one, `# NAME ->
 /// TO` a link, and `# NAME/` a folder.
@@ -173,9 +173,16 @@ fn all_files_together_are_no_larger_than_one_may_be() {
 
 #[test]
 fn patterns_are_those_of_a_shell() {
-    for (pattern, name) in
-        [("*", ""), ("*", "é"), ("*.toml", ".toml"), ("a*b*c", "aXbbYc"), ("?é", "éé"), ("**", "x")]
-    {
+    let matches = |pattern, name| names(pattern).is_some_and(|names| names.is_match(name));
+    for (pattern, name) in [
+        ("*", ""),
+        ("*", "é"),
+        ("*.toml", ".toml"),
+        ("a*b*c", "aXbbYc"),
+        ("?é", "éé"),
+        ("**", "x"),
+        ("?", "\n"),
+    ] {
         assert!(matches(pattern, name), "{pattern} {name}");
     }
     for (pattern, name) in [
@@ -185,6 +192,8 @@ fn patterns_are_those_of_a_shell() {
         ("?", ""),
         ("a*b", "abc"),
         ("A", "a"),
+        ("a.b", "axb"),
+        (r"\w", "x"),
     ] {
         assert!(!matches(pattern, name), "{pattern} {name}");
     }
