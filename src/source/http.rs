@@ -20,13 +20,10 @@ use self::store::Store;
 pub use self::talk::{HELD_BYTES_MAX, Talk, Turn};
 use super::SourceKind;
 use super::acks;
-use super::interface;
 use super::listen::Transport;
 use super::network::{self, Network, TcpOptions, UdpOptions};
 use super::preamble;
-use super::reverse;
-use super::sender_headers;
-use super::tls::{self, TlsOptions};
+use super::tls::TlsOptions;
 use super::warden;
 use crate::config::{OptionDoc, Section};
 use crate::event::HeaderNames;
@@ -42,10 +39,20 @@ pub(super) const KIND: SourceKind = SourceKind {
     plan: |section| Box::new(plan(section)),
 };
 
-const OPTIONS: &[OptionDoc] = &[
-    network::LISTEN,
-    interface::INTERFACE,
-    network::THREADS,
+const OPTIONS: &[OptionDoc] = &network::joined::<{ network::count(LISTS) }>(LISTS);
+
+const LISTS: &[&[OptionDoc]] = &[network::PLACE, OWN, network::WRAPPINGS, network::SENDERS, RATES];
+
+const RATES: &[OptionDoc] = &[
+    OptionDoc {
+        name: "rate_limit",
+        default: Some("max"),
+        doc: "events a second of each peer: a request beyond is refused with 429",
+    },
+    warden::RATE_BURST,
+];
+
+const OWN: &[OptionDoc] = &[
     OptionDoc {
         name: "handler",
         default: Some("json"),
@@ -96,22 +103,6 @@ const OPTIONS: &[OptionDoc] = &[
         doc: "close connections that were silent for so long; 0s: never",
     },
     network::KEEPALIVE,
-    tls::TLS,
-    preamble::PROXY_PROTOCOL,
-    preamble::PROXY_TIMEOUT,
-    reverse::REVERSE_DNS,
-    sender_headers::REMOTE_ADDRESS,
-    sender_headers::CLIENT_IP,
-    sender_headers::CLIENT_HOSTNAME,
-    sender_headers::PORT,
-    warden::ALLOW,
-    warden::DENY,
-    OptionDoc {
-        name: "rate_limit",
-        default: Some("max"),
-        doc: "events a second of each peer: a request beyond is refused with 429",
-    },
-    warden::RATE_BURST,
 ];
 
 /// The longest body that may be allowed.

@@ -26,6 +26,7 @@ pub const SOCKET_GROUP: OptionDoc = OptionDoc {
     default: Some(""),
     doc: "group of Unix sockets' files: a name or a number; unset: ours",
 };
+pub const SOCKET: &[OptionDoc] = &[SOCKET_MODE, SOCKET_USER, SOCKET_GROUP];
 
 /// Reads who may write to Unix sockets.
 pub fn plan(section: &Section) -> Access {

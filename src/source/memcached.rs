@@ -5,16 +5,12 @@ use std::sync::Arc;
 
 use super::SourceKind;
 use super::acks;
-use super::interface;
 use super::listen::Transport;
 use super::local;
 use super::network::{self, Network, TcpOptions, UdpOptions};
 use super::preamble;
-use super::reverse;
-use super::sender_headers;
 use super::storing::{NAME_BYTES_MAX, Names};
-use super::tls::{self, TlsOptions};
-use super::warden;
+use super::tls::TlsOptions;
 use crate::config::{OptionDoc, Section};
 
 pub(super) const KIND: SourceKind = SourceKind {
@@ -28,10 +24,19 @@ pub(super) const KIND: SourceKind = SourceKind {
 const TRANSPORTS: &[Transport] =
     &[Transport::MEMCACHED, Transport::MEMCACHED_TLS, Transport::MEMCACHED_UNIX];
 
-const OPTIONS: &[OptionDoc] = &[
-    network::LISTEN,
-    interface::INTERFACE,
-    network::THREADS,
+const OPTIONS: &[OptionDoc] = &network::joined::<{ network::count(LISTS) }>(LISTS);
+
+const LISTS: &[&[OptionDoc]] = &[
+    network::PLACE,
+    OWN,
+    network::CONNECTIONS,
+    network::WRAPPINGS,
+    network::SENDERS,
+    network::RATES,
+    local::SOCKET,
+];
+
+const OWN: &[OptionDoc] = &[
     OptionDoc {
         name: "event_max",
         default: Some("64KiB"),
@@ -59,24 +64,6 @@ const OPTIONS: &[OptionDoc] = &[
         doc: "\"STORED\" is said when the event is \"received\" (in the channels), \"written\" \
               (in the files) or \"synced\" (on the disk)",
     },
-    network::CONNECTIONS_MAX,
-    network::IDLE_TIMEOUT,
-    network::KEEPALIVE,
-    tls::TLS,
-    preamble::PROXY_PROTOCOL,
-    preamble::PROXY_TIMEOUT,
-    reverse::REVERSE_DNS,
-    sender_headers::REMOTE_ADDRESS,
-    sender_headers::CLIENT_IP,
-    sender_headers::CLIENT_HOSTNAME,
-    sender_headers::PORT,
-    warden::ALLOW,
-    warden::DENY,
-    warden::RATE_LIMIT,
-    warden::RATE_BURST,
-    local::SOCKET_MODE,
-    local::SOCKET_USER,
-    local::SOCKET_GROUP,
 ];
 
 fn plan(section: &Section) -> Network {

@@ -6,14 +6,10 @@
 use super::SourceKind;
 use super::acks;
 use super::answering::{Answers, CHARACTER_BYTES_MAX};
-use super::interface;
 use super::listen::Transport;
 use super::network::{self, Network, TcpOptions, UdpOptions};
 use super::preamble;
-use super::reverse;
-use super::sender_headers;
-use super::tls::{self, TlsOptions};
-use super::warden;
+use super::tls::TlsOptions;
 use crate::config::{OptionDoc, Section};
 use crate::limits;
 
@@ -25,10 +21,18 @@ pub(super) const KIND: SourceKind = SourceKind {
     plan: |section| Box::new(plan(section)),
 };
 
-const OPTIONS: &[OptionDoc] = &[
-    network::LISTEN,
-    interface::INTERFACE,
-    network::THREADS,
+const OPTIONS: &[OptionDoc] = &network::joined::<{ network::count(LISTS) }>(LISTS);
+
+const LISTS: &[&[OptionDoc]] = &[
+    network::PLACE,
+    OWN,
+    network::CONNECTIONS,
+    network::WRAPPINGS,
+    network::SENDERS,
+    network::RATES,
+];
+
+const OWN: &[OptionDoc] = &[
     OptionDoc {
         name: "max_line_length",
         default: Some("512"),
@@ -46,21 +50,6 @@ const OPTIONS: &[OptionDoc] = &[
         doc: "\"OK\" is said when the event is \"received\" (in the channels), \"written\" (in \
               the files) or \"synced\" (on the disk)",
     },
-    network::CONNECTIONS_MAX,
-    network::IDLE_TIMEOUT,
-    network::KEEPALIVE,
-    tls::TLS,
-    preamble::PROXY_PROTOCOL,
-    preamble::PROXY_TIMEOUT,
-    reverse::REVERSE_DNS,
-    sender_headers::REMOTE_ADDRESS,
-    sender_headers::CLIENT_IP,
-    sender_headers::CLIENT_HOSTNAME,
-    sender_headers::PORT,
-    warden::ALLOW,
-    warden::DENY,
-    warden::RATE_LIMIT,
-    warden::RATE_BURST,
 ];
 
 const LINE_CHARACTERS_MAX: usize = limits::EVENT_BYTES_MAX / CHARACTER_BYTES_MAX;

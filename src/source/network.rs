@@ -53,7 +53,8 @@ use crate::wire::relp;
 use crate::wire::tls::session::SESSION_BYTES_MAX;
 
 pub use rows::{
-    CONNECTIONS_MAX, EVENT_MAX, GRO, IDLE_TIMEOUT, KEEPALIVE, LISTEN, RECEIVE_BUFFER, THREADS,
+    CONNECTIONS, CONNECTIONS_MAX, EVENT_MAX, GRO, KEEPALIVE, PLACE, RATES, RECEIVE_BUFFER, SENDERS,
+    WRAPPINGS, count, joined,
 };
 
 /// An idle connection: its own record, and its place in poll and ready list, rounded up.

@@ -5,16 +5,10 @@
 use super::SourceKind;
 use super::acks;
 use super::inflate;
-use super::interface;
 use super::listen::Transport;
 use super::local;
 use super::multiline;
 use super::network::{self, Network, TcpOptions, UdpOptions};
-use super::preamble;
-use super::reverse;
-use super::sender_headers;
-use super::tls;
-use super::warden;
 use super::zones::{self, Zones};
 use crate::config::OptionDoc;
 
@@ -43,36 +37,19 @@ const TRANSPORTS: &[Transport] = &[
     Transport::PASSED,
 ];
 
-const OPTIONS: &[OptionDoc] = &[
-    network::LISTEN,
-    interface::INTERFACE,
-    network::THREADS,
-    network::EVENT_MAX,
-    network::GRO,
-    network::RECEIVE_BUFFER,
-    network::CONNECTIONS_MAX,
-    network::IDLE_TIMEOUT,
-    network::KEEPALIVE,
-    multiline::MULTILINE,
-    inflate::COMPRESSION,
-    tls::TLS,
-    preamble::PROXY_PROTOCOL,
-    preamble::PROXY_TIMEOUT,
-    reverse::REVERSE_DNS,
-    sender_headers::REMOTE_ADDRESS,
-    sender_headers::CLIENT_IP,
-    sender_headers::CLIENT_HOSTNAME,
-    sender_headers::PORT,
-    warden::ALLOW,
-    warden::DENY,
-    warden::RATE_LIMIT,
-    warden::RATE_BURST,
-    acks::ACK,
-    local::SOCKET_MODE,
-    local::SOCKET_USER,
-    local::SOCKET_GROUP,
-    zones::ZONE,
-    zones::ZONES,
+const OPTIONS: &[OptionDoc] = &network::joined::<{ network::count(LISTS) }>(LISTS);
+
+const LISTS: &[&[OptionDoc]] = &[
+    network::PLACE,
+    &[network::EVENT_MAX, network::GRO, network::RECEIVE_BUFFER],
+    network::CONNECTIONS,
+    &[multiline::MULTILINE, inflate::COMPRESSION],
+    network::WRAPPINGS,
+    network::SENDERS,
+    network::RATES,
+    &[acks::ACK],
+    local::SOCKET,
+    &[zones::ZONE, zones::ZONES],
 ];
 
 #[cfg(test)]

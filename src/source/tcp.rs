@@ -2,15 +2,9 @@
 
 use super::SourceKind;
 use super::inflate;
-use super::interface;
 use super::listen::Transport;
 use super::multiline;
 use super::network::{self, Network, TcpOptions, UdpOptions};
-use super::preamble;
-use super::reverse;
-use super::sender_headers;
-use super::tls;
-use super::warden;
 use crate::config::OptionDoc;
 
 pub(super) const KIND: SourceKind = SourceKind {
@@ -26,28 +20,16 @@ pub(super) const KIND: SourceKind = SourceKind {
     },
 };
 
-const OPTIONS: &[OptionDoc] = &[
-    network::LISTEN,
-    interface::INTERFACE,
-    network::THREADS,
-    network::EVENT_MAX,
-    network::CONNECTIONS_MAX,
-    network::IDLE_TIMEOUT,
-    network::KEEPALIVE,
-    multiline::MULTILINE,
-    inflate::COMPRESSION,
-    tls::TLS,
-    preamble::PROXY_PROTOCOL,
-    preamble::PROXY_TIMEOUT,
-    reverse::REVERSE_DNS,
-    sender_headers::REMOTE_ADDRESS,
-    sender_headers::CLIENT_IP,
-    sender_headers::CLIENT_HOSTNAME,
-    sender_headers::PORT,
-    warden::ALLOW,
-    warden::DENY,
-    warden::RATE_LIMIT,
-    warden::RATE_BURST,
+const OPTIONS: &[OptionDoc] = &network::joined::<{ network::count(LISTS) }>(LISTS);
+
+const LISTS: &[&[OptionDoc]] = &[
+    network::PLACE,
+    &[network::EVENT_MAX],
+    network::CONNECTIONS,
+    &[multiline::MULTILINE, inflate::COMPRESSION],
+    network::WRAPPINGS,
+    network::SENDERS,
+    network::RATES,
 ];
 
 #[cfg(test)]

@@ -2,12 +2,8 @@
 //! up to its first newline; here all of it stays.
 
 use super::SourceKind;
-use super::interface;
 use super::listen::Transport;
 use super::network::{self, Network, TcpOptions, UdpOptions};
-use super::reverse;
-use super::sender_headers;
-use super::warden;
 use crate::config::OptionDoc;
 
 pub(super) const KIND: SourceKind = SourceKind {
@@ -21,22 +17,13 @@ pub(super) const KIND: SourceKind = SourceKind {
     },
 };
 
-const OPTIONS: &[OptionDoc] = &[
-    network::LISTEN,
-    interface::INTERFACE,
-    network::THREADS,
-    network::EVENT_MAX,
-    network::GRO,
-    network::RECEIVE_BUFFER,
-    reverse::REVERSE_DNS,
-    sender_headers::REMOTE_ADDRESS,
-    sender_headers::CLIENT_IP,
-    sender_headers::CLIENT_HOSTNAME,
-    sender_headers::PORT,
-    warden::ALLOW,
-    warden::DENY,
-    warden::RATE_LIMIT,
-    warden::RATE_BURST,
+const OPTIONS: &[OptionDoc] = &network::joined::<{ network::count(LISTS) }>(LISTS);
+
+const LISTS: &[&[OptionDoc]] = &[
+    network::PLACE,
+    &[network::EVENT_MAX, network::GRO, network::RECEIVE_BUFFER],
+    network::SENDERS,
+    network::RATES,
 ];
 
 #[cfg(test)]

@@ -1,13 +1,61 @@
-//! The options that network sources share.
+//! The options that network sources share, and the lists in which they stand together.
 
+use super::super::{interface, preamble, reverse, sender_headers, tls, warden};
 use crate::config::OptionDoc;
 
-pub const LISTEN: OptionDoc = OptionDoc {
+/// Where they listen.
+pub const PLACE: &[OptionDoc] = &[LISTEN, interface::INTERFACE, THREADS];
+
+/// How long connections may live.
+pub const CONNECTIONS: &[OptionDoc] = &[CONNECTIONS_MAX, IDLE_TIMEOUT, KEEPALIVE];
+
+/// What stands around and in front of a connection's bytes.
+pub const WRAPPINGS: &[OptionDoc] = &[tls::TLS, preamble::PROXY_PROTOCOL, preamble::PROXY_TIMEOUT];
+
+/// Who sends, and who may.
+pub const SENDERS: &[OptionDoc] = &[
+    reverse::REVERSE_DNS,
+    sender_headers::REMOTE_ADDRESS,
+    sender_headers::CLIENT_IP,
+    sender_headers::CLIENT_HOSTNAME,
+    sender_headers::PORT,
+    warden::ALLOW,
+    warden::DENY,
+];
+
+/// How much of it.
+pub const RATES: &[OptionDoc] = &[warden::RATE_LIMIT, warden::RATE_BURST];
+
+/// How many options these lists have.
+pub const fn count(mut lists: &[&[OptionDoc]]) -> usize {
+    let mut count = 0;
+    while let [list, rest @ ..] = lists {
+        (count, lists) = (count + list.len(), rest);
+    }
+    count
+}
+
+/// One list of these lists.
+pub const fn joined<const COUNT: usize>(mut lists: &[&[OptionDoc]]) -> [OptionDoc; COUNT] {
+    let mut all = [LISTEN; COUNT];
+    let mut at = 0;
+    while let [list, rest @ ..] = lists {
+        let mut list = *list;
+        while let [option, others @ ..] = list {
+            all[at] = *option;
+            (at, list) = (at + 1, others);
+        }
+        lists = rest;
+    }
+    all
+}
+
+const LISTEN: OptionDoc = OptionDoc {
     name: "listen",
     default: None,
     doc: "addresses to listen on, as transport://address:port",
 };
-pub const THREADS: OptionDoc = OptionDoc {
+const THREADS: OptionDoc = OptionDoc {
     name: "threads",
     default: Some("1"),
     doc: "receiving threads; each has its own socket on every port (SO_REUSEPORT)",
@@ -35,7 +83,7 @@ pub const CONNECTIONS_MAX: OptionDoc = OptionDoc {
     default: Some("10000"),
     doc: "open connections; further ones wait until one closes",
 };
-pub const IDLE_TIMEOUT: OptionDoc = OptionDoc {
+const IDLE_TIMEOUT: OptionDoc = OptionDoc {
     name: "idle_timeout",
     default: Some(""),
     doc: "close connections that were silent for so long; unset: never, devices may be quiet",
