@@ -18,6 +18,11 @@ pub const EVENT_BYTES_MIN: usize = 64;
 /// A whole event, its carry and a read must fit into one page.
 pub const EVENT_BYTES_MAX: usize = 256 << 10;
 
+/// A block of an Avro container file. Writers end theirs at 16 KiB to a few MiB; one is held whole,
+/// stored and unpacked, and has room for the longest event.
+pub const AVRO_BLOCK_BYTES_MIN: u64 = 2 * EVENT_BYTES_MAX as u64;
+pub const AVRO_BLOCK_BYTES_MAX: u64 = 256 << 20;
+
 /// Headers of one event, its origin's labels among them: what HTTP servers take, and no more.
 pub const HEADERS_BYTES_MAX: usize = 16 << 10;
 

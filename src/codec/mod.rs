@@ -8,6 +8,7 @@
 //! Promises of a [`Compressor`]: appends to `out` and touches nothing before; on error `out` is as
 //! it was; allocates nothing once it has seen the largest block, if `out` has room for `bound`.
 
+pub mod avro;
 pub mod compressors;
 pub mod datagram;
 pub mod encoders;

@@ -36,6 +36,8 @@ pub struct Mark {
     pub offset: u64,
     pub last_bytes: u32,
     pub last_crc: u32,
+    /// Events behind the offset that were passed, of a file that is read in blocks.
+    pub events: u64,
 }
 
 /// Where the next event begins.
@@ -176,16 +178,17 @@ impl Cursor {
             let more = bytes.len().min(FRONT_BYTES - self.front.len());
             self.front.extend_from_slice(&bytes[..more]);
         }
-        let last = &bytes[bytes.len().saturating_sub(LAST_BYTES)..];
-        self.mark = Mark {
-            offset: self.mark.offset + bytes.len() as u64,
-            last_bytes: u32_of(last.len()),
-            last_crc: crc(last),
-        };
+        self.mark = Mark::behind(self.mark.offset + bytes.len() as u64, bytes);
     }
 }
 
 impl Mark {
+    /// The place at `offset`, which these bytes stand in front of.
+    pub fn behind(offset: u64, bytes: &[u8]) -> Self {
+        let last = &bytes[bytes.len().saturating_sub(LAST_BYTES)..];
+        Self { offset, last_bytes: u32_of(last.len()), last_crc: crc(last), events: 0 }
+    }
+
     /// Whether this text has what stood in front of the place.
     pub fn is_in(&self, text: &mut dyn Text) -> io::Result<bool> {
         let mut last = [0; LAST_BYTES];

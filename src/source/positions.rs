@@ -3,8 +3,9 @@
 //!
 //! Behind each entry stands a second one of which the `file` begins with `flumen:`: the device, and
 //! checksums of the file's front and of what was read last, by which the file is known again when
-//! its inode has gone to another, or when it was copied or compressed. Flume passes over
-//! entries of files that it does not find, so it reads these files too.
+//! its inode has gone to another, or when it was copied or compressed; of a file that is read in
+//! blocks also how many events behind `pos` were passed. Flume passes over entries of files that
+//! it does not find, so it reads these files too.
 //!
 //! The file is written anew beside itself, synced and renamed: whatever happens, one of both is
 //! there, whole.
@@ -104,10 +105,13 @@ fn write<'a>(all: impl Iterator<Item = Entry<'a>>) -> String {
     for Entry { id, path, head, mark } in all {
         let file = path.to_string_lossy();
         rows.push(json!({"inode": id.inode, "pos": mark.offset, "file": file}).to_string());
-        let ours = format!(
+        let mut ours = format!(
             "{OURS}device={};front={}:{:08x};last={}:{:08x}",
             id.device, head.bytes, head.crc, mark.last_bytes, mark.last_crc
         );
+        if mark.events > 0 {
+            ours.push_str(&format!(";events={}", mark.events));
+        }
         rows.push(json!({"inode": id.inode, "pos": mark.offset, "file": ours}).to_string());
     }
     format!("[{}]\n", rows.join(",\n "))
@@ -148,9 +152,13 @@ fn learn(former: &mut Former, text: &str) -> Option<()> {
     };
     let (bytes, crc) = sum(parts.next()?.strip_prefix("front=")?)?;
     let (last_bytes, last_crc) = sum(parts.next()?.strip_prefix("last=")?)?;
+    let events = match parts.next() {
+        Some(events) => events.strip_prefix("events=")?.parse().ok()?,
+        None => 0,
+    };
     former.id.device = device;
     former.head = Head { bytes, crc };
-    former.confirmed = Mark { last_bytes, last_crc, ..former.confirmed };
+    former.confirmed = Mark { last_bytes, last_crc, events, ..former.confirmed };
     former.read = former.confirmed;
     Some(())
 }
@@ -180,8 +188,8 @@ mod tests {
             saved.iter().map(|it| (it.id.inode, it.read.offset, it.path.to_str())).collect();
         assert_eq!(told, [(2496272, 12, Some("/tmp/a")), (2496275, 0, Some("/tmp/b"))]);
         let (id, path_b) = (FileId { device: 9, inode: 7 }, Path::new("/tmp/\"b"));
-        let (head, mark) =
-            (Head { bytes: 4, crc: 0xAB }, Mark { offset: 99, last_bytes: 6, last_crc: 0xFF00 });
+        let head = Head { bytes: 4, crc: 0xAB };
+        let mark = Mark { offset: 99, last_bytes: 6, last_crc: 0xFF00, events: 17 };
         let entry = || [Entry { id, path: path_b, head, mark }].into_iter();
         positions.save(&OsDisk, entry()).unwrap();
         let at = std::fs::metadata(&path).unwrap().modified().unwrap();

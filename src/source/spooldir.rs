@@ -5,6 +5,7 @@
 //! of one goes on there.
 
 mod away;
+mod datums;
 mod folder;
 mod reader;
 mod reading;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use regex::Regex;
 
 use self::away::Policy;
+use self::datums::SchemaHeader;
 use self::folder::{Folder, Order, with};
 use self::reader::{Reader, Settings, Visit};
 use self::reading::{Deserializer, Names};
@@ -28,6 +30,7 @@ use super::milestones::{self, Milestones};
 use super::positions::Positions;
 use super::saving::Saving;
 use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, SourcePlan};
+use crate::codec::avro::CONTEXT_BYTES_MAX;
 use crate::config::{OptionDoc, Section};
 use crate::event::{HeaderNames, Page};
 use crate::limits;
@@ -101,7 +104,7 @@ const OPTIONS: &[OptionDoc] = &[
     OptionDoc {
         name: "deserializer",
         default: Some("line"),
-        doc: "what an event is: a line, or a whole file (blob)",
+        doc: "what an event is: a line, a whole file (blob), or a datum of a container file (avro)",
     },
     OptionDoc {
         name: "max_line_length",
@@ -109,6 +112,17 @@ const OPTIONS: &[OptionDoc] = &[
         doc: "bytes of a line; what is over it comes as further events",
     },
     OptionDoc { name: "max_blob_length", default: Some("256KiB"), doc: "the same of a blob" },
+    OptionDoc {
+        name: "schema_type",
+        default: Some("hash"),
+        doc: "what data of Avro's say of their schema: its fingerprint, as the header \
+              flume.avro.schema.hash, or all of it (literal), as flume.avro.schema.literal",
+    },
+    OptionDoc {
+        name: "max_block_length",
+        default: Some("4MiB"),
+        doc: "bytes of a block of Avro's, as it is stored and unpacked; both are held in memory",
+    },
     OptionDoc {
         name: "file_header",
         default: Some("false"),
@@ -146,8 +160,12 @@ impl Plan {
             let what = format!("\"{suffix}\" does not tell what was read from what was not");
             section.fail("file_suffix", what, "write \".COMPLETED\"");
         }
-        let deserializer = section
-            .choice("deserializer", &[("line", Deserializer::Line), ("blob", Deserializer::Blob)]);
+        let kinds = [
+            ("line", Deserializer::Line),
+            ("blob", Deserializer::Blob),
+            ("avro", Deserializer::Avro),
+        ];
+        let deserializer = section.choice("deserializer", &kinds);
         let line = section.size_in("max_line_length", events.clone()) as usize;
         let blob = section.size_in("max_blob_length", events) as usize;
         let orders =
@@ -162,22 +180,41 @@ impl Plan {
             order,
             root,
         };
+        let schema = schema(section, deserializer);
         let names = Names {
             path: flagged(section, "file_header", "file_header_key"),
             basename: flagged(section, "basename_header", "basename_header_key"),
+            schema,
         };
+        let blocks = limits::AVRO_BLOCK_BYTES_MIN..=limits::AVRO_BLOCK_BYTES_MAX;
+        let block_bytes_max = section.size_in("max_block_length", blocks) as usize;
         let policy = policy(section);
         Self {
-            settings: Settings { folder, policy, deserializer, names },
+            settings: Settings { folder, policy, deserializer, names, block_bytes_max },
             poll_delay: section.duration_in("poll_delay", times.clone()),
             write_pos_interval: section.duration_in("write_pos_interval", times),
             ack: milestones::plan(section),
             event_bytes_max: match deserializer {
                 Deserializer::Line => line,
                 Deserializer::Blob => blob,
+                Deserializer::Avro => limits::EVENT_BYTES_MAX,
             },
         }
     }
+}
+
+/// Which header of the schema events have, if they are data of one.
+fn schema(section: &Section, deserializer: Deserializer) -> Option<SchemaHeader> {
+    let kinds = [("hash", SchemaHeader::Hash), ("literal", SchemaHeader::Literal)];
+    let header = section.choice("schema_type", &kinds);
+    if deserializer == Deserializer::Avro {
+        return Some(header);
+    }
+    for key in ["schema_type", "max_block_length"].into_iter().filter(|key| section.explicit(key)) {
+        let what = format!("`{key}` is about container files of Avro's, and they are not read");
+        section.fail(key, what, "write deserializer = \"avro\", or leave it out");
+    }
+    None
 }
 
 fn policy(section: &Section) -> Policy {
@@ -215,8 +252,11 @@ impl SourcePlan for Plan {
         Vec::new()
     }
 
-    fn memory(&self, _name: &str) -> Vec<MemoryLine> {
-        Vec::new()
+    fn memory(&self, name: &str) -> Vec<MemoryLine> {
+        // A block as it is stored, unpacked, and what unpacks it.
+        let bytes = 2 * self.settings.block_bytes_max + CONTEXT_BYTES_MAX;
+        let line = || MemoryLine::new(format!("sources.{name}"), "a block of Avro's", bytes as u64);
+        (self.settings.deserializer == Deserializer::Avro).then(line).into_iter().collect()
     }
 
     fn event_bytes_max(&self) -> usize {
@@ -233,8 +273,9 @@ impl SourcePlan for Plan {
     }
 
     fn headers(&self) -> HeaderNames {
-        let Names { path, basename } = &self.settings.names;
-        HeaderNames::of([path, basename].into_iter().filter(|name| !name.is_empty()))
+        let Names { path, basename, schema } = &self.settings.names;
+        let files = [path.as_str(), basename].into_iter().filter(|name| !name.is_empty());
+        HeaderNames::of(files.chain(schema.map(SchemaHeader::name)))
     }
 
     fn acknowledges(&self) -> Option<Reached> {

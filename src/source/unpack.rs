@@ -162,7 +162,7 @@ impl Packed {
         Ok(false)
     }
 
-    /// Forgets what stands before `offset`; goes back by beginning anew.
+    /// Forgets what stands far before `offset`; goes back further by beginning anew.
     fn turn_to(&mut self, offset: u64) {
         if offset < self.start {
             (self.window, self.start, self.finished) = (Vec::new(), 0, false);
@@ -170,9 +170,9 @@ impl Packed {
         }
         let before = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
         let before = before.min(self.window.len());
-        if before > CHUNK_BYTES || before == self.window.len() {
-            self.window.drain(..before);
-            self.start += before as u64;
+        if let Some(far) = before.checked_sub(CHUNK_BYTES).filter(|far| *far >= CHUNK_BYTES) {
+            self.window.drain(..far);
+            self.start += far as u64;
         }
     }
 }

@@ -29,7 +29,36 @@ const LONG_BYTES_MAX: usize = 10;
 /// Of the head of a block that is under 4 GiB, and has as few events.
 pub const BLOCK_EXTRA_BYTES: usize = 2 * 5 + MARKER_BYTES;
 /// The longest begin of a file that is looked at.
-const HEAD_BYTES_MAX: usize = 1 << 20;
+pub const HEAD_BYTES_MAX: usize = 1 << 20;
+/// In front of a block's data.
+pub const LEAD_BYTES_MAX: usize = 2 * LONG_BYTES_MAX;
+
+/// What the begin of a file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Where the first block stands.
+    pub bytes: u64,
+    /// JSON, if it is what it should be.
+    pub schema: Vec<u8>,
+    /// Avro's name of it.
+    pub codec: String,
+    /// Behind each block.
+    pub marker: Marker,
+}
+
+/// What stands in front of a block's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lead {
+    /// Of itself.
+    pub bytes: usize,
+    pub events: u64,
+    pub data_bytes: u64,
+}
+
+/// Whether a file that begins so is one of Avro's, or may be.
+pub fn begins(front: &[u8]) -> bool {
+    front.starts_with(&MAGIC)
+}
 
 /// The begin of a file whose blocks are stored by this codec of Avro's.
 pub fn head(schema: &str, codec: &str, marker: &Marker) -> Vec<u8> {
@@ -90,17 +119,17 @@ pub fn whole_blocks(file: &dyn ReadAt) -> io::Result<Option<Whole>> {
     let file_bytes = file.bytes()?;
     let mut front = vec![0; HEAD_BYTES_MAX.min(usize::try_from(file_bytes).unwrap_or(usize::MAX))];
     let read = read_full_at(file, 0, &mut front)?;
-    let Some((head_bytes, marker)) = parse_head(&front[..read]) else { return Ok(None) };
+    let Some(Head { bytes: head_bytes, marker, .. }) = parse_head(&front[..read]) else {
+        return Ok(None);
+    };
     let mut whole = Whole { head_bytes, blocks: 0, events: 0, bytes: head_bytes, more: false };
-    let mut lead = [0; 2 * LONG_BYTES_MAX];
+    let mut lead = [0; LEAD_BYTES_MAX];
     loop {
         let read = read_full_at(file, whole.bytes, &mut lead)?;
-        let mut rest = &lead[..read];
-        let (Some(events), Some(bytes)) = (take_long(&mut rest), take_long(&mut rest)) else {
-            break;
-        };
-        let data_at = whole.bytes + (read - rest.len()) as u64;
-        let Some(end) = data_at.checked_add(bytes).filter(|end| *end < file_bytes) else { break };
+        let Some(Lead { bytes, events, data_bytes }) = parse_lead(&lead[..read]) else { break };
+        let data_at = whole.bytes + bytes as u64;
+        let end = data_at.checked_add(data_bytes).filter(|end| *end < file_bytes);
+        let Some(end) = end else { break };
         let mut found = Marker::default();
         if read_full_at(file, end, &mut found)? < MARKER_BYTES || found != marker {
             break;
@@ -128,10 +157,10 @@ fn stands_behind(file: &dyn ReadAt, from: u64, marker: &Marker) -> io::Result<bo
     }
 }
 
-/// How long the begin is, and the marker that ends it.
-fn parse_head(bytes: &[u8]) -> Option<(u64, Marker)> {
+/// What these bytes say that a file begins with. None: it is no such file, or they are too few.
+pub fn parse_head(bytes: &[u8]) -> Option<Head> {
     let mut rest = bytes.strip_prefix(&MAGIC)?;
-    let mut has_schema = false;
+    let (mut schema, mut codec) = (None, "null".to_owned());
     loop {
         let mut pairs = take_signed(&mut rest)?;
         if pairs == 0 {
@@ -143,12 +172,24 @@ fn parse_head(bytes: &[u8]) -> Option<(u64, Marker)> {
             pairs = pairs.checked_neg()?;
         }
         for _ in 0..pairs {
-            has_schema |= take_bytes(&mut rest)? == SCHEMA;
-            take_bytes(&mut rest)?;
+            let (key, value) = (take_bytes(&mut rest)?, take_bytes(&mut rest)?);
+            match key {
+                SCHEMA => schema = Some(value.to_vec()),
+                CODEC => codec = String::from_utf8_lossy(value).into_owned(),
+                _ => {}
+            }
         }
     }
-    let marker = rest.first_chunk::<MARKER_BYTES>().filter(|_| has_schema)?;
-    Some(((bytes.len() - rest.len() + MARKER_BYTES) as u64, *marker))
+    let (marker, schema) = (*rest.first_chunk::<MARKER_BYTES>()?, schema?);
+    let bytes = (bytes.len() - rest.len() + MARKER_BYTES) as u64;
+    Some(Head { bytes, schema, codec, marker })
+}
+
+/// What these bytes say that a block begins with. None: that is none, or they are too few.
+pub fn parse_lead(bytes: &[u8]) -> Option<Lead> {
+    let mut rest = bytes;
+    let (events, data_bytes) = (take_long(&mut rest)?, take_long(&mut rest)?);
+    Some(Lead { bytes: bytes.len() - rest.len(), events, data_bytes })
 }
 
 fn take_bytes<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {

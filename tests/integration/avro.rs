@@ -1,8 +1,9 @@
 //! Files of the encoder `avro_event`, read by Avro's own library: finished, while they are written,
-//! and after a kill.
+//! and after a kill. And files of that library's, read by the source `spooldir`.
 
-use crate::harness::{Agent, SYSLOG_TO_FILE, paths, written};
+use crate::harness::{Agent, SYSLOG_TO_FILE, lines_of, paths, until, written};
 use crate::peers::avro;
+use flumen::codec::avro::Schema;
 use flumen::storage::OsDisk;
 use flumen::storage::recovery::{Mode, Outcome, recover_file};
 use serde_json::Value;
@@ -122,4 +123,67 @@ fn what_a_kill_leaves_is_read_and_mended_to_the_last_whole_block() {
     let (_, after, whole) = read(&python, &ended.dir.path().join("out.avro.1"));
     assert!(whole && after.len() == 500, "{} records", after.len());
     assert_eq!(after[0].1, body(2000));
+}
+
+/// Writes a file of three records for each codec that the library has.
+const WRITER: &str = r#"
+import os, sys
+import avro.schema
+from avro.datafile import DataFileWriter
+from avro.io import DatumWriter
+schema = avro.schema.parse('{"type": "fixed", "name": "Line", "namespace": "a.b", "size": 8}')
+for codec in ("null", "deflate", "bzip2", "zstandard"):
+    with DataFileWriter(open(f"{sys.argv[1]}/.{codec}", "wb"), DatumWriter(), schema, codec) as out:
+        for number in range(3000):
+            out.append(f"line{number:04}".encode())
+            if number % 1000 == 999:
+                out.sync()
+    os.rename(f"{sys.argv[1]}/.{codec}", f"{sys.argv[1]}/{codec}")
+"#;
+
+const SPOOLED: &str = r#"
+[agent]
+memory = "96MiB"
+admin  = "127.0.0.1:0"
+cores  = "none"
+
+[sources.files]
+type            = "spooldir"
+spool_dir       = "{dir}/spool"
+poll_delay      = "20ms"
+deserializer    = "avro"
+basename_header = true
+channel         = "main"
+
+[channels.main]
+type = "memory"
+
+[sinks.archive]
+type    = "file"
+channel = "main"
+path    = "{dir}/out/%{basename}-%{flume.avro.schema.hash}.log"
+codec   = "none"
+"#;
+
+#[test]
+fn files_of_avros_own_library_are_events() {
+    let Some(python) = avro() else { return };
+    let dir = tempfile::tempdir().expect("a folder");
+    let spool = dir.path().join("spool");
+    std::fs::create_dir(&spool).expect("a folder in it");
+    let wrote = Command::new(python).args(["-c", WRITER]).arg(&spool).output().expect("it runs");
+    assert!(wrote.status.success(), "{}", String::from_utf8_lossy(&wrote.stderr));
+    let agent = Agent::start_in(dir, SPOOLED);
+    let all = ["null", "deflate", "bzip2", "zstandard"];
+    let spool = agent.dir.path().join("spool");
+    let done = || all.iter().all(|codec| spool.join(format!("{codec}.COMPLETED")).exists());
+    assert!(until(done), "not all are put away\n{}", agent.log());
+    let ended = agent.stop().well();
+    let schema = r#"{"type":"fixed","size":8,"name":"a.b.Line"}"#;
+    let hash = Schema::parse(schema).expect("a schema").fingerprint();
+    for codec in all {
+        let lines = lines_of(&ended.dir.path().join(format!("out/{codec}-{hash}.log")));
+        let expected = (0..3000).map(|number| format!("line{number:04}"));
+        assert!(lines.into_iter().eq(expected), "{codec}");
+    }
 }

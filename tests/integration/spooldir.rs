@@ -1,6 +1,7 @@
 //! Files that are put into a folder, while we are killed in the middle of them.
 
 use crate::harness::{Agent, Ended, lines_of, paths, until};
+use flumen::storage::avro::{head, put_block};
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 
 const SPOOL: &str = r#"
 [agent]
-memory = "64MiB"
+memory = "96MiB"
 admin  = "127.0.0.1:0"
 cores  = "none"
 
@@ -143,45 +144,83 @@ fn numbers(dir: &Path, name: &str) -> Vec<u64> {
 
 /// Killed in the middle of a file again and again: nothing is missing, and what lies before the
 /// place that was saved never comes again. A next hop that reads no more keeps it in the middle.
-#[test]
-fn a_kill_in_the_middle_of_a_file_goes_on_at_the_saved_place() {
-    const LINES: u64 = 400_000;
+/// `passed` says how many lines lie before that place.
+fn kill_in_the_middle(more: &str, bytes: &[u8], lines: u64, passed: impl Fn(&Path) -> u64) {
     const KILLS: usize = 3;
     let mut dir = folder();
     let next = NextHop::start();
     let and_next = AND_NEXT.replace("{next}", &next.address.to_string());
     let spool =
         SPOOL.replace("\"main\"\n\n[channels", "[\"main\", \"slow\"]\n\n[channels") + &and_next;
-    let spool = spool.replace("channel            = [", "channels           = [");
-    put(dir.path(), "file", text(0..LINES).as_bytes());
+    let spool = spool.replace("channel            = [", &format!("{more}\nchannels           = ["));
+    put(dir.path(), "file", bytes);
     let mut places = Vec::new();
     for _ in 0..KILLS {
-        let before = saved(dir.path(), "file");
+        let before = passed(dir.path());
         let agent = Agent::start_in(dir, &spool);
         let own = agent.dir.path().to_owned();
-        let moved = until(|| saved(&own, "file") > before);
+        let moved = until(|| passed(&own) > before);
         assert!(moved, "nothing is read behind {before}\n{}", agent.log());
         dir = agent.kill();
-        let place = saved(dir.path(), "file");
-        assert!(
-            place < LINES * LINE_BYTES && !completed(dir.path(), "file"),
-            "{place}: it is done"
-        );
+        let place = passed(dir.path());
+        assert!(place < lines && !completed(dir.path(), "file"), "{place}: it is done");
         places.push(place);
     }
     next.open.store(true, Ordering::Release);
     let agent = Agent::start_in(dir, &spool);
     wait_completed(&agent, "file");
     let Ended { dir, .. } = agent.stop().well();
-    let safe = places[0] / LINE_BYTES;
+    let safe = places[0];
     let mut all = numbers(dir.path(), "file");
     all.sort_unstable();
     let twice = all.windows(2).find(|pair| pair[0] == pair[1] && pair[0] < safe);
     assert_eq!(twice, None, "{places:?}");
     let count = all.len();
     all.dedup();
-    let missing = (0..LINES).find(|number| all.binary_search(number).is_err());
-    assert_eq!((missing, all.len() as u64), (None, LINES), "{places:?} {count}");
+    let missing = (0..lines).find(|number| all.binary_search(number).is_err());
+    assert_eq!((missing, all.len() as u64), (None, lines), "{places:?} {count}");
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_file_goes_on_at_the_saved_place() {
+    const LINES: u64 = 400_000;
+    let passed = |dir: &Path| saved(dir, "file") / LINE_BYTES;
+    kill_in_the_middle("", text(0..LINES).as_bytes(), LINES, passed);
+}
+
+/// The same of a container file: the place is a block, and so many data of it.
+#[test]
+fn a_kill_in_the_middle_of_a_container_file_goes_on_at_the_next_datum() {
+    const BLOCKS: u64 = 40;
+    const EACH: u64 = 10_000;
+    let schema = r#"{"type":"fixed","name":"Line","size":99}"#;
+    let marker = *b"0123456789abcdef";
+    let mut file = head(schema, "null", &marker);
+    let begin = file.len() as u64;
+    for block in 0..BLOCKS {
+        let lines: String = (block * EACH..(block + 1) * EACH).map(line).collect();
+        let put = |out: &mut Vec<u8>| {
+            out.extend_from_slice(lines.as_bytes());
+            Ok::<(), ()>(())
+        };
+        put_block(&mut file, EACH as u32, &marker, put).expect("appended");
+    }
+    let block_bytes = (file.len() as u64 - begin) / BLOCKS;
+    let seen_within = AtomicBool::new(false);
+    let passed = |dir: &Path| {
+        let Some(blocks) = saved(dir, "file").checked_sub(begin) else { return 0 };
+        let position = dir.join("spool/.flumespool/flumen_position.json");
+        let text = std::fs::read_to_string(position).expect("it was there");
+        let data = text.split(";events=").nth(1).map_or(0, |rest| {
+            seen_within.store(true, Ordering::Relaxed);
+            let digits = rest.find(|char: char| !char.is_ascii_digit()).expect("a quote");
+            rest[..digits].parse::<u64>().expect("a number")
+        });
+        assert_eq!(blocks % block_bytes, 0, "a block begins there");
+        blocks / block_bytes * EACH + data
+    };
+    kill_in_the_middle("deserializer = \"avro\"", &file, BLOCKS * EACH, passed);
+    assert!(seen_within.into_inner(), "every place was between two blocks");
 }
 
 /// A compressed file that is not whole is read as far as it goes. What comes later, after a kill,

@@ -79,15 +79,13 @@ fn deserializer(made: &mut Made<'_>) {
     ];
     let kind = part.choice("deserializer", &kinds).unwrap_or("line");
     if let Some(key) = part.find("deserializer") {
-        match kind {
-            "avro" => {
-                let what = "the deserializer `avro` is not built yet";
-                let remedy = "take `LINE`, and write lines of JSON instead of Avro";
-                part.fail(&key.value.span, what, remedy);
-                part.ignore_below("deserializer.");
-            }
-            kind => made.put("deserializer", &key.value.span, text(kind)),
-        }
+        made.put("deserializer", &key.value.span, text(kind));
+    }
+    if kind == "avro" {
+        word(made, "deserializer.schemaType", "schema_type", &["hash", "literal"]);
+    } else {
+        let why = "only the deserializer `AVRO` has a schema";
+        part.without_effect(&[("deserializer.schemaType", why)]);
     }
     longest(made, "deserializer.maxLineLength", "max_line_length");
     longest(made, "deserializer.maxBlobLength", "max_blob_length");

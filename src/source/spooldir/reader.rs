@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::away::{self, Noted, Policy, Went};
+use super::datums::Room;
 use super::folder::{Folder, Order};
 use super::reading::{self, Deserializer, Names, Reading};
 use crate::event::Page;
@@ -42,6 +43,8 @@ pub(super) struct Settings {
     pub(super) policy: Policy,
     pub(super) deserializer: Deserializer,
     pub(super) names: Names,
+    /// Of an Avro file, packed and unpacked.
+    pub(super) block_bytes_max: usize,
 }
 
 pub(super) struct Reader {
@@ -52,6 +55,8 @@ pub(super) struct Reader {
     counters: Arc<SourceCounters>,
     queue: VecDeque<(PathBuf, Found)>,
     current: Option<Reading>,
+    /// Where the current file has its block, if it is read in blocks.
+    room: Room,
     finishing: Vec<Finishing>,
     /// Files of which a part was read, before a restart or before they could not be read on.
     formers: Vec<Former>,
@@ -94,6 +99,7 @@ impl Reader {
         (1..).zip(&mut formers).for_each(|(key, former)| former.key = key);
         Self {
             disk,
+            room: Room::new(settings.block_bytes_max),
             settings,
             rules,
             watch,
@@ -171,11 +177,11 @@ impl Reader {
             return Visit::Nothing;
         }
         let Some(reading) = &mut self.current else { return Visit::More };
-        let before = reading.cursor.mark;
-        let deserializer = self.settings.deserializer;
-        let visit = reading.visit(page, &self.rules, now.wall, deserializer);
+        let (before, events) = (reading.cursor.mark, page.event_count());
+        let visit = reading.visit(page, &self.rules, now.wall, &self.settings, &mut self.room);
         let (key, mark) = (reading.key, reading.cursor.mark);
-        if mark != before {
+        // A piece of an event may come without moving the mark; when it is lost, that is known.
+        if mark != before || page.event_count() != events {
             note(key, mark);
         }
         match visit {

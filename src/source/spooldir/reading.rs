@@ -3,8 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::datums::{Datums, Room, SchemaHeader};
+use super::reader::Settings;
 use crate::event::{EventHead, HeaderMap, Marks, OriginPlace, Page};
-use crate::limits::u32_of;
+use crate::limits::{HEADERS_BYTES_MAX, u32_of};
 use crate::source::file_lines::{Cursor, Mark, Shelf, Took, fill};
 use crate::source::former::{Former, Head, front};
 use crate::source::framing::Rules;
@@ -20,13 +22,17 @@ pub(super) enum Deserializer {
     Line,
     /// A whole file, or as much of it as an event may have.
     Blob,
+    /// A datum of an Avro container file.
+    Avro,
 }
 
-/// Under which names events say which file they are from; nobody asks when they are empty.
+/// Under which names events say which file they are from, and what data they are; nobody asks when
+/// they are empty.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     pub(super) path: String,
     pub(super) basename: String,
+    pub(super) schema: Option<SchemaHeader>,
 }
 
 /// What a visit came to.
@@ -53,6 +59,8 @@ pub(super) struct Reading {
     /// What is known of a file of this inode: whether it is this one is not known yet.
     former: Option<Former>,
     front: Vec<u8>,
+    /// Of a container file, when it is read as that.
+    datums: Option<Datums>,
     labels: HeaderMap,
     place: OriginPlace,
 }
@@ -98,6 +106,7 @@ impl Reading {
             content,
             former,
             front,
+            datums: None,
             labels: names.labels(path),
             place: OriginPlace::default(),
         })
@@ -109,14 +118,22 @@ impl Reading {
         page: &mut Page,
         rules: &Rules,
         at: Wall,
-        deserializer: Deserializer,
+        settings: &Settings,
+        room: &mut Room,
     ) -> io::Result<Visit> {
+        if settings.deserializer == Deserializer::Avro && self.datums.is_none() {
+            if self.front.is_empty() {
+                return self.whole().map(|()| Visit::Ended);
+            }
+            self.open_datums(settings.names.schema)?;
+        }
         let (mut place, labels) = (self.place, std::mem::take(&mut self.labels));
         let mut shelf =
             Shelf { page, place: &mut place, labels: &labels, rules, at, offsets: None };
-        let visit = self.decide().and_then(|()| match deserializer {
+        let visit = self.decide().and_then(|()| match settings.deserializer {
             Deserializer::Line => self.lines(&mut shelf),
             Deserializer::Blob => self.blob(&mut shelf),
+            Deserializer::Avro => self.datums(&mut shelf, room),
         });
         (self.place, self.labels) = (place, labels);
         match visit {
@@ -126,10 +143,31 @@ impl Reading {
         }
     }
 
+    fn open_datums(&mut self, header: Option<SchemaHeader>) -> io::Result<()> {
+        let datums = Datums::open(&mut self.content)?;
+        if let Some(header) = header {
+            let value = header.value(&datums.schema);
+            self.labels.set(header.name().as_bytes(), value.as_bytes()).map_err(|_| {
+                let what = format!(
+                    "its schema has {} bytes, and all headers of an event have room for \
+                     {HEADERS_BYTES_MAX}: take `schema_type = \"hash\"`",
+                    value.len()
+                );
+                io::Error::new(io::ErrorKind::InvalidData, what)
+            })?;
+        }
+        self.datums = Some(datums);
+        Ok(())
+    }
+
     /// Finds out where it goes on.
     fn decide(&mut self) -> io::Result<()> {
         let Some(former) = &self.former else { return Ok(()) };
-        let same = former.is(self.found.id, &self.path, &self.front, &mut self.content)?;
+        let mut same = former.is(self.found.id, &self.path, &self.front, &mut self.content)?;
+        if let (true, Some(datums)) = (same, &self.datums) {
+            // Another deserializer may have read it before.
+            same = datums.is_place(former.read.offset, &mut self.content)?;
+        }
         if same {
             self.cursor = Cursor::at(former.read);
         } else {
@@ -182,6 +220,16 @@ impl Reading {
         Ok(Visit::More)
     }
 
+    fn datums(&mut self, shelf: &mut Shelf<'_>, room: &mut Room) -> io::Result<Visit> {
+        let Some(datums) = &mut self.datums else { return Ok(Visit::Ended) };
+        let (mark, content) = (&mut self.cursor.mark, &mut self.content);
+        let visit = datums.take(mark, content, shelf, room, VISIT_BYTES)?;
+        if visit == Visit::Ended {
+            self.whole()?;
+        }
+        Ok(visit)
+    }
+
     fn ends_behind(&mut self, count: usize) -> io::Result<bool> {
         let behind = self.cursor.mark.offset + count as u64;
         Ok(fill(&mut self.content, behind, &mut [0])? == 0)
@@ -199,6 +247,9 @@ impl Reading {
     /// Reads on from what has come through.
     pub(super) fn go_back(&mut self, key: u64) {
         self.key = key;
+        if let Some(datums) = &mut self.datums {
+            datums.go_back();
+        }
         match &mut self.former {
             Some(former) => former.read = self.confirmed,
             None => self.cursor = Cursor::at(self.confirmed),

@@ -7,6 +7,9 @@ use crate::time::Wall;
 use std::io::Write;
 use tempfile::TempDir;
 
+#[cfg(test)]
+mod avro;
+
 struct Rig {
     dir: TempDir,
     more: &'static str,
@@ -336,7 +339,10 @@ fn mistakes_are_told_with_a_remedy() {
     assert!(told("spool_dir = 'x'").contains("begin at the root"));
     assert!(told("spool_dir = '/x'\nfile_suffix = ''").contains(".COMPLETED"));
     assert!(told("spool_dir = '/x'\ninclude_pattern = '*.log'").contains("no expression"));
-    assert!(told("spool_dir = '/x'\ndeserializer = 'avro'").contains("line"));
+    assert!(told("spool_dir = '/x'\ndeserializer = 'json'").contains("avro"));
+    assert_eq!(told("spool_dir = '/x'\ndeserializer = 'avro'\nschema_type = 'literal'"), "");
+    assert!(told("spool_dir = '/x'\nschema_type = 'literal'").contains("not read"));
+    assert!(told("spool_dir = '/x'\nmax_block_length = '1MiB'").contains("not read"));
     assert!(told("spool_dir = '/x'\nfile_header_key = 'f'").contains("file_header = true"));
     assert!(told("spool_dir = '/x'\nbasename_header_key = ''").contains("no name for a header"));
     let both = "spool_dir = '/x'\ndelete_policy = 'immediate'\ntracking_policy = 'tracker_dir'";
