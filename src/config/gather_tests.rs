@@ -172,6 +172,13 @@ fn all_files_together_are_no_larger_than_one_may_be() {
 }
 
 #[test]
+fn a_pattern_longer_than_any_name_is_told() {
+    let case = format!("include = '{}'\n[sources.a]\n", "?".repeat(100_000));
+    let (_, told) = loaded(&case, "flumen.toml");
+    assert!(told.len() == 1 && told[0].contains("no file has so long a name"), "{told:?}");
+}
+
+#[test]
 fn patterns_are_those_of_a_shell() {
     let matches = |pattern, name| names(pattern).is_some_and(|names| names.is_match(name));
     for (pattern, name) in [
