@@ -130,7 +130,7 @@ fn table(results: &Results) -> String {
     out.push_str(&"---|".repeat(keys.len()));
     out.push('\n');
     for (name, _) in &results.parties {
-        let _ = write!(out, "| {name} |");
+        let _ = write!(out, "| {} |", in_a_cell(name));
         for key in &keys {
             let cell = results.spread(name, *key).map_or_else(String::new, |spread| {
                 let (least, most) = (key.show(spread.least), key.show(spread.most));
@@ -142,6 +142,11 @@ fn table(results: &Results) -> String {
         out.push('\n');
     }
     out
+}
+
+/// A bar in a name is no end of a cell.
+fn in_a_cell(name: &str) -> String {
+    name.replace('|', "\\|")
 }
 
 /// Every goal in a line, for the terminal.
@@ -186,7 +191,7 @@ fn readme(machine: &Description, results: &[Results]) -> String {
         }
         for (index, (name, _)) in one.parties.iter().enumerate() {
             let first = if index == 0 { format!("`{}`", one.case.name) } else { String::new() };
-            let _ = write!(out, "| {first} | {name} |");
+            let _ = write!(out, "| {first} | {} |", in_a_cell(name));
             for key in [Key::Rate, Key::Processor, Key::Steady, Key::Ratio] {
                 let cell = one.spread(name, key).map_or_else(String::new, |it| key.show(it.median));
                 let _ = write!(out, " {cell} |");
