@@ -1,8 +1,10 @@
 //! How hard a thread compresses: always the same, or as hard as there is time for.
 //!
-//! What is looked at is the share of a thread's time that it compresses. While that is small a
+//! What is looked at is the share of a thread's time that it compresses. While that stays small a
 //! better level comes next, before it is large a faster one, and where nothing else would be done
-//! any more the fastest at once. What a disk holds up is no reason for a faster level, on the
+//! any more the fastest at once: a thread that goes from block to block without a pause does not
+//! wait for the next look. One look is not enough for a better level, because the first one after
+//! a silence sees mostly the silence. What a disk holds up is no reason for a faster level, on the
 //! contrary: so only the compressing counts, and not how full the channel is.
 
 use std::ops::RangeInclusive;
@@ -26,6 +28,9 @@ const ADAPTED: RangeInclusive<i32> = 1..=6;
 
 /// The shares are looked at so often.
 const WINDOW: Duration = Duration::from_millis(100);
+/// A thread that has done nothing else for so long has no time to spare: at level 6 some three
+/// blocks of a mebibyte.
+const UNBROKEN_MAX: Duration = Duration::from_millis(30);
 /// In per cent of the time. A level costs at most twice the one before it, so that a step down is
 /// not undone by the next look.
 const BETTER_BELOW: u128 = 30;
@@ -59,12 +64,28 @@ pub(super) struct Governor {
     /// Since then time was looked at, and so much of it was compressing.
     since: Mono,
     busy: Duration,
+    /// The look before found time to spare.
+    spare: bool,
+    /// When the first of the blocks without a pause between them was done, and when the last.
+    unbroken: Mono,
+    ended: Mono,
 }
 
 impl Governor {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        let since = clock.now().mono;
-        Self { clock, level: Level::Adapt.first(), since, busy: Duration::ZERO }
+        Self::at(clock.now().mono, clock)
+    }
+
+    fn at(now: Mono, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            level: Level::Adapt.first(),
+            since: now,
+            busy: Duration::ZERO,
+            spare: false,
+            unbroken: now,
+            ended: now,
+        }
     }
 
     /// Does a block's work; says so when the next block has another level.
@@ -76,21 +97,36 @@ impl Governor {
     }
 
     fn worked(&mut self, began: Mono, ended: Mono) -> Option<i32> {
-        self.busy += ended.since(began);
-        let passed = ended.since(self.since);
-        if passed < WINDOW {
-            return None;
+        let took = ended.since(began);
+        if began.since(self.ended) > took / 10 {
+            self.unbroken = ended;
         }
-        let share = self.busy.as_nanos() * 100 / passed.as_nanos();
-        (self.since, self.busy) = (ended, Duration::ZERO);
+        self.ended = ended;
+        self.busy += took;
+        let passed = ended.since(self.since);
+        let level = if ended.since(self.unbroken) >= UNBROKEN_MAX {
+            *ADAPTED.start()
+        } else if passed < WINDOW {
+            return None;
+        } else {
+            self.by_share(self.busy.as_nanos() * 100 / passed.as_nanos())
+        };
+        if passed >= WINDOW {
+            (self.since, self.busy) = (ended, Duration::ZERO);
+        }
+        (level != std::mem::replace(&mut self.level, level)).then_some(level)
+    }
+
+    fn by_share(&mut self, share: u128) -> i32 {
+        let spare = share < BETTER_BELOW;
+        let twice = std::mem::replace(&mut self.spare, spare) && spare;
         let level = match share {
             share if share > FASTEST_ABOVE => *ADAPTED.start(),
             share if share > FASTER_ABOVE => self.level - 1,
-            share if share < BETTER_BELOW => self.level + 1,
+            _ if twice => self.level + 1,
             _ => self.level,
         };
-        let level = level.clamp(*ADAPTED.start(), *ADAPTED.end());
-        (level != std::mem::replace(&mut self.level, level)).then_some(level)
+        level.clamp(*ADAPTED.start(), *ADAPTED.end())
     }
 }
 
@@ -102,7 +138,7 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn governor() -> Governor {
-        Governor { since: Mono(0), ..Governor::new(Arc::new(SystemClock::default())) }
+        Governor::at(Mono(0), Arc::new(SystemClock::default()))
     }
 
     /// Blocks of so many milliseconds each, one every ten, for a second; the level after it.
@@ -126,6 +162,25 @@ mod tests {
     }
 
     #[test]
+    fn blocks_without_a_pause_do_not_wait_for_the_next_look() {
+        let mut governor = governor();
+        second(&mut governor, 0, 1);
+        governor.worked(Mono(1000 * MS), Mono(1001 * MS));
+        let blocks = (0..4).map(|n| (1010 + n * 12, 1021 + n * 12));
+        let levels: Vec<_> =
+            blocks.map(|(from, to)| governor.worked(Mono(from * MS), Mono(to * MS))).collect();
+        assert_eq!(levels, [None, None, None, Some(1)]);
+    }
+
+    #[test]
+    fn one_block_that_takes_long_is_no_hurry() {
+        let mut governor = governor();
+        second(&mut governor, 0, 1);
+        assert_eq!(governor.worked(Mono(2000 * MS), Mono(2090 * MS)), None);
+        assert_eq!(governor.level, 6);
+    }
+
+    #[test]
     fn a_thread_with_little_time_left_takes_one_step_at_a_time() {
         let mut governor = governor();
         second(&mut governor, 0, 1);
@@ -137,10 +192,12 @@ mod tests {
     }
 
     #[test]
-    fn a_long_silence_is_one_look() {
+    fn a_long_silence_is_one_look_and_one_is_not_enough() {
         let mut governor = governor();
-        assert_eq!(governor.worked(Mono(3_600_000 * MS), Mono(3_600_010 * MS)), Some(2));
-        assert_eq!(governor.worked(Mono(3_600_020 * MS), Mono(3_600_030 * MS)), None);
+        let mut block = |at: u64| governor.worked(Mono(at * MS), Mono((at + 10) * MS));
+        assert_eq!(block(3_600_000), None);
+        assert_eq!(block(3_600_050), None, "no look yet");
+        assert_eq!(block(3_600_100), Some(2));
     }
 
     #[test]
