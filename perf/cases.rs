@@ -374,7 +374,7 @@ pub(crate) const CASES: &[Case] = &[
         load: Load::Latency { events_per_second: None },
         sink: "zstd",
         parties: &[FLUMEN],
-        goals: &[alone(Key::P99, Bound::AtMost(1020.0))],
+        goals: &[alone(Key::P99, Bound::AtMost(1020.0)), alone(Key::Lost, Bound::AtMost(0.0))],
     },
     Case {
         name: "latency_to_stdout",
@@ -382,7 +382,7 @@ pub(crate) const CASES: &[Case] = &[
         load: Load::Latency { events_per_second: Some(2_000) },
         sink: "stdout",
         parties: &[FLUMEN],
-        goals: &[alone(Key::P99, Bound::AtMost(1.0))],
+        goals: &[alone(Key::P99, Bound::AtMost(1.0)), alone(Key::Lost, Bound::AtMost(0.0))],
     },
     Case {
         name: "idle_to_zstd",

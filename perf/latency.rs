@@ -16,8 +16,10 @@ use flumen::syslog::compose::{Composer, Shape};
 use flumen::syslog::stamp::{self, Reading, Stamp};
 use flumen::time::Wall;
 use hdrhistogram::Histogram;
+use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
@@ -111,29 +113,49 @@ fn read_pipe(mut pipe: impl Read) -> io::Result<Histogram<u64>> {
     }
 }
 
-/// Follows the one file there is.
+/// Follows the newest file, and the one before it to its end.
 fn read_files(out: &Path, over: &AtomicBool) -> io::Result<Histogram<u64>> {
     let mut seen = histogram();
-    let mut reader: Option<Reader> = None;
+    let (mut opened, mut reader) = (HashSet::new(), None);
     loop {
         let last = over.load(Ordering::Relaxed);
-        if reader.is_none() {
-            let file = kept::files(out)?.into_iter().next();
-            reader = file.and_then(|file| Reader::open(&OsDisk, &file).ok());
-        }
+        // Looked for before the reading: what stands in the old file then was all of it.
+        let next = next_file(out, &mut opened)?;
         if let Some(reader) = &mut reader {
-            while let Some(block) = reader.next_block().map_err(io::Error::other)? {
-                let at = now();
-                for event in block.events() {
-                    take(&mut seen, &event.text(), at);
-                }
-            }
+            read_blocks(reader, &mut seen)?;
         }
-        if last {
-            return Ok(seen);
+        match next {
+            Some(next) => reader = Some(next),
+            None if last => return Ok(seen),
+            None => sleep(LOOK),
         }
-        sleep(LOOK);
     }
+}
+
+/// A file that was not opened yet. Its name may change, its inode does not.
+fn next_file(out: &Path, opened: &mut HashSet<u64>) -> io::Result<Option<Reader>> {
+    for file in kept::files(out)? {
+        // A file that is renamed, or has no header yet, is there at the next look.
+        let Ok(inode) = file.metadata().map(|it| it.ino()) else { continue };
+        if opened.contains(&inode) {
+            continue;
+        }
+        if let Ok(reader) = Reader::open(&OsDisk, &file) {
+            opened.insert(inode);
+            return Ok(Some(reader));
+        }
+    }
+    Ok(None)
+}
+
+fn read_blocks(reader: &mut Reader, seen: &mut Histogram<u64>) -> io::Result<()> {
+    while let Some(block) = reader.next_block().map_err(io::Error::other)? {
+        let at = now();
+        for event in block.events() {
+            take(seen, &event.text(), at);
+        }
+    }
+    Ok(())
 }
 
 fn take(seen: &mut Histogram<u64>, message: &[u8], at: Wall) {
