@@ -19,6 +19,16 @@ use crate::random::Random;
 /// The header by which events are dealt out.
 pub(crate) const HEADER: &[u8] = b"lane";
 
+/// How much of a plan is dealt out. What is drawn later than the rest was added later: a seed is
+/// the same plan for ever in the manner in which it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dealing {
+    Nothing,
+    /// Not by headers what somebody waits for.
+    Unanswered,
+    All,
+}
+
 /// Which of a source's channels an event goes to.
 #[derive(Clone, Debug)]
 pub(crate) enum Way {
@@ -52,17 +62,19 @@ impl Way {
         match random.below(6) {
             0 if several => Self::All { optional: 1 << random.index(channels) },
             1 if several => Self::Balanced { random: random.once_in(2) },
-            2 | 3 if !acknowledging => {
-                let all = (1_u64 << channels) - 1;
-                let mut lanes = |least: u64| {
-                    let required = random.below(all + 1).max(least);
-                    Lanes { required, optional: random.below(all + 1) & !required }
-                };
-                let own = [lanes(1), lanes(1)];
-                Self::Mapped([own[0], own[1], Lanes { optional: 0, ..lanes(0) }])
-            }
+            2 | 3 if !acknowledging => Self::draw_mapped(random, channels),
             _ => Self::All { optional: 0 },
         }
+    }
+
+    fn draw_mapped(random: &mut Random, channels: usize) -> Self {
+        let all = (1_u64 << channels) - 1;
+        let mut lanes = |least: u64| {
+            let required = random.below(all + 1).max(least);
+            Lanes { required, optional: random.below(all + 1) & !required }
+        };
+        let own = [lanes(1), lanes(1)];
+        Self::Mapped([own[0], own[1], Lanes { optional: 0, ..lanes(0) }])
     }
 
     pub(crate) fn mapping(&self, channels: usize) -> Option<Mapping> {
@@ -106,6 +118,11 @@ impl Way {
         }
     }
 
+    /// The channel of that place in the source's list is one that this event must come to.
+    pub(crate) fn requires(&self, id: Id, place: usize) -> bool {
+        self.lanes(id).required >> place & 1 == 1
+    }
+
     /// The channel of that place in the source's list is optional to every event.
     pub(crate) fn is_optional(&self, place: usize) -> bool {
         matches!(self, Self::All { optional } if optional >> place & 1 == 1)
@@ -123,7 +140,10 @@ impl Way {
 
 impl Plan {
     /// Draws what a plan has beside the plain one; `random` is a stream of its own.
-    pub(crate) fn deal(&mut self, random: &mut Random) {
+    pub(crate) fn deal(&mut self, random: &mut Random, dealing: Dealing) {
+        if dealing == Dealing::Nothing {
+            return;
+        }
         for channel in &mut self.channels {
             if random.once_in(if channel.when_full == WhenFull::Wait { 8 } else { 2 }) {
                 channel.when_full = WhenFull::DropOldest;
@@ -140,6 +160,18 @@ impl Plan {
                 let max = Duration::from_secs(random.within(1..6));
                 let penalty = Penalty { max, grows: random.once_in(2) };
                 self.groups.push(GroupShape { channel, course: *random.pick(&courses), penalty });
+            }
+        }
+        if dealing == Dealing::All {
+            self.deal_answered(random);
+        }
+    }
+
+    /// Half of the sources that somebody waits for, if they are not dealt out yet.
+    fn deal_answered(&mut self, random: &mut Random) {
+        for source in self.sources.iter_mut().filter(|source| source.wants.is_some()) {
+            if matches!(source.way, Way::All { optional: 0 }) && random.once_in(2) {
+                source.way = Way::draw_mapped(random, source.channels.len());
             }
         }
     }

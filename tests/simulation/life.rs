@@ -15,6 +15,7 @@ use flumen::runtime::clock::{Clock, ManualClock};
 use flumen::runtime::{Progress, Worker};
 use flumen::sink::group::Group;
 use flumen::sink::{BuildError, Orders, SinkContext, SinkPlan};
+use flumen::source::Source;
 use flumen::source::intercepting::Staging;
 use flumen::source::restraint::Backlog;
 use flumen::source::routing::{Route, RoutingRunner};
@@ -29,7 +30,7 @@ use crate::event::Id;
 use crate::plan::{Plan, SinkShape, SourceShape};
 use crate::probe::{Accepted, Probe};
 use crate::random::Random;
-use crate::source::{Acknowledging, Feed, Nobody, SimSource, Told};
+use crate::source::{Acknowledging, AnsweredSource, Feed, Nobody, SimSource, Told};
 use crate::trace::Trace;
 
 const PAGE_BYTES: usize = 64 << 10;
@@ -201,41 +202,35 @@ impl Life {
             inlets.push(Inlet { channel, when_full, counters });
         }
         let waker: Arc<dyn Wake> = Arc::new(Nobody);
-        let channels = shape.way.required(inlets.len()) as u32;
         let (feed, quiet) = (Arc::clone(&world.feeds[index]), Arc::clone(&self.quiet));
-        let worker: Box<dyn Worker> = if let Some(wanted) = shape.wants {
-            let told = Arc::new(Mutex::new(Told::new(wanted)));
-            self.told.push(Some(Arc::clone(&told)));
-            let valve = valve(parts, shape, inlets, &waker);
-            let closing = false;
-            Box::new(Acknowledging { feed, quiet, valve, channels, told, counters, closing })
-        } else {
-            self.told.push(None);
-            let source = Box::new(SimSource { feed, quiet, stopping: false });
-            let below = |sink: &&SinkShape| shape.channels.contains(&sink.channel);
-            let plans: Vec<_> = world.plan.sinks.iter().filter(below).map(sink_plan).collect();
-            let age = plans.iter().map(|plan| plan.batch_age()).min().expect("a channel is read");
-            let slice = plans.iter().filter_map(|plan| plan.path_slice()).min();
-            let slice_ns = slice.map(|slice| i64::try_from(slice.as_nanos()).expect("short"));
-            let backlog = shape.connections.is_multiple_of(3);
-            let backlog = backlog.then_some(Backlog { batches: 2, threads: 1 });
-            let eager = shape.connections.is_multiple_of(2);
-            let pace = Pace { age, slice_ns, eager, backlog };
-            let name = format!("source.{index}");
-            match shape.way.mapping(inlets.len()) {
-                None => {
-                    let valve = valve(parts, shape, inlets, &waker);
-                    Box::new(SourceRunner::new(name, source, valve, counters, pace))
-                }
-                Some(mapping) => {
-                    self.staged += 1;
-                    let page = parts.pool.take().expect("a page of its own");
-                    let staging = Staging::new(page, Chain::default(), EVENT_BYTES);
-                    let parsers = inlets.iter().map(|_| None).collect();
-                    let (pool, keeps_headers) = (Arc::clone(&parts.pool), eager);
-                    let route = Route { mapping, inlets, pool, parsers, keeps_headers };
-                    Box::new(RoutingRunner::new(name, source, staging, route, counters, pace))
-                }
+        let told = shape.wants.map(|wanted| Arc::new(Mutex::new(Told::new(wanted))));
+        self.told.push(told.clone());
+        let name = format!("source.{index}");
+        let worker: Box<dyn Worker> = match (shape.way.mapping(inlets.len()), told) {
+            (None, Some(told)) => {
+                let channels = shape.way.required(inlets.len()) as u32;
+                let valve = valve(parts, shape, inlets, &waker);
+                let closing = false;
+                Box::new(Acknowledging { feed, quiet, valve, channels, told, counters, closing })
+            }
+            (None, None) => {
+                let source = Box::new(SimSource { feed, quiet, stopping: false });
+                let valve = valve(parts, shape, inlets, &waker);
+                Box::new(SourceRunner::new(name, source, valve, counters, pace(world, shape)))
+            }
+            (Some(mapping), told) => {
+                let source = SimSource { feed, quiet, stopping: false };
+                let source: Box<dyn Source> = match told {
+                    Some(told) => Box::new(AnsweredSource { source, told, slip: None }),
+                    None => Box::new(source),
+                };
+                self.staged += 1;
+                let page = parts.pool.take().expect("a page of its own");
+                let staging = Staging::new(page, Chain::default(), EVENT_BYTES);
+                let parsers = inlets.iter().map(|_| None).collect();
+                let (pool, pace) = (Arc::clone(&parts.pool), pace(world, shape));
+                let route = Route { mapping, inlets, pool, parsers, keeps_headers: pace.eager };
+                Box::new(RoutingRunner::new(name, source, staging, route, counters, pace))
             }
         };
         self.add(worker, Role::Source);
@@ -371,6 +366,18 @@ impl Life {
         let empty = |probe: &Arc<Probe>| probe.counters().gauge.events() == 0;
         self.probes.iter().all(empty)
     }
+}
+
+/// What the sinks behind a source ask of it.
+fn pace(world: &World, shape: &SourceShape) -> Pace {
+    let below = |sink: &&SinkShape| shape.channels.contains(&sink.channel);
+    let plans: Vec<_> = world.plan.sinks.iter().filter(below).map(sink_plan).collect();
+    let age = plans.iter().map(|plan| plan.batch_age()).min().expect("a channel is read");
+    let slice = plans.iter().filter_map(|plan| plan.path_slice()).min();
+    let slice_ns = slice.map(|slice| i64::try_from(slice.as_nanos()).expect("short"));
+    let backlog = shape.connections.is_multiple_of(3);
+    let backlog = backlog.then_some(Backlog { batches: 2, threads: 1 });
+    Pace { age, slice_ns, eager: shape.connections.is_multiple_of(2), backlog }
 }
 
 fn valve(parts: &Parts, shape: &SourceShape, inlets: Vec<Inlet>, waker: &Arc<dyn Wake>) -> Valve {

@@ -59,6 +59,7 @@ fn seeds_hold() {
                 total.evicted += report.evicted;
                 total.unrouted += report.unrouted;
                 total.failovers += report.failovers;
+                total.answered += report.answered;
             }
             Err(what) => failures.push((seed, what)),
         }
@@ -71,8 +72,8 @@ fn seeds_hold() {
         eprintln!("{}", firsts.collect::<Vec<_>>().join("\n"));
         panic!("{} of {count} seeds failed: {seeds:?}", seeds.len());
     }
-    let Report { crashes, faults, rounds, evicted, unrouted, failovers, .. } = total;
-    let all = [crashes, faults, rounds, evicted, unrouted, failovers];
+    let Report { crashes, faults, rounds, evicted, unrouted, failovers, answered, .. } = total;
+    let all = [crashes, faults, rounds, evicted, unrouted, failovers, answered];
     assert!(all.iter().all(|count| *count > 0), "{total:?}");
 }
 

@@ -173,6 +173,13 @@ impl Oracle {
         }
     }
 
+    /// Events dealt out by their headers that a source was told of until now.
+    pub(crate) fn answered(&self, world: &World) -> u64 {
+        let sources = world.plan.sources.iter().zip(self.synced.iter().zip(&self.written));
+        let mapped = sources.filter(|(source, _)| matches!(source.way, Way::Mapped(_)));
+        mapped.map(|(_, (synced, written))| (synced.len() + written.len()) as u64).sum()
+    }
+
     /// Both ledger equations of every component, exactly, between any two steps.
     pub(crate) fn ledger(life: &Life) -> Checked {
         let snapshot = life.snapshot();
@@ -219,23 +226,26 @@ impl Oracle {
         (missing.count() + usize::from(first.is_some()), first)
     }
 
-    /// What was confirmed as synced is in every channel of its source.
+    /// What was confirmed as synced is in every channel that requires it.
     fn confirmed(&mut self, world: &World, view: &View, written: bool) -> Checked {
         for (index, source) in world.plan.sources.iter().enumerate() {
             let balanced = matches!(source.way, Way::Balanced { .. });
-            let required = source.channels.iter().enumerate();
-            let required = required.filter(|(place, _)| !source.way.is_optional(*place));
-            // Balanced: one of them has it.
-            let mut there = BTreeMap::<String, Ids>::new();
-            for (_, &channel) in required {
-                let name = if balanced { "any".to_owned() } else { format!("c{channel}") };
-                there.entry(name).or_default().extend(Self::in_channel(world, view, channel));
+            let all = source.channels.iter().map(|own| Self::in_channel(world, view, *own));
+            let mut there: Vec<Ids> = all.collect();
+            if balanced {
+                // One of them has it.
+                there = vec![there.into_iter().flatten().collect()];
             }
-            for (name, there) in &there {
-                if let Some(id) = self.synced[index].iter().find(|id| !there.contains(id)) {
+            for (place, there) in there.iter().enumerate() {
+                let name = match balanced {
+                    true => "any".to_owned(),
+                    false => format!("c{}", source.channels[place]),
+                };
+                let absent = |id: &&Id| source.way.requires(**id, place) && !there.contains(id);
+                if let Some(id) = self.synced[index].iter().find(absent) {
                     return Err(format!("{id:?} was confirmed as synced to {name}"));
                 }
-                let lost = self.written[index].iter().find(|id| !there.contains(id));
+                let lost = self.written[index].iter().find(absent);
                 if let Some(id) = lost.filter(|_| written) {
                     return Err(format!("{id:?} was confirmed as written to {name}"));
                 }

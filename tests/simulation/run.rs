@@ -12,7 +12,7 @@ use flumen::storage::recovery::{Mode, recover};
 use flumen::time::Wall;
 
 use crate::archive::Excuse;
-use crate::dealing::Way;
+use crate::dealing::{Dealing, Way};
 use crate::disk::{Crash, SimDisk, Weather, Wind};
 use crate::life::{Life, World};
 use crate::oracle::{Checked, Oracle};
@@ -60,20 +60,22 @@ pub(crate) struct Report {
     pub(crate) unrouted: u64,
     /// Lives in which a failover group's second sink had events.
     pub(crate) failovers: u64,
+    /// Events dealt out by their headers, of which their source knows how far they came.
+    pub(crate) answered: u64,
     /// Lines traced, and their hash.
     pub(crate) digest: (u64, u64),
 }
 
 /// Runs one seed; the error tells what did not hold, and what happened last.
 pub(crate) fn run(seed: u64, sabotage: Sabotage) -> Result<Report, String> {
-    run_as(seed, sabotage, true)
+    run_as(seed, sabotage, Dealing::All)
 }
 
-/// The same; `dealt`: with selectors, groups, and channels that drop the oldest.
-pub(crate) fn run_as(seed: u64, sabotage: Sabotage, dealt: bool) -> Result<Report, String> {
+/// The same with so much dealt out.
+pub(crate) fn run_as(seed: u64, sabotage: Sabotage, dealing: Dealing) -> Result<Report, String> {
     let trace = Trace::default();
     let said = trace.clone();
-    let work = AssertUnwindSafe(|| Run::new(seed, sabotage, dealt, trace).all());
+    let work = AssertUnwindSafe(|| Run::new(seed, sabotage, dealing, trace).all());
     let outcome = catch_unwind(work).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -97,13 +99,11 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64, sabotage: Sabotage, dealt: bool, trace: Trace) -> Self {
+    fn new(seed: u64, sabotage: Sabotage, dealing: Dealing, trace: Trace) -> Self {
         let mut random = Random::new(seed);
         let mut plan = Plan::new(&mut random);
-        if dealt {
-            // A stream of its own: what a seed was without it, it is with it.
-            plan.deal(&mut random.clone().fork());
-        }
+        // A stream of its own: what a seed was without it, it is with it.
+        plan.deal(&mut random.clone().fork(), dealing);
         trace.say(format!("{plan:?}"));
         let clock = Arc::new(ManualClock::at(START));
         let disk = SimDisk::new(random.fork(), Arc::clone(&clock), trace.clone());
@@ -337,6 +337,7 @@ impl Run {
         self.report.evicted += life.evicted(&self.world);
         self.report.unrouted += life.unrouted();
         self.report.failovers += life.failovers(&self.world);
+        self.report.answered = self.oracle.answered(&self.world);
         self.oracle.closed(&self.world, &life, self.faultless)
     }
 

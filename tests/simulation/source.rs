@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use flumen::channel::Valve;
 use flumen::event::{EventHead, Full, HeaderMap, Marks, Origin, Page};
 use flumen::memory::receipt::{Outcome, Reached};
-use flumen::memory::{Lease, Receipt, ReceiptPool};
+use flumen::memory::{Lease, Receipt, ReceiptPool, ReceiptSlip};
 use flumen::ring::Wake;
 use flumen::runtime::{Progress, Worker};
 use flumen::source::{Received, Source};
@@ -139,6 +139,61 @@ impl Source for SimSource {
     }
 }
 
+/// The same with a receipt for all that is read at a time, under a runner that deals it out.
+pub(crate) struct AnsweredSource {
+    pub(crate) source: SimSource,
+    pub(crate) told: Arc<Mutex<Told>>,
+    /// Of what was read last.
+    pub(crate) slip: Option<ReceiptSlip>,
+}
+
+impl Source for AnsweredSource {
+    fn receive(&mut self, page: &mut Page, now: Now) -> Received {
+        assert!(page.is_empty() && self.slip.is_none(), "what was read before is through");
+        let mut told = self.told.lock().expect("one thread");
+        if !told.receipts.has_free() {
+            return Received::default();
+        }
+        let received = self.source.receive(page, now);
+        if !page.is_empty() {
+            // The runner adds what its pages wait for.
+            let (receipt, slip) = told.receipts.take(1).expect("one is free");
+            told.waiting.insert(receipt, ids(page));
+            self.slip = Some(slip);
+        }
+        received
+    }
+
+    fn wait(&mut self, now: Now, until: Mono, open: bool) {
+        self.source.wait(now, until, open);
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.source.waker()
+    }
+
+    fn stop(&mut self, now: Now) {
+        self.source.stop(now);
+    }
+
+    fn settle(&mut self, _now: Now) {
+        self.told.lock().expect("one thread").listen();
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.slip.is_some()
+    }
+
+    fn slip(&mut self) -> Option<ReceiptSlip> {
+        self.slip.take()
+    }
+}
+
+fn ids(page: &Page) -> Vec<Id> {
+    let json = false;
+    page.events().filter_map(|event| Id::in_line(event.bytes, json)).collect()
+}
+
 /// Open receipts of a simulated source.
 const RECEIPTS: usize = 6;
 
@@ -194,8 +249,7 @@ impl Acknowledging {
             self.valve.give_back(page);
             return false;
         };
-        let json = false;
-        let ids = page.events().filter_map(|event| Id::in_line(event.bytes, json)).collect();
+        let ids = ids(&page);
         self.counters.received_events.add(u64::from(page.event_count()));
         self.counters.routed_events.add(u64::from(page.event_count()));
         told.waiting.insert(receipt, ids);
