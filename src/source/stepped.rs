@@ -1,6 +1,9 @@
 //! For tests: a source whose senders are answered, over real sockets, stepped by hand and its slips
 //! answered by the test.
 
+#[cfg(test)]
+pub(super) mod files;
+
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -2,28 +2,26 @@
 
 use super::*;
 use crate::source::network;
-use crate::telemetry::{Incidents, SourceCounters};
-use crate::time::Wall;
+use crate::source::stepped::files::{FileRig, Reads};
+use crate::telemetry::Incidents;
 use std::io::Write;
-use tempfile::TempDir;
+use std::path::Path;
 
 #[cfg(test)]
 mod avro;
 
-struct Rig {
-    dir: TempDir,
-    more: &'static str,
-    source: Option<Box<dyn Source>>,
-    page: Page,
-    serial: u64,
-    texts: Vec<String>,
-    headers: Vec<String>,
-    slips: Vec<ReceiptSlip>,
-    confirms: bool,
-    at: u64,
-    incidents: Arc<Incidents>,
-    counters: Arc<SourceCounters>,
+struct Spool;
+
+impl Reads for Spool {
+    const TYPE: &'static str = "spooldir";
+    const SAVED: &'static str = ".flumespool/flumen_position.json";
+
+    fn section(dir: &Path) -> String {
+        format!("spool_dir = '{}'", dir.display())
+    }
 }
+
+type Rig = FileRig<Spool>;
 
 fn plan(body: &str) -> (Plan, Vec<String>) {
     let section = Section::parse(body, OPTIONS);
@@ -33,41 +31,6 @@ fn plan(body: &str) -> (Plan, Vec<String>) {
 }
 
 impl Rig {
-    fn new(more: &'static str) -> Self {
-        let mut page = Page::new(1 << 20);
-        page.clear(1);
-        let mut rig = Self {
-            dir: TempDir::new().unwrap(),
-            more,
-            source: None,
-            page,
-            serial: 1,
-            texts: Vec::new(),
-            headers: Vec::new(),
-            slips: Vec::new(),
-            confirms: true,
-            at: 1_000_000,
-            incidents: Incidents::new(),
-            counters: Arc::default(),
-        };
-        rig.start();
-        rig
-    }
-
-    fn start(&mut self) {
-        let body = format!("spool_dir = '{}'\n{}", self.dir.path().display(), self.more);
-        let (plan, told) = plan(&body);
-        assert!(told.is_empty(), "{told:?}");
-        let mut context =
-            network::tests::context(vec![Arc::clone(&self.counters)], Arc::clone(&self.incidents));
-        context.want_headers = true;
-        self.source = Some(plan.build(&context).unwrap().sources.remove(0));
-    }
-
-    fn now(&self) -> Now {
-        Now { mono: Mono(self.at * 1_000_000), wall: Wall(1) }
-    }
-
     /// Files that are there now are older than those to come.
     fn put(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.dir.path().join(name);
@@ -79,28 +42,7 @@ impl Rig {
     }
 
     fn step(&mut self) -> bool {
-        let now = self.now();
-        let source = self.source.as_mut().unwrap();
-        source.settle(now);
-        let received = source.receive(&mut self.page, now);
-        if received.full || source.is_wanted() {
-            self.slips.extend(source.slip());
-            let texts = self.page.events().map(|it| String::from_utf8_lossy(it.bytes).into_owned());
-            self.texts.extend(texts);
-            let text = String::from_utf8_lossy;
-            let headers = self.page.events().map(|event| {
-                let pair = |(name, value)| format!("{}={}", text(name), text(value));
-                event.headers().iter().map(pair).collect::<Vec<_>>().join(" ")
-            });
-            self.headers.extend(headers);
-            self.serial += 1;
-            self.page.clear(self.serial);
-        }
-        if self.confirms {
-            self.slips.drain(..).for_each(ReceiptSlip::confirm);
-        }
-        source.settle(now);
-        received.more
+        self.turn(false).more
     }
 
     /// Time passes, and all that is there is read.
@@ -120,21 +62,6 @@ impl Rig {
         let mut names: Vec<String> = names.filter(|name| name != ".flumespool").collect();
         names.sort();
         assert_eq!(names, expected);
-    }
-
-    fn kill(&mut self) {
-        let path = self.dir.path().join(".flumespool/flumen_position.json");
-        let saved = std::fs::read(&path).unwrap_or_default();
-        self.source = None;
-        self.slips.clear();
-        self.serial += 1;
-        self.page.clear(self.serial);
-        std::fs::write(&path, saved).unwrap();
-        self.start();
-    }
-
-    fn told(&self) -> String {
-        format!("{:?}", self.incidents.list())
     }
 }
 

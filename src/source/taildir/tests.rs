@@ -1,26 +1,23 @@
 //! Real files, a clock that the test pushes on, and slips that it answers.
 
 use super::*;
-use crate::source::network;
-use crate::telemetry::Incidents;
-use crate::time::Wall;
+use crate::source::stepped::files::{FileRig, Reads};
 use std::io::Write;
 use std::path::Path;
-use tempfile::TempDir;
 
-struct Rig {
-    dir: TempDir,
-    more: &'static str,
-    source: Option<Box<dyn Source>>,
-    page: Page,
-    serial: u64,
-    texts: Vec<String>,
-    headers: Vec<String>,
-    slips: Vec<ReceiptSlip>,
-    confirms: bool,
-    at: u64,
-    incidents: Arc<Incidents>,
+struct Tail;
+
+impl Reads for Tail {
+    const TYPE: &'static str = "taildir";
+    const SAVED: &'static str = "positions";
+
+    fn section(dir: &Path) -> String {
+        let dir = dir.display();
+        format!("filegroups = {{ app = '{dir}/app\\.log.*' }}\nposition_file = '{dir}/positions'")
+    }
 }
+
+type Rig = FileRig<Tail>;
 
 fn plan(body: &str) -> (Plan, Vec<String>) {
     let section = Section::parse(body, OPTIONS);
@@ -30,76 +27,11 @@ fn plan(body: &str) -> (Plan, Vec<String>) {
 }
 
 impl Rig {
-    fn new(more: &'static str) -> Self {
-        let mut page = Page::new(1 << 20);
-        page.clear(1);
-        let mut rig = Self {
-            dir: TempDir::new().unwrap(),
-            more,
-            source: None,
-            page,
-            serial: 1,
-            texts: Vec::new(),
-            headers: Vec::new(),
-            slips: Vec::new(),
-            confirms: true,
-            at: 1_000_000,
-            incidents: Incidents::new(),
-        };
-        rig.start();
-        rig
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn start(&mut self) {
-        let dir = self.dir.path().display();
-        let body = format!(
-            "filegroups = {{ app = '{dir}/app\\.log.*' }}\nposition_file = '{dir}/positions'\n{}",
-            self.more
-        );
-        let (plan, told) = plan(&body);
-        assert!(told.is_empty(), "{told:?}");
-        let mut context =
-            network::tests::context(vec![Arc::default()], Arc::clone(&self.incidents));
-        context.want_headers = true;
-        self.source = Some(plan.build(&context).unwrap().sources.remove(0));
-    }
-
-    fn now(&self) -> Now {
-        Now { mono: Mono(self.at * 1_000_000), wall: Wall(1) }
-    }
-
     /// Time passes, and all that is there is read.
     fn pass(&mut self, ms: u64) {
         self.at += ms;
-        for _ in 0..100 {
-            let now = self.now();
-            let source = self.source.as_mut().unwrap();
-            source.settle(now);
-            let received = source.receive(&mut self.page, now);
-            self.slips.extend(source.slip());
-            let texts = self.page.events().map(|it| String::from_utf8_lossy(it.bytes).into_owned());
-            self.texts.extend(texts);
-            let text = String::from_utf8_lossy;
-            let headers = self.page.events().map(|event| {
-                let pair = |(name, value)| format!("{}={}", text(name), text(value));
-                event.headers().iter().map(pair).collect::<Vec<_>>().join(" ")
-            });
-            self.headers.extend(headers);
-            self.serial += 1;
-            self.page.clear(self.serial);
-            if self.confirms {
-                self.slips.drain(..).for_each(ReceiptSlip::confirm);
-            }
-            source.settle(now);
-            if !received.more {
-                return;
-            }
-        }
-        panic!("there is always more");
+        let through = (0..100).any(|_| !self.turn(true).more);
+        assert!(through, "there is always more");
     }
 
     fn append(&self, name: &str, text: &str) {
@@ -115,15 +47,6 @@ impl Rig {
     fn read(&mut self, expected: &[&str]) {
         self.pass(1001);
         assert_eq!(std::mem::take(&mut self.texts), expected);
-    }
-
-    /// As after kill -9: nothing is said or saved any more.
-    fn kill(&mut self) {
-        let saved = std::fs::read(self.path("positions")).unwrap_or_default();
-        self.source = None;
-        self.slips.clear();
-        std::fs::write(self.path("positions"), saved).unwrap();
-        self.start();
     }
 
     fn stop(&mut self) {
