@@ -301,7 +301,7 @@ fn a_waker_ends_a_wait_without_a_deadline() {
 }
 
 #[test]
-fn on_its_own_thread_it_serves_and_stops_at_once() {
+fn on_its_own_thread_it_serves_and_stops() {
     let Harness { server, address, .. } = Harness::new();
     let clock = Arc::new(SystemClock::default());
     let post = Post::start(Box::new(server), None, clock).expect("a thread");
@@ -311,10 +311,9 @@ fn on_its_own_thread_it_serves_and_stops_at_once() {
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("closed after the answer, as 1.0 asks");
     assert!(text.contains("\"agent\": \"edge\""), "{text}");
-    // An idle client keeps its connection open over the stop.
+    // An idle client keeps its connection open over the stop; that nothing waits for it is seen
+    // where the clock is stepped.
     let _idle = TcpStream::connect(address).expect("listening");
-    let begun = std::time::Instant::now();
     post.close();
     post.join().expect("no panic");
-    assert!(begun.elapsed() < 2 * CLOSE_PATIENCE, "{:?}", begun.elapsed());
 }
