@@ -1,7 +1,7 @@
 //! Each command where it meets the world: a reader that has gone, a full device, files that are
 //! missing, foreign or damaged, words that mean nothing; and what it answers with its exit code.
 
-use crate::harness::DEADLINE;
+use crate::harness::{DEADLINE, nobody};
 use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::process::ExitStatusExt;
@@ -137,6 +137,7 @@ fn a_full_device_is_told() {
 fn nobody_hears_the_complaints() {
     let place = Place::new();
     place.put("sent.txt", b"no manifest");
+    let blast = format!("blast tcp://{} --count 1", nobody());
     for (arguments, code) in [
         ("cat missing", 1),
         ("cat missing --follow", 1),
@@ -146,7 +147,7 @@ fn nobody_hears_the_complaints() {
         ("run missing", 2),
         ("audit --manifest missing kept", 2),
         ("audit --manifest sent.json missing", 1),
-        ("blast tcp://127.0.0.1:9 --count 1", 1),
+        (&*blast, 1),
         ("blast udp://127.0.0.1:9 --gso --size 100", 2),
         ("cat --no-such-flag", 2),
     ] {

@@ -125,21 +125,18 @@ fn sum_of(sent: &[u64]) -> u64 {
 fn short_lines_at_full_rate() {
     let agent = Agent::start(SYSLOG_TO_FILE);
     let mut stream = TcpStream::connect(agent.tcp("net")).unwrap();
-    let started = Instant::now();
-    let mut count: u64 = 0;
-    while started.elapsed() < Duration::from_secs(1) {
-        let lines: String = (count..count + 10_000).map(|n| format!("{n:019}\n")).collect();
+    const COUNT: u64 = 500_000;
+    for first in (0..COUNT).step_by(10_000) {
+        let lines: String = (first..first + 10_000).map(|n| format!("{n:019}\n")).collect();
         stream.write_all(lines.as_bytes()).unwrap();
-        count += 10_000;
         assert_memory(&agent);
     }
     drop(stream);
-    agent.wait_for(count);
-    println!("{count} lines");
+    agent.wait_for(COUNT);
     let ended = agent.stop().well();
     let lines = ended.lines("out.log.zst");
     assert!(lines.iter().enumerate().all(|(n, line)| line.parse() == Ok(n)), "in order");
-    assert_eq!(lines.len() as u64, count);
+    assert_eq!(lines.len() as u64, COUNT);
 }
 
 fn descriptors(agent: &Agent) -> usize {
@@ -296,6 +293,7 @@ fn out_of_descriptors() {
         return;
     }
     let agent = Agent::start(&plain());
+    let before = descriptors(&agent);
     let limit = |files: usize| {
         let mut command = Command::new("prlimit");
         command.args(["--pid", &agent.id().to_string(), &format!("--nofile={files}:")]);
@@ -305,13 +303,9 @@ fn out_of_descriptors() {
     let mut served = TcpStream::connect(to).unwrap();
     served.write_all((line(0, 0) + "\n").as_bytes()).unwrap();
     agent.wait_for(1);
-    // Our own connections to the endpoint have gone once the count stands still.
-    let mut before = 0;
-    let settled = until(|| {
-        std::thread::sleep(Duration::from_millis(50));
-        std::mem::replace(&mut before, descriptors(&agent)) == descriptors(&agent)
-    });
-    assert!(settled);
+    // The sender and the file, and our own connections to the endpoint have gone.
+    let settled = || agent.open_requests() == 0 && descriptors(&agent) == before + 2;
+    assert!(until(settled), "{before} before, {} now", descriptors(&agent));
     limit(lowest_free(&agent));
     for _ in 0..20 {
         let mut refused = TcpStream::connect(to).unwrap();

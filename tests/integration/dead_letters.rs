@@ -2,7 +2,7 @@
 //! after a restart.
 
 use crate::forward::at_sinks;
-use crate::harness::{AGENT, Agent, sum, until, written};
+use crate::harness::{Agent, LINES, agent, sum, until, written};
 use crate::small_disk::Disk;
 use serde_json::Value;
 use std::fs;
@@ -11,12 +11,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-const SENDER: &str = r#"
-[sources.net]
-type    = "tcp"
-listen  = "tcp://127.0.0.1:0"
-channel = "main"
-
+const LOG_TO_NEXT: &str = r#"
 [channels.main]
 type    = "file"
 path    = "{dir}/log"
@@ -94,8 +89,8 @@ fn word(from: &mut impl Read) -> Option<String> {
 }
 
 fn configuration(next: SocketAddr, letters: &str) -> String {
-    let sender = SENDER.replace("{next}", &next.to_string()).replace("{letters}", letters);
-    [AGENT, &sender].concat()
+    let log = LOG_TO_NEXT.replace("{next}", &next.to_string()).replace("{letters}", letters);
+    [&agent("64MiB", ""), LINES, &log].concat()
 }
 
 fn send(agent: &Agent, messages: impl Iterator<Item = String>) {

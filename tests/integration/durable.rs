@@ -1,28 +1,20 @@
 //! The durable channel: what was accepted is delivered, by the next agent if need be.
 
-use crate::harness::{Agent, Ended, flumen, lines_of, paths, refused, sum};
+use crate::harness::{
+    Agent, DEADLINE, Down, Ended, LINES, RELP_SYNCED, agent, flumen, lines_of, nobody, paths,
+    refused, sum,
+};
 use rustix::process::Signal;
 use serde_json::Value;
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
 const COUNT: usize = 20_000;
 
-const AGENT: &str = r#"
-[agent]
-memory = "64MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-drain  = "300ms"
-
-[sources.net]
-type    = "tcp"
-listen  = "tcp://127.0.0.1:0"
-channel = "main"
-
+const LOG: &str = r#"
 [channels.main]
 type     = "file"
 path     = "{dir}/log"
@@ -30,21 +22,28 @@ capacity = "24MiB"
 segment  = "2MiB"
 memory   = "{memory}"
 reserve  = "0"
-
-[sinks.out]
-channel = "main"
 "#;
 
-/// To a port at which nobody listens.
+/// From this source into a log with so much memory, and to this sink; so long a stop waits for it.
+fn through_log(source: &str, memory: &str, drain: &str, sink: &str) -> String {
+    let agent = agent("64MiB", &format!("drain = \"{drain}\""));
+    let log = LOG.replace("{memory}", memory);
+    [&agent, source, &log, "[sinks.out]\nchannel = \"main\"\n", sink].concat()
+}
+
+/// Lines to a next hop, which is down.
+fn to(next: SocketAddr, memory: &str) -> String {
+    let sink = format!("type = \"syslog\"\ntargets = [\"tcp://{next}\"]\n");
+    through_log(LINES, memory, "300ms", &sink)
+}
+
 fn to_nobody(memory: &str) -> String {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let sink = format!("type = \"syslog\"\ntargets = [\"tcp://127.0.0.1:{port}\"]\n");
-    AGENT.replace("{memory}", memory) + &sink
+    to(nobody(), memory)
 }
 
 fn to_file() -> String {
-    AGENT.replace("{memory}", "16MiB").replace("300ms", "20s")
-        + "type = \"file\"\npath = \"{dir}/out.log\"\ncodec = \"zstd\"\n"
+    let sink = "type = \"file\"\npath = \"{dir}/out.log\"\ncodec = \"zstd\"\n";
+    through_log(LINES, "16MiB", "20s", sink)
 }
 
 fn line(number: usize) -> String {
@@ -71,17 +70,6 @@ fn waiting(dir: &TempDir) -> u64 {
     let stats = serde_json::from_slice(&output.stdout);
     let stats: Value = stats.unwrap_or_else(|error| panic!("{error}: {output:?}"));
     stats["waiting_events"].as_u64().expect("a count")
-}
-
-/// Waits until the channel takes nothing more.
-#[track_caller]
-fn wait_full(agent: &Agent) {
-    let mut before = 0;
-    agent.wait("nothing moves any more", |ledger| {
-        let now = put(ledger);
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        now > 0 && std::mem::replace(&mut before, now) == now
-    });
 }
 
 /// Everything is in the file, in order, and nothing waits any more.
@@ -155,7 +143,7 @@ fn a_full_log_makes_senders_wait_and_loses_nothing() {
         }
         sent
     });
-    wait_full(&agent);
+    agent.wait_still("events put to the channel", put);
     let bytes: u64 = paths(&agent.dir.path().join("log"), "")
         .iter()
         .map(|path| std::fs::metadata(path).unwrap().len())
@@ -208,7 +196,7 @@ fn a_log_that_is_full_of_events_makes_senders_wait() {
         });
         sent.count()
     });
-    wait_full(&agent);
+    agent.wait_still("events put to the channel", put);
     let logged = waiting(&agent.dir) as usize;
     assert!(logged > 0 && logged <= EVENTS_MAX, "{logged} are in the log");
     // What was on its way in memory is kept as well.
@@ -305,17 +293,37 @@ fn stopped_at_once_it_keeps_what_was_written() {
 
 /// A file for each of seven hosts behind the log; blocks and syncs as late as the test says.
 fn to_hosts(age: &str, sync: &str) -> String {
-    let agent =
-        AGENT.replace("{memory}", "4MiB").replace("64MiB", "128MiB").replace("300ms", "20s");
-    agent.replace("\"tcp\"", "\"syslog\"")
-        + "type = \"file\"\npath = \"{dir}/hosts/%{host}.log\"\ncodec = \"none\"\nthreads = 2\n"
-        + &format!("block = {{ age = \"{age}\" }}\nsync = \"{sync}\"\n")
+    let sources = LINES.replace("\"tcp\"", "\"syslog\"") + RELP_SYNCED;
+    let sink =
+        "type = \"file\"\npath = \"{dir}/hosts/%{host}.log\"\ncodec = \"none\"\nthreads = 2\n";
+    let late = format!("block = {{ age = \"{age}\" }}\nsync = \"{sync}\"\n");
+    through_log(&sources, "4MiB", "20s", &[sink, &late].concat()).replace("64MiB", "128MiB")
+}
+
+fn message(number: usize) -> String {
+    format!("<13>Oct 11 22:14:15 host{} app: {}", number % 7, line(number))
 }
 
 fn send_of_hosts(to: SocketAddr, messages: std::ops::Range<usize>) {
-    let message = |n: usize| format!("<13>Oct 11 22:14:15 host{} app: {}\n", n % 7, line(n));
-    let text: String = messages.map(message).collect();
+    let text: String = messages.map(|number| message(number) + "\n").collect();
     TcpStream::connect(to).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// One message over RELP. When it is answered the log is synced, and all is noted in it that was
+/// known to be delivered before.
+fn send_synced(to: SocketAddr, number: usize) {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let message = message(number);
+    for (turn, data) in ["open relp_version=0\ncommands=syslog", &format!("syslog {message}")]
+        .into_iter()
+        .enumerate()
+    {
+        let (command, data) = data.split_once(' ').unwrap();
+        writeln!(stream, "{} {command} {} {data}", turn + 1, data.len()).unwrap();
+    }
+    let mut answers = BufReader::new(stream).lines().map(Result::unwrap);
+    assert!(answers.any(|answer| answer == "2 rsp 6 200 OK"), "it is acknowledged");
 }
 
 /// Where a batch's events go to many files it is delivered when all of them are synced: what is
@@ -332,11 +340,12 @@ fn a_batch_for_many_files_is_delivered_when_all_of_them_are_synced() {
     let agent = Agent::start_in(agent.kill(), &to_hosts("50ms", "1h"));
     send_of_hosts(agent.tcp("net"), EACH..2 * EACH);
     agent.wait_for(2 * EACH as u64);
-    // Longer than the log takes to note what was delivered.
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    assert_eq!(waiting(&agent.dir), 2 * EACH as u64, "written and not synced");
+    send_synced(agent.relp("relp"), 2 * EACH);
+    let again = 2 * EACH + 1;
+    agent.wait_for(again as u64);
+    assert_eq!(waiting(&agent.dir), again as u64, "written and not synced");
     let agent = Agent::start_in(agent.kill(), &to_hosts("50ms", "50ms"));
-    send_of_hosts(agent.tcp("net"), 2 * EACH..3 * EACH);
+    send_of_hosts(agent.tcp("net"), again..3 * EACH);
     agent.wait("all is synced", |ledger| sum(&ledger["sinks"], "synced_events") >= 3 * EACH as u64);
     assert!(crate::harness::until(|| waiting(&agent.dir) == 0), "{}", waiting(&agent.dir));
     // Killed after that, nothing comes twice that was delivered.
@@ -352,7 +361,7 @@ fn a_batch_for_many_files_is_delivered_when_all_of_them_are_synced() {
             found[number] += 1;
         }
     }
-    let twice = 0..2 * EACH;
+    let twice = 0..again;
     assert!(twice.clone().all(|number| found[number] >= 2), "again when it was not synced");
     assert!((twice.end..3 * EACH).all(|number| found[number] == 1), "never when it was");
 }
@@ -444,16 +453,13 @@ fn a_spill_channel_takes_to_the_disk_what_memory_cannot_hold() {
     assert_eq!(waiting(&ended.dir), 0);
 
     // A sink that comes back takes memory's part first, and then the log's.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let away = AGENT.replace("{memory}", "2MiB")
-        + &format!("type = \"syslog\"\ntargets = [\"tcp://{port}\"]\n");
-    let agent = Agent::start(&spill(away));
+    let next = Down::new();
+    let agent = Agent::start(&spill(to(next.address, "2MiB")));
     send(agent.tcp("net"), 0..count);
     agent.wait("all is put", |ledger| put(ledger) == count as u64);
-    let listener = TcpListener::bind(port).unwrap();
-    let (stream, _) = listener.accept().unwrap();
+    let (stream, _) = next.up().accept().unwrap();
     let mut seen = 0;
-    for text in std::io::BufRead::lines(std::io::BufReader::new(stream)).take(count) {
+    for text in BufReader::new(stream).lines().take(count) {
         let text = text.unwrap();
         assert!(text.ends_with(&line(seen)), "{seen}: {text}");
         seen += 1;

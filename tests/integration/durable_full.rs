@@ -3,15 +3,15 @@
 //! finds no room. Then the sink is up: delivery goes on though the disk has no room, and makes
 //! some; and when there is room for all, everything flows again.
 
-use crate::harness::{Agent, DEADLINE, flumen, from_environment, paths, sum, until};
+use crate::harness::{
+    Agent, Down, LINES, RELP_SYNCED, agent, flumen, from_environment, paths, sum, until_nearer,
+};
 use crate::numbered::{Senders, assert_all};
 use crate::small_disk::Disk;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use socket2::{Domain, Socket, Type};
 use std::fs::File;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread::JoinHandle;
@@ -19,24 +19,7 @@ use std::time::{Duration, Instant};
 
 const CONNECTIONS: usize = 2;
 
-const AGENT: &str = r#"
-[agent]
-memory = "64MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-drain  = "60s"
-
-[sources.relp]
-type    = "syslog"
-listen  = "relp://127.0.0.1:0"
-ack     = "synced"
-channel = "main"
-
-[sources.net]
-type    = "tcp"
-listen  = "tcp://127.0.0.1:0"
-channel = "main"
-
+const LOG_TO_NEXT: &str = r#"
 [channels.main]
 type     = "file"
 path     = "{disk}/log"
@@ -52,28 +35,14 @@ targets     = "tcp://{next}"
 backoff_max = "500ms"
 "#;
 
-/// A next hop that is down: its port is taken, and nobody listens.
-struct Down(Socket);
-
-impl Down {
-    fn new() -> (Self, SocketAddr) {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        socket.bind(&any.into()).expect("a port");
-        let address = socket.local_addr().expect("bound").as_socket().expect("IPv4");
-        (Self(socket), address)
-    }
-
-    /// It is up: everything that comes over one connection is written to the file.
-    fn up(self, file: PathBuf) -> JoinHandle<()> {
-        self.0.listen(16).expect("it is bound");
-        let listener = TcpListener::from(self.0);
-        std::thread::spawn(move || {
-            let mut file = File::create(file).expect("a file");
-            let (mut stream, _) = listener.accept().expect("the agent tries again");
-            std::io::copy(&mut stream, &mut file).expect("until it hangs up");
-        })
-    }
+/// The next hop is up: everything that comes over one connection is written to the file.
+fn receive(next: Down, file: PathBuf) -> JoinHandle<()> {
+    let listener = next.up();
+    std::thread::spawn(move || {
+        let mut file = File::create(file).expect("a file");
+        let (mut stream, _) = listener.accept().expect("the agent tries again");
+        std::io::copy(&mut stream, &mut file).expect("until it hangs up");
+    })
 }
 
 /// `flumen blast` over RELP until it is stopped; it writes down what was acknowledged.
@@ -89,18 +58,6 @@ fn put(ledger: &Value) -> u64 {
     sum(&ledger["channels"], "put_events")
 }
 
-/// Nothing more is accepted; how much was until then.
-fn wait_stalled(agent: &Agent) -> u64 {
-    let mut before = u64::MAX;
-    let stalled = until(|| {
-        std::thread::sleep(Duration::from_millis(300));
-        let now = put(&agent.ledger());
-        now > 0 && std::mem::replace(&mut before, now) == now
-    });
-    assert!(stalled, "it goes on accepting: {before}\n{}", agent.log());
-    before
-}
-
 /// Takes all the room that is left on the disk.
 fn fill(path: &Path) {
     let mut file = File::create(path).expect("a name is to be had");
@@ -109,8 +66,10 @@ fn fill(path: &Path) {
 
 fn full_disk(reserve: &str) {
     let Some(disk) = Disk::of("24m") else { return };
-    let (next, address) = Down::new();
-    let configuration = AGENT.replace("{reserve}", reserve).replace("{next}", &address.to_string());
+    let next = Down::new();
+    let own = LOG_TO_NEXT.replace("{reserve}", reserve);
+    let own = own.replace("{next}", &next.address.to_string());
+    let configuration = [&agent("64MiB", "drain = \"60s\""), RELP_SYNCED, LINES, &own].concat();
     let started = Instant::now();
     let agent = disk.start(&configuration);
     let manifest = agent.dir.path().join("sent.json");
@@ -120,7 +79,7 @@ fn full_disk(reserve: &str) {
     // Full: whatever the reserve left is taken by somebody else, too.
     let said = agent.wait_ready(503);
     assert!(said.contains("channel main") || said.contains("sink next"), "{said}");
-    let accepted = wait_stalled(&agent);
+    let accepted = agent.wait_still("events put to the channel", put);
     let filler = disk.path().join("filler");
     fill(&filler);
     let full = Duration::from_secs(from_environment("FLUMEN_FULL_SECONDS", 2));
@@ -136,7 +95,7 @@ fn full_disk(reserve: &str) {
 
     // The sink is up, and the disk is as full as before.
     let received = agent.dir.path().join("received.log");
-    let receiver = next.up(received.clone());
+    let receiver = receive(next, received.clone());
     agent.wait("what was accepted is delivered", |ledger| {
         sum(&ledger["sinks"], "written_events") >= accepted
     });
@@ -149,25 +108,17 @@ fn full_disk(reserve: &str) {
     let sent = senders.stop();
     assert!(blast.wait().expect("our own child").success(), "everything was acknowledged");
     let lines: u64 = sent.iter().sum();
-    let began = Instant::now();
-    let all = |ledger: &Value| sum(&ledger["channels"], "waiting_events") == 0;
-    while !all(&agent.ledger()) || source_events(&agent, "net") < lines {
-        assert!(began.elapsed() < 2 * DEADLINE, "it does not drain: {:#}", agent.ledger());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let drained = until_nearer(|| {
+        let waiting = sum(&agent.ledger()["channels"], "waiting_events");
+        let taken = source_events(&agent, "net");
+        (waiting == 0 && taken >= lines, waiting + taken)
+    });
+    assert!(drained, "it does not drain: {:#}", agent.ledger());
     assert_eq!(lost(&agent.ledger()), 0);
     let ended = agent.stop().well();
     receiver.join().expect("the agent has hung up");
 
-    // Acknowledged or taken from a connection: there, once.
-    let mut audit = flumen();
-    let output = audit.args(["audit", "--manifest"]).args([&manifest, &received]).output();
-    let output = output.expect("it runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    let text = String::from_utf8(std::fs::read(&received).expect("a file")).expect("UTF-8");
-    let own = |text: &&str| text.rsplit(' ').next().is_some_and(|noise| noise.len() == 128);
-    let lines: Vec<String> = text.lines().filter(own).map(str::to_owned).collect();
-    assert_all(&lines, &sent);
+    assert_received(&received, &manifest, &sent);
     // Not at each try, nor for each segment that finds room: between two are ten calm seconds.
     let told = ended.log.lines().filter(|line| line.contains("ERROR channel main")).count() as u64;
     let most = 1 + started.elapsed().as_secs() / 10;
@@ -175,6 +126,19 @@ fn full_disk(reserve: &str) {
     let over = ended.log.lines().filter(|line| line.contains("channel main: recovered after"));
     assert_eq!(over.count() as u64, told, "{}", ended.log);
     assert!(paths(&disk.path(), ".bad").is_empty(), "{}", ended.log);
+}
+
+/// Acknowledged or taken from a connection: there, once.
+#[track_caller]
+fn assert_received(received: &Path, manifest: &Path, sent: &[u64]) {
+    let mut audit = flumen();
+    let output = audit.args(["audit", "--manifest"]).args([manifest, received]).output();
+    let output = output.expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let text = String::from_utf8(std::fs::read(received).expect("a file")).expect("UTF-8");
+    let own = |text: &&str| text.rsplit(' ').next().is_some_and(|noise| noise.len() == 128);
+    let lines: Vec<String> = text.lines().filter(own).map(str::to_owned).collect();
+    assert_all(&lines, sent);
 }
 
 fn lost(ledger: &Value) -> u64 {

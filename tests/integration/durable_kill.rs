@@ -10,7 +10,9 @@
 //! Each folder has a channel of its own manner, plain, compressed, encrypted, with a new key in
 //! each life.
 
-use crate::harness::{Agent, flumen, from_environment, lines_of, sum, write_configuration};
+use crate::harness::{
+    Agent, LINES, RELP_SYNCED, agent, flumen, from_environment, lines_of, sum, write_configuration,
+};
 use crate::numbered::{Senders, line, number};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -24,30 +26,7 @@ const LIVES: u64 = 5;
 /// TCP connections to each of the two sources, in each life.
 const CONNECTIONS: usize = 2;
 
-const AGENT: &str = r#"
-[agent]
-memory = "64MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-drain  = "60s"
-
-[sources.relp]
-type    = "syslog"
-listen  = "relp://127.0.0.1:0"
-ack     = "synced"
-channel = "main"
-
-[sources.one]
-type    = "tcp"
-listen  = "tcp://127.0.0.1:0"
-channel = "main"
-
-[sources.two]
-type    = "tcp"
-listen  = "tcp://127.0.0.1:0"
-threads = 2
-channel = "main"
-
+const LOG_TO_FILES: &str = r#"
 [channels.main]
 {manner}
 path     = ["{dir}/log-a", "{dir}/log-b"]
@@ -73,6 +52,14 @@ codec   = "none"
 roll    = { bytes = "4MiB" }
 sync    = "block"
 "#;
+
+/// A source that acknowledges and two that do not.
+fn configuration(manner: &str) -> String {
+    let one = LINES.replace("sources.net", "sources.one");
+    let two = LINES.replace("sources.net", "sources.two") + "threads = 2\n";
+    let log = LOG_TO_FILES.replace("{manner}", manner);
+    [&agent("64MiB", "drain = \"60s\""), RELP_SYNCED, &one, &two, &log].concat()
+}
 
 /// How the channel is: each folder has the next one.
 const MANNERS: [&str; 6] = [
@@ -235,7 +222,7 @@ fn killed_again_and_again_it_keeps_what_it_promised() {
     let mut folder = random(&mut state, MANNERS.len() as u64) as usize;
     while killed < kills {
         let manner = MANNERS[folder % MANNERS.len()];
-        let configuration = AGENT.replace("{manner}", manner);
+        let configuration = configuration(manner);
         let mut dir = TempDir::new().expect("a folder");
         let last = (LIVES - 1).min(kills - killed);
         for life in 0..last {

@@ -44,14 +44,7 @@ fn assert_told(log: &str, reason: &str, times: usize) {
 /// The agent takes nothing more: what it has received no longer grows.
 #[track_caller]
 fn wait_stalled(agent: &Agent) -> u64 {
-    let mut before = u64::MAX;
-    let stalled = until(|| {
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        let now = sum(&agent.ledger()["sources"], "received_events");
-        std::mem::replace(&mut before, now) == now
-    });
-    assert!(stalled, "it goes on receiving: {before}");
-    before
+    agent.wait_still("events received", |ledger| sum(&ledger["sources"], "received_events"))
 }
 
 /// Full, more room, full again, and room enough: senders wait each time and every line is there.

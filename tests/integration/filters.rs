@@ -1,16 +1,11 @@
 //! Filters at a source and at a sink: what passes is in the file, what does not is counted.
 
-use crate::harness::{Agent, sum, written};
+use crate::harness::{Agent, agent, sum, written};
 use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
 
 /// Two sinks that see the same batches, each with its own idea of them.
-const CONFIGURATION: &str = r#"
-[agent]
-memory = "128MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-
+const SYSLOG_TO_TWO: &str = r#"
 [sources.net]
 type     = "syslog"
 listen   = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]
@@ -42,7 +37,7 @@ filters = [{ keep = { host = "web-*" } }]
 
 #[test]
 fn each_sink_has_what_passes_and_the_rest_is_counted() {
-    let agent = Agent::start(CONFIGURATION);
+    let agent = Agent::start(&(agent("128MiB", "") + SYSLOG_TO_TWO));
     let mut stream = TcpStream::connect(agent.tcp("net")).unwrap();
     let kinds = [
         "<12>Oct 11 22:14:15 web-1 app: trouble",

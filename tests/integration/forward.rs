@@ -1,11 +1,11 @@
 //! Sending on: to a next flumen, which is killed and comes back, to rsyslogd and to syslog-ng.
 
-use crate::harness::{AGENT, Agent, lines_of, sum, until, written};
+use crate::harness::{Agent, agent, lines_of, place, sum, until, written};
 use crate::peers::{Running, assert_texts, missing, rsyslogd, texts};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::{SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddrV4, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -33,15 +33,6 @@ path    = "{dir}/out.log"
 codec   = "none"
 block   = { age = "20ms" }
 "#;
-
-/// An address of this machine that is ours alone, so that a port of it can be had again.
-pub(crate) fn place(host: u8) -> String {
-    let host = format!("127.78.13.{host}");
-    let tcp = TcpListener::bind((host.as_str(), 0)).expect("all of 127/8 is this machine");
-    let place = tcp.local_addr().expect("bound");
-    UdpSocket::bind(place).expect("nobody else is here");
-    place.to_string()
-}
 
 /// Whether every datagram that came to this address has been read.
 fn nothing_waits(at: &str) -> bool {
@@ -217,7 +208,7 @@ fn to_a_flumen_that_is_killed_and_comes_back() {
 fn what_cannot_be_sent_before_the_drain_ends_is_counted() {
     let at = place(9);
     let text = SENDER.replace("{options}", &format!("targets = 'tcp://{at}'"));
-    let agent = Agent::start(&[AGENT, "drain = '300ms'\n", &text].concat());
+    let agent = Agent::start(&(agent("64MiB", "drain = '300ms'") + &text));
     let mut stream = TcpStream::connect(agent.tcp("net")).unwrap();
     stream.write_all(&numbered(0, 1000)).unwrap();
     agent.wait("all has come", |ledger| sum(&ledger["sources"], "routed_events") == 1000);

@@ -4,8 +4,8 @@
 //! flushed with every message. So what we count as written must stand in its file, whenever it
 //! dies.
 
-use crate::forward::{at_sinks, place, sender};
-use crate::harness::{from_environment, paths, sum, until, written};
+use crate::forward::{at_sinks, sender};
+use crate::harness::{from_environment, paths, place, sum, until, written};
 use crate::peers::{Running, rsyslogd};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -109,7 +109,8 @@ fn imrelp_killed_in_mid_stream() {
     }
     stop.store(true, Ordering::Relaxed);
     let count = feeder.join().expect("it feeds");
-    let ledger = agent.wait("all is written", |ledger| written(ledger) == count);
+    let ledger = agent.wait_for(count);
+    assert_eq!(written(&ledger), count, "{ledger:#}");
     assert_eq!(sum(&ledger["sinks"], "dead_lettered_events"), 0, "{ledger:#}");
     assert!(until(|| found(dir.path()).contains_key(&(count - 1))), "the last has not arrived");
     agent.stop().well();

@@ -1,8 +1,8 @@
 //! Sending on to rsyslogd over RELP and TLS, and to syslog-ng over TLS: every message arrives once,
 //! in order and byte by byte; who is not whom we expect, or does not want us, gets nothing.
 
-use crate::forward::{at_sinks, place, sender, syslog_ng};
-use crate::harness::{Agent, until, written};
+use crate::forward::{at_sinks, sender, syslog_ng};
+use crate::harness::{Agent, place, until, written};
 use crate::papers::Papers;
 use crate::peers::{Running, rsyslogd};
 use std::io::Write;

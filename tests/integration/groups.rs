@@ -1,7 +1,6 @@
 //! Sinks in groups: one that is killed and comes back, and two that share the work.
 
-use crate::forward::place;
-use crate::harness::{Agent, lines_in, lines_of, paths, plain_sink, until};
+use crate::harness::{Agent, lines_in, lines_of, paths, place, plain_sink, until};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Write;

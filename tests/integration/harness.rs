@@ -1,5 +1,13 @@
 //! An agent under test: started on free ports, asked through `/ledger`, stopped or killed.
 
+mod pieces;
+mod places;
+
+pub(crate) use pieces::{
+    LINES, RELP_SYNCED, SYSLOG_TO_FILE, TO_PIPE, agent, lines_in, plain_sink, to_plain_file,
+};
+pub(crate) use places::{Down, nobody, place};
+
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,61 +22,8 @@ use tempfile::TempDir;
 /// The longest any condition is waited for. Generous: it is only spent when something is wrong.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
-
-/// Syslog over both transports into one zstd file, `{dir}/out.log.zst`.
-pub(crate) const SYSLOG_TO_FILE: &str = r#"
-[agent]
-memory = "64MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-
-[sources.net]
-type    = "syslog"
-listen  = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]
-channel = "main"
-
-[channels.main]
-type = "memory"
-
-[sinks.archive]
-type    = "file"
-channel = "main"
-path    = "{dir}/out.log"
-codec   = "zstd"
-block   = { age = "50ms" }
-"#;
-
-/// These sources, whose channel is `main`, into one plain file, `{dir}/all.log`.
-pub(crate) fn to_plain_file(sources: &str) -> String {
-    let agent = "[agent]\nmemory = \"128MiB\"\nadmin = \"127.0.0.1:0\"\ncores = \"none\"\n";
-    [agent, sources, MAIN, &plain_sink("all")].concat()
-}
-
-const MAIN: &str = "[channels.main]\ntype = \"memory\"\n";
-
-/// Lines over TCP into the channel `main`.
-pub(crate) fn lines_in() -> String {
-    let source = r#"
-[sources.net]
-type    = "tcp"
-listen  = "tcp://127.0.0.1:0"
-channel = "main"
-"#;
-    [source, MAIN].concat()
-}
-
-/// A sink of the channel `main`, into the plain file `{dir}/NAME.log`.
-pub(crate) fn plain_sink(name: &str) -> String {
-    let sink = r#"
-[sinks.{name}]
-type    = "file"
-channel = "main"
-path    = "{dir}/{name}.log"
-codec   = "none"
-block   = { age = "20ms" }
-"#;
-    sink.replace("{name}", name)
-}
+/// So many looks in a row must find nothing that moves: some 200 ms, and more on a busy machine.
+const STILL: usize = 40;
 
 /// A running `flumen run`; killed when dropped.
 pub(crate) struct Agent {
@@ -242,21 +197,69 @@ impl Agent {
     /// Waits until the ledger says so.
     #[track_caller]
     pub(crate) fn wait(&self, what: &str, mut condition: impl FnMut(&Value) -> bool) -> Value {
+        self.wait_nearer(what, |ledger| (condition(ledger), 0))
+    }
+
+    /// Waits until `count` events are written or lost, and returns the ledger of that moment. On a
+    /// busy machine many take their time: the deadline is for the next of them.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, count: u64) -> Value {
+        self.wait_nearer(&format!("{count} events accounted for"), |ledger| {
+            let now = written(ledger) + ledger["lost_events"].as_u64().expect("a count");
+            (now >= count, now)
+        })
+    }
+
+    #[track_caller]
+    fn wait_nearer(&self, what: &str, mut look: impl FnMut(&Value) -> (bool, u64)) -> Value {
         let mut ledger = Value::Null;
-        let accepted = until(|| {
+        let accepted = until_nearer(|| {
             ledger = self.ledger();
-            condition(&ledger)
+            look(&ledger)
         });
         assert!(accepted, "never {what}:\n{ledger:#}\n{}", self.log());
         ledger
     }
 
-    /// Waits until `count` events are written or lost, and returns the ledger of that moment.
+    /// Waits until this count stands still, above zero, because the agent waits for somebody else;
+    /// what it is then. Where it only waits for its turn on a busy machine it counts as moving.
     #[track_caller]
-    pub(crate) fn wait_for(&self, count: u64) -> Value {
-        self.wait(&format!("{count} events accounted for"), |ledger| {
-            written(ledger) + ledger["lost_events"].as_u64().expect("a count") >= count
+    pub(crate) fn wait_still(&self, what: &str, count: impl Fn(&Value) -> u64) -> u64 {
+        let (mut before, mut looks) = (0, 0);
+        self.wait(&format!("{what} stand still"), |ledger| {
+            let now = count(ledger);
+            let still = now > 0 && now == before && !self.is_busy();
+            looks = if still { looks + 1 } else { 0 };
+            before = now;
+            looks == STILL
+        });
+        before
+    }
+
+    /// Whether a thread of it works, or wants to: is on a processor, or waits for one or for a
+    /// disk. But for the one that answers us.
+    fn is_busy(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id()));
+        threads.expect("the agent runs").flatten().any(|thread| {
+            // It may have ended meanwhile.
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            let Some((name, state)) = stat.rsplit_once(") ") else { return false };
+            !name.ends_with("(admin") && state.starts_with(['R', 'D'])
         })
+    }
+
+    /// Connections to its endpoint that it has not closed yet.
+    pub(crate) fn open_requests(&self) -> usize {
+        let local = format!(":{:04X}", self.admin.port());
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+        let ours = table.lines().filter(|row| {
+            let mut words = row.split_whitespace().skip(1);
+            let at_it = words.next().is_some_and(|own| own.ends_with(&local));
+            let state = words.nth(1);
+            // Without an inode nobody has it any more.
+            at_it && state != Some("0A") && words.nth(5) != Some("0")
+        });
+        ours.count()
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
@@ -418,10 +421,20 @@ pub(crate) fn wait_child(child: &mut Child) -> Option<ExitStatus> {
 /// Polls until the condition holds; false when it did not within the deadline.
 #[must_use]
 pub(crate) fn until(mut condition: impl FnMut() -> bool) -> bool {
-    let started = Instant::now();
+    until_nearer(|| (condition(), 0))
+}
+
+/// The same with a count that tells how near it is: the deadline begins anew when that changes.
+#[must_use]
+pub(crate) fn until_nearer(mut look: impl FnMut() -> (bool, u64)) -> bool {
+    let (mut started, mut before) = (Instant::now(), 0);
     loop {
-        if condition() {
+        let (holds, now) = look();
+        if holds {
             return true;
+        }
+        if std::mem::replace(&mut before, now) != now {
+            started = Instant::now();
         }
         if started.elapsed() > DEADLINE {
             return false;
@@ -444,19 +457,11 @@ pub(crate) fn refused(dir: &TempDir, configuration: &str) -> (Option<i32>, Strin
 }
 
 /// `flumen.toml` in the folder, which `{dir}` in it stands for.
-/// What stands in front of a configuration that says nothing of the agent.
-pub(crate) const AGENT: &str = r#"
-[agent]
-memory = "64MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-"#;
-
 pub(crate) fn write_configuration(dir: &TempDir, configuration: &str) -> PathBuf {
     let file = dir.path().join("flumen.toml");
     let folder = dir.path().to_str().expect("UTF-8");
-    let head = if configuration.contains("[agent]") { "" } else { AGENT };
-    let text = [head, &configuration.replace("{dir}", folder)].concat();
+    let head = if configuration.contains("[agent]") { "".to_owned() } else { agent("64MiB", "") };
+    let text = head + &configuration.replace("{dir}", folder);
     std::fs::write(&file, text).expect("written");
     file
 }

@@ -6,8 +6,8 @@
 //! whatever has `poison` in it, and 200 else.
 
 use crate::dead_letters::{letters_of, message, of_kind};
-use crate::forward::{at_sinks, place};
-use crate::harness::{Agent, until, written};
+use crate::forward::at_sinks;
+use crate::harness::{Agent, place, until, written};
 use crate::papers::Papers;
 use crate::peers::{Running, peer};
 use serde_json::Value;
@@ -373,10 +373,9 @@ fn over_tls_both_show_who_they_are() {
 #[test]
 fn a_stop_does_not_wait_longer_than_the_drain_takes() {
     let Some(server) = Server::with(68, "200/sleep=3600") else { return };
-    let patient =
-        "[agent]\nmemory = '64MiB'\nadmin = '127.0.0.1:0'\ncores = 'none'\ndrain = '300ms'\n";
+    let patient = crate::harness::agent("64MiB", "drain = '300ms'");
     let endpoint = format!("endpoint = 'http://{}/'\n", server.at);
-    let agent = Agent::start(&[patient, &head(""), &endpoint].concat());
+    let agent = Agent::start(&[&*patient, &head(""), &endpoint].concat());
     send(&agent, &numbered(20));
     assert!(until(|| !server.posts().is_empty()), "it is posted");
     agent.wait("all is received", |l| l["sources"][0]["received_events"] == 20);

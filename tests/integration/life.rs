@@ -5,11 +5,11 @@ use crate::harness::{
     Agent, DEADLINE, Ended, SYSLOG_TO_FILE, paths, refused, sum, until, write_configuration,
     written,
 };
-use crate::stuck::LINES_TO_STDOUT;
+use crate::stuck::lines_to_stdout;
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -79,18 +79,13 @@ fn stopped_while_senders_send() {
 }
 
 /// An agent whose sink takes nothing, filled until it takes no more; how much that is.
-fn stuck(configuration: &str) -> (Agent, impl Read, std::thread::JoinHandle<()>, u64) {
+fn stuck(configuration: &str) -> (Agent, ChildStdout, std::thread::JoinHandle<()>, u64) {
     let (agent, stdout) = Agent::start_piped(configuration);
     let to = agent.tcp("net");
     let sender = std::thread::spawn(move || flood(to, 0));
-    let mut before = 0;
-    let stalled = until(|| {
-        std::thread::sleep(Duration::from_millis(100));
-        let now = sum(&agent.ledger()["sources"], "received_events");
-        now > 0 && std::mem::replace(&mut before, now) == now
-    });
-    assert!(stalled, "it goes on receiving: {before}");
-    (agent, stdout, sender, before)
+    let full =
+        agent.wait_still("events received", |ledger| sum(&ledger["sources"], "received_events"));
+    (agent, stdout, sender, full)
 }
 
 /// It ended badly and says so; every event is out or lost{shutdown}.
@@ -114,7 +109,7 @@ fn check_forced(ended: &Ended, stdout: &mut impl Read, received_before: u64) {
 
 #[test]
 fn a_second_signal_stops_at_once() {
-    let (agent, mut stdout, sender, received) = stuck(LINES_TO_STDOUT);
+    let (agent, mut stdout, sender, received) = stuck(&lines_to_stdout(""));
     agent.signal(Signal::TERM);
     agent.wait_told("stopping: delivering");
     let (status, body) = agent.page("/readyz");
@@ -129,8 +124,7 @@ fn a_second_signal_stops_at_once() {
 
 #[test]
 fn a_drain_ends_at_its_deadline() {
-    let configuration = LINES_TO_STDOUT.replace("[agent]", "[agent]\ndrain = \"1s\"");
-    let (agent, mut stdout, sender, received) = stuck(&configuration);
+    let (agent, mut stdout, sender, received) = stuck(&lines_to_stdout("drain = \"1s\""));
     let asked = Instant::now();
     let ended = agent.stop();
     let took = asked.elapsed();
@@ -224,7 +218,7 @@ fn a_folder_that_cannot_be_written_is_said() {
 
 #[test]
 fn a_reader_that_goes_ends_it_quietly() {
-    let (agent, stdout) = Agent::start_piped(LINES_TO_STDOUT);
+    let (agent, stdout) = Agent::start_piped(&lines_to_stdout(""));
     let to = agent.tcp("net");
     let sender = std::thread::spawn(move || flood(to, 0));
     let mut first = String::new();

@@ -1,7 +1,7 @@
 //! SIGHUP with another configuration: sinks are replaced under way, no event and no connection is
 //! lost, and what cannot be taken changes nothing.
 
-use crate::harness::{Agent, paths, sum, until};
+use crate::harness::{Agent, nobody, paths, sum, until};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -203,9 +203,7 @@ fn nor_beside_another_sink_of_the_channel() {
 /// time.
 #[test]
 fn a_stop_comes_between() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let target = nobody.local_addr().unwrap();
-    drop(nobody);
+    let target = nobody();
     let forward = format!(
         "[agent]\nmemory = '64MiB'\nadmin = '127.0.0.1:0'\ncores = 'none'\ndrain = '500ms'\n\
          [sources.in]\ntype = 'tcp'\nlisten = 'tcp://127.0.0.1:0'\n\

@@ -1,7 +1,7 @@
 //! rsyslogd sending with omrelp over TLS: with both libraries that librelp knows, with and without
 //! certificates of its own, and refused by us or refusing us.
 
-use crate::harness::{Agent, flumen, sum, written};
+use crate::harness::{Agent, agent, flumen, sum, written};
 use crate::papers::Papers;
 use crate::peers::{Running, assert_texts, rsyslogd, run, texts, write_lines};
 use std::path::Path;
@@ -10,11 +10,6 @@ use std::process::Command;
 const COUNT: usize = 3000;
 
 const TO_FILE: &str = r#"
-[agent]
-memory = "128MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-
 [sources.net]
 type   = "syslog"
 listen = "relps://127.0.0.1:0"
@@ -46,7 +41,7 @@ const TLS: &str =
     r#"tls="on" tls.caCert="{here}/ca.pem" tls.authMode="name" tls.permittedPeer="localhost""#;
 
 fn start(papers: &Papers, clients: &str) -> Agent {
-    let text = TO_FILE.replace("{clients}", clients);
+    let text = agent("128MiB", "") + &TO_FILE.replace("{clients}", clients);
     Agent::start(&text.replace("{here}", papers.dir.path().to_str().unwrap()))
 }
 

@@ -1,7 +1,7 @@
 //! Names of senders, asked of a resolver of the test's own: in namespaces of its own it is the
 //! machine's.
 
-use crate::harness::{Agent, DEADLINE, sum, written};
+use crate::harness::{Agent, DEADLINE, agent, sum, written};
 use crate::peers::{alone, peer, run};
 use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
@@ -10,12 +10,7 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-const CONFIGURATION: &str = r#"
-[agent]
-memory = "128MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-
+const SYSLOG_BY_HOST: &str = r#"
 [sources.net]
 type        = "syslog"
 listen      = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"]
@@ -103,7 +98,7 @@ fn senders_have_the_name_that_dns_has_of_them_and_nobody_waits_for_it() {
     run(Command::new(peer("ip").expect("it made the namespace")).args(["link", "set", "lo", "up"]));
     let dir = tempfile::tempdir().expect("a folder");
     let asked = own_resolver(dir.path());
-    let agent = Agent::start(CONFIGURATION);
+    let agent = Agent::start(&(agent("128MiB", "") + SYSLOG_BY_HOST));
     let mut sent = 0;
     let mut send = |from: &str, text: &str| {
         let socket = UdpSocket::bind((from, 0)).expect("an address of lo");

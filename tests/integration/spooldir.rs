@@ -1,6 +1,6 @@
 //! Files that are put into a folder, while we are killed in the middle of them.
 
-use crate::harness::{Agent, Ended, lines_of, paths, until};
+use crate::harness::{Agent, Ended, agent, lines_of, paths, until};
 use flumen::storage::avro::{head, put_block};
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
@@ -11,11 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
 const SPOOL: &str = r#"
-[agent]
-memory = "96MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-
 [sources.files]
 type               = "spooldir"
 spool_dir          = "{dir}/spool"
@@ -35,6 +30,10 @@ codec   = "none"
 block   = { age = "10ms" }
 sync    = "10ms"
 "#;
+
+fn spool() -> String {
+    agent("96MiB", "") + SPOOL
+}
 
 /// The same, and everything to a next hop, without which nothing counts as done.
 const AND_NEXT: &str = r#"
@@ -151,7 +150,7 @@ fn kill_in_the_middle(more: &str, bytes: &[u8], lines: u64, passed: impl Fn(&Pat
     let next = NextHop::start();
     let and_next = AND_NEXT.replace("{next}", &next.address.to_string());
     let spool =
-        SPOOL.replace("\"main\"\n\n[channels", "[\"main\", \"slow\"]\n\n[channels") + &and_next;
+        spool().replace("\"main\"\n\n[channels", "[\"main\", \"slow\"]\n\n[channels") + &and_next;
     let spool = spool.replace("channel            = [", &format!("{more}\nchannels           = ["));
     put(dir.path(), "file", bytes);
     let mut places = Vec::new();
@@ -240,7 +239,7 @@ fn a_file_that_is_not_whole_is_gone_on_with_after_a_kill() {
     let zstd = zstd::stream::encode_all(text(0..500).as_bytes(), 1).expect("compressed");
     put(dir.path(), "b.zst", &zstd);
     put(dir.path(), "c", text(0..500).as_bytes());
-    let agent = Agent::start_in(dir, SPOOL);
+    let agent = Agent::start_in(dir, &spool());
     // It stops nobody.
     wait_completed(&agent, "b.zst");
     wait_completed(&agent, "c");
@@ -251,7 +250,7 @@ fn a_file_that_is_not_whole_is_gone_on_with_after_a_kill() {
     let dir = agent.kill();
     let file = std::fs::File::options().append(true).open(dir.path().join("spool/a.gz"));
     file.expect("it is there").write_all(rest).expect("the rest");
-    let agent = Agent::start_in(dir, SPOOL);
+    let agent = Agent::start_in(dir, &spool());
     wait_completed(&agent, "a.gz");
     let Ended { dir, .. } = agent.stop().well();
     assert!(numbers(dir.path(), "a.gz").into_iter().eq(0..2 * HALF));
@@ -262,7 +261,7 @@ fn a_file_that_is_not_whole_is_gone_on_with_after_a_kill() {
 /// What would end Flume's source for good: it is told, counted, and nothing is lost.
 #[test]
 fn a_name_used_twice_is_told_and_read() {
-    let agent = Agent::start_in(folder(), SPOOL);
+    let agent = Agent::start_in(folder(), &spool());
     let dir = agent.dir.path().to_owned();
     put(&dir, "a", text(0..10).as_bytes());
     wait_completed(&agent, "a");

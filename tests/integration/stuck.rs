@@ -1,7 +1,8 @@
 //! A sink that takes nothing for a while, under full load: nobody loses, senders wait, memory
 //! stays within the sum. `scripts/stuck-sink 60` does it for a minute.
 
-use crate::harness::{Agent, DEADLINE, from_environment, sum};
+use crate::harness::{Agent, LINES, TO_PIPE, agent, from_environment, sum};
+use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -12,26 +13,10 @@ const MEMORY_BYTES: u64 = 48 << 20;
 /// Code, stacks and allocator, beside `agent.memory`.
 const BESIDE_BYTES: u64 = 32 << 20;
 
-/// The sink is a pipe that nobody reads.
-pub(crate) const LINES_TO_STDOUT: &str = r#"
-[agent]
-memory = "48MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-
-[sources.net]
-type    = "tcp"
-listen  = ["tcp://127.0.0.1:0"]
-channel = "main"
-
-[channels.main]
-type      = "memory"
-when_full = "wait"
-
-[sinks.pipe]
-type    = "stdout"
-channel = "main"
-"#;
+/// The sink is a pipe that nobody reads; the agent's section has these rows.
+pub(crate) fn lines_to_stdout(rows: &str) -> String {
+    [&agent("48MiB", rows), LINES, TO_PIPE].concat()
+}
 
 /// Sends numbered lines until told to stop, as fast as they are taken; says how many.
 fn send(to: SocketAddr, connection: usize, stop: &AtomicBool) -> u64 {
@@ -52,7 +37,7 @@ fn send(to: SocketAddr, connection: usize, stop: &AtomicBool) -> u64 {
 fn a_stuck_sink_loses_nothing() {
     const CONNECTIONS: usize = 3;
     let stuck = Duration::from_secs(from_environment("FLUMEN_STUCK_SECONDS", 2));
-    let (agent, stdout) = Agent::start_piped(LINES_TO_STDOUT);
+    let (agent, stdout) = Agent::start_piped(&lines_to_stdout(""));
     let to = agent.tcp("net");
     let stop = Arc::new(AtomicBool::new(false));
     let senders: Vec<_> = (0..CONNECTIONS)
@@ -63,17 +48,16 @@ fn a_stuck_sink_loses_nothing() {
         .collect();
 
     // Full: what was received no longer grows while the senders still try.
-    let started = Instant::now();
-    let mut received = 0;
-    let mut stalled = false;
-    while started.elapsed() < stuck || !stalled {
-        std::thread::sleep(Duration::from_millis(200));
-        let now = sum(&agent.ledger()["sources"], "received_events");
-        stalled = now == received && now > 0;
-        received = now;
+    let look = |ledger: &Value| {
         let resident = agent.resident_bytes();
         assert!(resident <= MEMORY_BYTES + BESIDE_BYTES, "{resident} bytes resident");
-        assert!(started.elapsed() < stuck + DEADLINE, "it never filled: {now} events received");
+        sum(&ledger["sources"], "received_events")
+    };
+    let received = agent.wait_still("events received", look);
+    let full = Instant::now();
+    while full.elapsed() < stuck {
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(look(&agent.ledger()), received, "there is room for none");
     }
     stop.store(true, Ordering::Relaxed);
 

@@ -14,14 +14,9 @@ type          = "taildir"
 filegroups    = { app = '{dir}/app\.log.*' }
 position_file = "{dir}/state/position.json"
 write_pos_interval = "20ms"
-channel       = "main"
-
-[channels.main]
-type = "memory"
 
 [sinks.archive]
 type    = "file"
-channel = "main"
 path    = "{dir}/out/all.log"
 codec   = "none"
 block   = { age = "20ms" }
