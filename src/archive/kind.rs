@@ -21,6 +21,7 @@ pub(super) fn sniff(head: &[u8], path: &Path) -> Codec {
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Codec::Zstd,
         [0x04, 0x22, 0x4d, 0x18, ..] => Codec::Lz4,
         [0x1f, 0x8b, ..] => Codec::Gzip,
+        [0x89, b'L', b'Z', b'O', 0, b'\r', b'\n', 0x1a, b'\n', ..] => Codec::Lzo,
         [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
             let name = path.as_os_str().to_string_lossy();
             let container = Container::from_name(name.trim_end_matches(OPEN_SUFFIX));

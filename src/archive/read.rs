@@ -93,7 +93,7 @@ enum Source {
     Stream {
         decoder: Box<dyn Read>,
         carry: Vec<u8>,
-        plain: bool,
+        codec: Codec,
         /// Its front says that it holds records of datagrams.
         records: bool,
     },
@@ -218,7 +218,7 @@ impl Reader {
     pub fn may_grow(&self) -> bool {
         match self.summary.ending {
             Ending::Unread | Ending::Open | Ending::Torn { .. } => true,
-            Ending::Stream => matches!(self.source, Source::Stream { plain: true, .. }),
+            Ending::Stream => matches!(self.source, Source::Stream { codec: Codec::None, .. }),
             Ending::Sealed | Ending::StreamTorn { .. } => false,
         }
     }
@@ -323,9 +323,10 @@ impl Reader {
     }
 
     fn advance_stream(&mut self) -> io::Result<Option<Found>> {
-        let Source::Stream { decoder, carry, plain, records } = &mut self.source else {
+        let Source::Stream { decoder, carry, codec, records } = &mut self.source else {
             unreachable!("others were handled before")
         };
+        let plain = *codec == Codec::None;
         if let Ending::StreamTorn { .. } = self.summary.ending {
             return Ok(None);
         }
@@ -338,14 +339,16 @@ impl Reader {
         if ended {
             self.summary.ending = match failure {
                 // Of plain text an error is the disk's; of a decoder it is the file's.
-                Some(error) if *plain => return Err(error),
+                Some(error) if plain => return Err(error),
+                Some(error) if cut_while_open(*codec, &self.summary.path, &error) => Ending::Open,
                 Some(error) => Ending::StreamTorn { why: error.to_string() },
                 None => Ending::Stream,
             };
         }
         let torn = matches!(self.summary.ending, Ending::StreamTorn { .. });
-        let growing = *plain && plain_name(&self.summary.path) && is_open(&self.summary.path);
-        let whole = ended && !torn && !growing;
+        let growing = plain && plain_name(&self.summary.path) && is_open(&self.summary.path);
+        let open = self.summary.ending == Ending::Open;
+        let whole = ended && !torn && !growing && !open;
         let piece = match memchr::memrchr(b'\n', raw) {
             _ if *records => whole_bytes(raw),
             end => end.map_or(0, |at| at + 1),
@@ -367,9 +370,13 @@ impl Reader {
 impl Source {
     fn stream(codec: Codec, bytes: Box<dyn Read>) -> Self {
         let decoder = (codec.kind().stream)(bytes);
-        let plain = codec == Codec::None;
-        Self::Stream { decoder, carry: Vec::new(), plain, records: false }
+        Self::Stream { decoder, carry: Vec::new(), codec, records: false }
     }
+}
+
+/// Only of lzop's files an early end is told from damage, and can be read on from.
+fn cut_while_open(codec: Codec, path: &Path, error: &io::Error) -> bool {
+    codec == Codec::Lzo && is_open(path) && error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 /// Encoding, times, and whether the last line is whole.

@@ -1,8 +1,9 @@
 //! Bytes become smaller, and large again. Sans-I/O: slices in, vectors out.
 //!
 //! A compressor turns one block into ONE standalone frame (zstd, lz4) or member (gzip) that any
-//! stock tool decodes; a file of such frames is a valid file at every moment. What stands before
-//! and after a frame (headers, index) is the business of `storage`, which never decodes anything.
+//! stock tool decodes; a file of such frames is a valid file at every moment. Only lzop's files
+//! have a front and an end of their own ([`Around`]). What else stands before and after a frame
+//! (headers, index) is the business of `storage`, which never decodes anything.
 //! The two rooms meet in a number, the [`Codec::wire_id`], and are joined only by their users.
 //!
 //! Promises of a [`Compressor`]: appends to `out` and touches nothing before; on error `out` is as
@@ -18,7 +19,7 @@ use std::fmt;
 use std::io::Read;
 use std::ops::RangeInclusive;
 
-use compressors::{gzip, lz4, store, zstd};
+use compressors::{gzip, lz4, lzo, store, zstd};
 
 /// How the bytes of a block are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +28,7 @@ pub enum Codec {
     Gzip,
     Lz4,
     Zstd,
+    Lzo,
 }
 
 /// How events became the bytes of a block: the encoder's number in the block header.
@@ -78,14 +80,39 @@ pub struct CompressorKind {
     /// None: a level is accepted and has no effect.
     pub levels: Option<RangeInclusive<i32>>,
     pub level_default: i32,
+    pub around: Around,
     pub build: fn(level: i32) -> Box<dyn Compressor>,
     pub decompressor: fn() -> Box<dyn Decompressor>,
     /// Decodes a whole standard file of this codec: all its frames, skipping what is skippable.
     pub stream: for<'a> fn(Box<dyn Read + 'a>) -> Box<dyn Read + 'a>,
 }
 
-/// Every codec, sorted by name.
-pub static COMPRESSORS: &[CompressorKind] = &[gzip::KIND, lz4::KIND, store::KIND, zstd::KIND];
+/// What a file has besides its frames, when those alone are none.
+#[derive(Clone, Copy, Debug)]
+pub struct Around {
+    pub front: &'static [u8],
+    pub end: &'static [u8],
+}
+
+impl Around {
+    pub const NOTHING: Self = Self { front: &[], end: &[] };
+}
+
+/// Every codec of this build, sorted by name.
+pub static COMPRESSORS: &[CompressorKind] = &[
+    gzip::KIND,
+    lz4::KIND,
+    #[cfg(feature = "lzo")]
+    lzo::KIND,
+    store::KIND,
+    zstd::KIND,
+];
+
+/// Those that a build without their feature knows by name only.
+static ABSENT: &[CompressorKind] = &[
+    #[cfg(not(feature = "lzo"))]
+    lzo::KIND,
+];
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CodecError {
@@ -103,6 +130,7 @@ impl Codec {
             Self::Gzip => 1,
             Self::Lz4 => 2,
             Self::Zstd => 3,
+            Self::Lzo => 4,
         }
     }
 
@@ -116,7 +144,7 @@ impl Codec {
             Self::None => Some("null"),
             Self::Gzip => Some("deflate"),
             Self::Zstd => Some("zstandard"),
-            Self::Lz4 => None,
+            Self::Lz4 | Self::Lzo => None,
         }
     }
 
@@ -129,17 +157,17 @@ impl Codec {
 
     /// Finds a codec by the name or alias a configuration uses.
     pub fn from_name(name: &str) -> Option<Self> {
-        COMPRESSORS
-            .iter()
-            .find(|kind| kind.name == name || kind.aliases.contains(&name))
-            .map(|kind| kind.codec)
+        named(COMPRESSORS, name).map(|kind| kind.codec)
+    }
+
+    /// The cargo feature that this build lacks for the codec of this name.
+    pub fn feature_missing(name: &str) -> Option<&'static str> {
+        named(ABSENT, name).map(|kind| kind.name)
     }
 
     pub fn kind(self) -> &'static CompressorKind {
-        COMPRESSORS
-            .iter()
-            .find(|kind| kind.codec == self)
-            .expect("every codec has a row in COMPRESSORS")
+        let mut all = COMPRESSORS.iter().chain(ABSENT);
+        all.find(|kind| kind.codec == self).expect("every codec has a row in one of them")
     }
 
     /// A compressor at `level`, brought into the codec's range.
@@ -201,6 +229,10 @@ impl Encoding {
     }
 }
 
+fn named(kinds: &'static [CompressorKind], name: &str) -> Option<&'static CompressorKind> {
+    kinds.iter().find(|kind| kind.name == name || kind.aliases.contains(&name))
+}
+
 /// What one compressor holds for blocks of `block_bytes`: built, used once and asked, because the
 /// libraries' own estimates are off by the tables they add later. For the plan's memory sum.
 pub fn context_bytes(codec: Codec, level: i32, block_bytes: usize) -> usize {
@@ -220,7 +252,8 @@ mod tests {
     fn round_trip(codec: Codec, level: i32, blocks: &[Vec<u8>]) {
         let mut compressor = codec.compressor(level);
         let mut decompressor = codec.decompressor();
-        let mut file = Vec::new();
+        let kind = codec.kind();
+        let mut file = kind.around.front.to_vec();
         for block in blocks {
             let mut frame = b"before".to_vec();
             compressor.compress(block, &mut frame).unwrap();
@@ -232,7 +265,7 @@ mod tests {
             file.extend_from_slice(&frame[6..]);
         }
         let mut whole = Vec::new();
-        let kind = codec.kind();
+        file.extend_from_slice(kind.around.end);
         (kind.stream)(Box::new(&file[..])).read_to_end(&mut whole).unwrap();
         assert_eq!(whole, blocks.concat());
     }
@@ -318,10 +351,14 @@ mod tests {
     fn the_registry_is_sorted_and_its_numbers_are_distinct() {
         assert!(COMPRESSORS.is_sorted_by_key(|kind| kind.name));
         let ids: Vec<_> = COMPRESSORS.iter().map(|kind| kind.codec.wire_id()).collect();
-        assert_eq!(ids, [1, 2, 0, 3]);
+        let known = [1, 2, 4, 0, 3];
+        let lzo = cfg!(feature = "lzo");
+        let expected: Vec<u8> = known.into_iter().filter(|id| *id != 4 || lzo).collect();
+        assert_eq!(ids, expected);
+        assert_eq!(Codec::feature_missing("lzop"), (!lzo).then_some("lzo"));
         assert_eq!(Codec::from_name("gz"), Some(Codec::Gzip));
         assert_eq!(Codec::from_name("brotli"), None);
-        assert_eq!(Codec::from_wire_id(4), None);
+        assert_eq!(Codec::from_wire_id(5), None);
         assert!(context_bytes(Codec::Zstd, 1, 1 << 20) > 100_000);
     }
 

@@ -24,7 +24,8 @@
 //! are compressed in parallel, and a failed append may be retried into another segment):
 //! [`seal_block`] leaves them zero, [`stamp`] patches them into the same bytes.
 //!
-//! Codec `none` has no headers: its blocks are their raw bytes, and stamping does nothing.
+//! Codecs `none` and `lzo` have no headers: blocks are what the compressor makes, and stamping does
+//! nothing.
 
 use crc_fast::{CrcAlgorithm, Digest};
 
@@ -100,7 +101,8 @@ pub fn seal_block<E>(
     seal_block_with(out, facts, &[], raw, compress)
 }
 
-/// As [`seal_block`], with optional fields behind the header. They are left out of plain text.
+/// As [`seal_block`], with optional fields behind the header. They are left out where there is
+/// none.
 pub fn seal_block_with<E>(
     out: &mut Vec<u8>,
     facts: &BlockFacts,
@@ -109,7 +111,7 @@ pub fn seal_block_with<E>(
     compress: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<(), E>,
 ) -> Result<(), E> {
     let start = out.len();
-    if facts.container == Container::Plain {
+    if !facts.container.headed() {
         return compress(raw, out).inspect_err(|_| out.truncate(start));
     }
     assert!(raw.len() <= BLOCK_RAW_BYTES_MAX, "a block of {} bytes", raw.len());
@@ -142,7 +144,7 @@ pub fn seal_block_with<E>(
 /// Writes segment id and sequence into a sealed block and renews its header's checksum. Costs some
 /// tens of nanoseconds: the data frame is not looked at.
 pub fn stamp(container: Container, block: &mut [u8], segment_id: u64, sequence: u64) {
-    if container == Container::Plain {
+    if !container.headed() {
         return;
     }
     let (payload, _) = parts_mut(block);
@@ -199,7 +201,8 @@ pub fn glance(bytes: &[u8]) -> Option<BlockHeader> {
             let payload = bytes.get(lead.lead_bytes..)?.get(..HEADER_BYTES)?;
             let header = BlockHeader::read(payload).filter(|_| payload.starts_with(&MAGIC))?;
             let gzip = header.container == Container::Gzip;
-            (payload[4] == VERSION && gzip == lead.gzip).then_some(header)
+            let sane = header.container.headed() && gzip == lead.gzip;
+            (payload[4] == VERSION && sane).then_some(header)
         }
         Err(_) => None,
     }
@@ -249,7 +252,7 @@ impl BlockHeader {
         let sane = whole
             && header.stored_bytes > 0
             && header.raw_bytes as usize <= BLOCK_RAW_BYTES_MAX
-            && header.container != Container::Plain;
+            && header.container.headed();
         if sane { Ok(header) } else { Err(HeaderError::Contradiction) }
     }
 

@@ -49,10 +49,7 @@ impl SegmentName {
         } else {
             State::Finished
         };
-        let container = [Container::Gzip, Container::Lz4, Container::Zstd]
-            .into_iter()
-            .find(|container| rest.ends_with(container.suffix().as_bytes()))
-            .unwrap_or(Container::Plain);
+        let container = Container::of_suffix(|suffix| rest.ends_with(suffix.as_bytes()));
         rest = &rest[..rest.len() - container.suffix().len()];
         let (stem, number) = split_number(rest).unwrap_or((rest, 0));
         Self { stem: OsString::from_vec(stem.to_vec()), number, container, state }
@@ -257,7 +254,15 @@ mod tests {
 
     #[test]
     fn a_name_comes_apart_and_together() {
-        for text in ["a.zst", "a.1.zst", "a.log.2.gz.open", "a.log", "a.log.7", "a.3.lz4.bad"] {
+        for text in [
+            "a.zst",
+            "a.1.zst",
+            "a.log.2.gz.open",
+            "a.log",
+            "a.log.7",
+            "a.3.lz4.bad",
+            "a.log.4.lzo",
+        ] {
             let parsed = SegmentName::parse(OsStr::new(text));
             assert_eq!(parsed.file_name(), OsStr::new(text));
             assert_eq!(parsed.stem.as_bytes()[0], b'a');

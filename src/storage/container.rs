@@ -4,7 +4,7 @@
 //!   zstd, lz4   skippable frame   5b 2a 4d 18 | length u32 | payload
 //!   gzip        empty member      1f 8b 08 04 | 0 u32 | 00 ff | XLEN u16 | "FL" LEN u16 payload
 //!                                 | 03 00 (empty deflate) | crc32 0 | length 0
-//!   none        nothing: plain text has no room to hide in
+//!   none        nothing: plain text has no room to hide in, and lzop's files (`lzop`) have none
 //! ```
 //! A gzip header is a member of its own and not a field of the data member, so that all formats
 //! have the same picture, [header frame][data frame], and a file cut between the two is still whole
@@ -17,6 +17,7 @@ pub enum Container {
     Gzip,
     Lz4,
     Zstd,
+    Lzo,
 }
 
 pub const SKIPPABLE_MAGIC: u32 = 0x184D_2A5B;
@@ -41,7 +42,15 @@ pub struct Lead {
 }
 
 impl Container {
-    pub const ALL: [Self; 4] = [Self::Plain, Self::Gzip, Self::Lz4, Self::Zstd];
+    pub const ALL: [Self; 5] = [Self::Plain, Self::Gzip, Self::Lz4, Self::Zstd, Self::Lzo];
+
+    /// Whether our headers stand in it.
+    pub const fn headed(self) -> bool {
+        match self {
+            Self::Plain | Self::Lzo => false,
+            Self::Gzip | Self::Lz4 | Self::Zstd => true,
+        }
+    }
 
     pub const fn wire_id(self) -> u8 {
         match self {
@@ -49,6 +58,7 @@ impl Container {
             Self::Gzip => 1,
             Self::Lz4 => 2,
             Self::Zstd => 3,
+            Self::Lzo => 4,
         }
     }
 
@@ -63,30 +73,34 @@ impl Container {
             Self::Gzip => ".gz",
             Self::Lz4 => ".lz4",
             Self::Zstd => ".zst",
+            Self::Lzo => ".lzo",
         }
     }
 
     /// By the end of a finished file's name (`.open` taken off): anything unknown is plain text.
     pub fn from_name(name: &str) -> Self {
-        [Self::Gzip, Self::Lz4, Self::Zstd]
-            .into_iter()
-            .find(|container| name.ends_with(container.suffix()))
-            .unwrap_or(Self::Plain)
+        Self::of_suffix(|suffix| name.ends_with(suffix))
+    }
+
+    /// The one whose suffix it is, or plain text.
+    pub(super) fn of_suffix(mut is: impl FnMut(&str) -> bool) -> Self {
+        let mut all = Self::ALL.into_iter().filter(|container| !container.suffix().is_empty());
+        all.find(|container| is(container.suffix())).unwrap_or(Self::Plain)
     }
 
     /// Bytes in front of a payload.
     pub const fn lead_bytes(self) -> usize {
         match self {
-            Self::Plain => 0,
+            Self::Plain | Self::Lzo => 0,
             Self::Gzip => GZIP_LEAD_BYTES,
             Self::Lz4 | Self::Zstd => 8,
         }
     }
 
-    /// Length of the frame that hides `payload_bytes`; 0 for plain text.
+    /// Length of the frame that hides `payload_bytes`; 0 where nothing hides.
     pub const fn frame_bytes(self, payload_bytes: usize) -> usize {
         match self {
-            Self::Plain => 0,
+            Self::Plain | Self::Lzo => 0,
             Self::Gzip => GZIP_LEAD_BYTES + payload_bytes + GZIP_TAIL.len(),
             Self::Lz4 | Self::Zstd => 8 + payload_bytes,
         }
@@ -95,7 +109,7 @@ impl Container {
     /// The longest payload one frame hides.
     pub const fn payload_bytes_max(self) -> usize {
         match self {
-            Self::Plain => 0,
+            Self::Plain | Self::Lzo => 0,
             // XLEN is a u16 and counts the subfield's own four bytes.
             Self::Gzip => u16::MAX as usize - 4,
             Self::Lz4 | Self::Zstd => 1 << 30,
@@ -106,7 +120,7 @@ impl Container {
     pub(super) fn open_frame(self, payload_bytes: usize, out: &mut Vec<u8>) -> usize {
         assert!(payload_bytes <= self.payload_bytes_max(), "a header frame holds {payload_bytes}");
         match self {
-            Self::Plain => unreachable!("plain text has no frames"),
+            Self::Plain | Self::Lzo => unreachable!("nothing hides there"),
             Self::Gzip => {
                 out.extend_from_slice(&GZIP_HEAD);
                 out.extend_from_slice(&(payload_bytes as u16 + 4).to_le_bytes());
@@ -201,5 +215,6 @@ mod tests {
         }
         assert_eq!(Container::from_name("x.log.3.zst"), Container::Zstd);
         assert_eq!(Container::from_name("x.log"), Container::Plain);
+        assert_eq!(Container::from_name("x.log.lzo"), Container::Lzo);
     }
 }

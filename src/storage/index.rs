@@ -16,6 +16,7 @@
 
 use super::block::crc32c;
 use super::container::{Container, skippable_lead};
+use super::lzop;
 use super::segment::BlockEntry;
 
 pub(super) const INDEX_MAGIC: [u8; 4] = *b"FLMI";
@@ -27,7 +28,8 @@ pub(super) const SEEK_TABLE_MAGIC: u32 = 0x184D_2A5E;
 pub(super) const SEEK_FOOTER_MAGIC: u32 = 0x8F92_EAB1;
 pub(super) const SEEK_FOOTER_BYTES: usize = 9;
 
-/// Appends what seals a segment: the index, and for zstd the seek table. Nothing for plain text.
+/// Appends what seals a segment: the index, and for zstd the seek table; of lzop's files the end.
+/// Nothing for plain text.
 /// `blocks` are all blocks of the file, in order, without gaps.
 pub fn index_frames(
     container: Container,
@@ -35,7 +37,10 @@ pub fn index_frames(
     blocks: &[BlockEntry],
     out: &mut Vec<u8>,
 ) {
-    if container == Container::Plain || blocks.is_empty() {
+    if container == Container::Lzo {
+        out.extend_from_slice(&lzop::END);
+    }
+    if !container.headed() || blocks.is_empty() {
         return;
     }
     let room = container.payload_bytes_max() - INDEX_HEAD_BYTES - INDEX_TAIL_BYTES;

@@ -13,6 +13,7 @@
 //!   current    symbolic links to what is newest
 //!   durable_names  names outlive a power cut once their directories are synced
 //!   retention  which finished segments go
+//!   avro, lzop files in which nothing of ours can hide
 //!   recovery   an `.open` file nobody holds: cut to the last whole block, indexed, sealed
 //! ```
 //!
@@ -33,6 +34,7 @@ pub mod durable_names;
 pub mod fields;
 pub mod index;
 pub mod index_reader;
+pub mod lzop;
 pub mod meta;
 pub mod numbers;
 pub mod os_disk;

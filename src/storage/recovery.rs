@@ -7,7 +7,7 @@
 //!   no whole block                 set aside as .bad
 //!   … and whole blocks after those cut bytes go to a .bad file first, then cut, sealed
 //!   plain text                     cut to its last LF, sealed
-//!   a file of Avro's               cut to its last whole block, sealed
+//!   a file of Avro's or lzop's     cut to its last whole block, sealed
 //!   empty                          removed
 //! ```
 //! What was cut is reported in bytes; nothing goes silently. A second recovery finds nothing to do.
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use super::block::HeaderError;
 use super::catalog::{self, State, segment_name, walk};
 use super::segment::{Check, Damage, End, Scan, scan, seal, whole_blocks_after};
-use super::{Container, Disk, DiskFile, ReadAt, avro, read_full_at, write_all_at};
+use super::{Container, Disk, DiskFile, ReadAt, avro, lzop, read_full_at, write_all_at};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -36,7 +36,8 @@ pub struct Recovered {
     pub outcome: Outcome,
     /// Whole blocks kept; 0 for plain text, which has none.
     pub blocks: u64,
-    pub events: u64,
+    /// None: only who decodes the blocks can count them.
+    pub events: Option<u64>,
     pub kept_bytes: u64,
     pub cut_bytes: u64,
     pub why: Option<Damage>,
@@ -81,7 +82,7 @@ pub fn recover_file(disk: &dyn Disk, path: &Path, mode: Mode) -> Recovered {
         path: path.to_owned(),
         outcome: Outcome::Gone,
         blocks: 0,
-        events: 0,
+        events: Some(0),
         kept_bytes: 0,
         cut_bytes: 0,
         why: None,
@@ -116,9 +117,12 @@ fn look_and_act(
     if name.container == Container::Plain {
         return plain(disk, &*file, path, mode, recovered);
     }
+    if name.container == Container::Lzo {
+        return of_lzop(disk, &*file, path, mode, recovered);
+    }
     let found = scan(&*file, Check::Stored)?;
     recovered.blocks = found.blocks.len() as u64;
-    recovered.events = found.event_count();
+    recovered.events = Some(found.event_count());
     match found.end {
         End::Foreign => Ok(Outcome::Foreign),
         End::Torn { why: Damage::Header(HeaderError::Version(version)), .. } => {
@@ -184,7 +188,7 @@ fn plain(
     recovered: &mut Recovered,
 ) -> io::Result<Outcome> {
     if let Some(whole) = avro::whole_blocks(file)? {
-        return avro(disk, file, path, &whole, mode, recovered);
+        return of_avro(disk, file, path, &whole, mode, recovered);
     }
     let file_bytes = file.bytes()?;
     let (lines, kept_bytes) = whole_lines(file)?;
@@ -193,7 +197,7 @@ fn plain(
     if kept_bytes == 0 {
         return bad(disk, path, mode);
     }
-    (recovered.events, recovered.kept_bytes) = (lines, kept_bytes);
+    (recovered.events, recovered.kept_bytes) = (Some(lines), kept_bytes);
     if mode == Mode::DryRun {
         return Ok(Outcome::Sealed(finished_name(path)?));
     }
@@ -201,7 +205,7 @@ fn plain(
 }
 
 /// Avro's files have blocks of their own, and no room for ours.
-fn avro(
+fn of_avro(
     disk: &dyn Disk,
     file: &dyn DiskFile,
     path: &Path,
@@ -218,19 +222,64 @@ fn avro(
     if whole.blocks == 0 {
         return bad(disk, path, mode);
     }
-    (recovered.blocks, recovered.events) = (whole.blocks, whole.events);
+    (recovered.blocks, recovered.events) = (whole.blocks, Some(whole.events));
     recovered.kept_bytes = whole.bytes;
-    if whole.more {
+    cut_headless(disk, file, path, (Container::Plain, whole.more), mode, recovered)
+}
+
+/// The same of lzop's; what says how many events are in a block is compressed, too.
+fn of_lzop(
+    disk: &dyn Disk,
+    file: &dyn DiskFile,
+    path: &Path,
+    mode: Mode,
+    recovered: &mut Recovered,
+) -> io::Result<Outcome> {
+    let Some(whole) = lzop::whole_blocks(file)? else {
+        let mut front = [0; lzop::HEAD.len()];
+        let read = read_full_at(file, 0, &mut front)?;
+        recovered.cut_bytes = file.bytes()?;
+        return match &front[..read] {
+            begun if lzop::HEAD.starts_with(begun) => empty(disk, path, mode),
+            // A crash may leave a hole of zeroes where bytes were never written back.
+            hole if hole.iter().all(|byte| *byte == 0) => bad(disk, path, mode),
+            _ => Ok(Outcome::Foreign),
+        };
+    };
+    let tail_bytes = file.bytes()? - whole.bytes;
+    recovered.why = whole.why;
+    recovered.cut_bytes = if whole.why.is_some() { tail_bytes } else { 0 };
+    match (whole.blocks, recovered.cut_bytes) {
+        (0, 0) => return empty(disk, path, mode),
+        (0, _) => return bad(disk, path, mode),
+        _ => {}
+    }
+    (recovered.blocks, recovered.events) = (whole.blocks, None);
+    recovered.kept_bytes = whole.bytes;
+    cut_headless(disk, file, path, (Container::Lzo, whole.more), mode, recovered)
+}
+
+/// What is kept is known; with `more`, whole blocks stand behind it.
+fn cut_headless(
+    disk: &dyn Disk,
+    file: &dyn DiskFile,
+    path: &Path,
+    (container, more): (Container, bool),
+    mode: Mode,
+    recovered: &mut Recovered,
+) -> io::Result<Outcome> {
+    let whole_bytes = recovered.kept_bytes;
+    if more {
         let aside = catalog::free_name(disk, path, State::Bad)?;
         if mode == Mode::Repair {
-            copy_tail(disk, file, whole.bytes, &aside)?;
+            copy_tail(disk, file, whole_bytes, &aside)?;
         }
         recovered.cut_to = Some(aside);
     }
     if mode == Mode::DryRun {
         return Ok(Outcome::Sealed(finished_name(path)?));
     }
-    seal(disk, file, path, Container::Plain, 0, &[], whole.bytes).map(Outcome::Sealed)
+    seal(disk, file, path, container, 0, &[], whole_bytes).map(Outcome::Sealed)
 }
 
 /// Nothing was written to it yet.
@@ -295,7 +344,9 @@ impl fmt::Display for Recovered {
         write!(f, "{}: ", self.path.display())?;
         match &self.outcome {
             Outcome::Sealed(to) => {
-                write!(f, "{} blocks, {} events kept; ", self.blocks, self.events)?;
+                write!(f, "{} blocks", self.blocks)?;
+                self.events.map_or(Ok(()), |events| write!(f, ", {events} events"))?;
+                f.write_str(" kept; ")?;
                 match self.why {
                     Some(why) => write!(f, "{} bytes cut ({why})", self.cut_bytes)?,
                     None => f.write_str("nothing cut")?,
@@ -430,6 +481,54 @@ mod tests {
         let aside = std::fs::read(done.cut_to.unwrap()).unwrap();
         assert_eq!(aside, file[blocks[1].offset as usize..]);
         bench.idle();
+    }
+
+    #[test]
+    fn a_file_of_lzop_is_cut_behind_a_block_and_gets_its_end() {
+        let (file, ends) = lzop::tests::file();
+        let bench = Bench::new();
+        for cut in 0..=file.len() {
+            let path = bench.put("x.log.lzo.open", &file[..cut]);
+            let told = recover_file(&OsDisk, &path, Mode::DryRun);
+            assert!(path.exists());
+            let done = recover_file(&OsDisk, &path, Mode::Repair);
+            assert_eq!(told.to_string(), done.to_string());
+            let kept = ends.iter().rfind(|end| **end <= cut).copied().unwrap_or(0);
+            match done.outcome {
+                Outcome::RemovedEmpty => assert!(cut <= ends[0] + 2, "{cut}"),
+                Outcome::SetAside(to) => {
+                    assert!(cut > ends[0] && cut < ends[1]);
+                    assert_eq!(std::fs::read(&to).unwrap(), &file[..cut]);
+                    OsDisk.remove(&to).unwrap();
+                }
+                Outcome::Sealed(to) => {
+                    let whole = [&file[..kept], &lzop::END].concat();
+                    assert_eq!(std::fs::read(&to).unwrap(), whole, "{cut}");
+                    assert_eq!(done.kept_bytes, kept as u64);
+                    bench.idle();
+                    OsDisk.remove(&to).unwrap();
+                }
+                other => panic!("{cut}: {other:?}"),
+            }
+            assert!(bench.names().is_empty());
+        }
+        // What a crash left of a seal: the end is written anew.
+        for end in 0..=4 {
+            let path = bench.put("x.lzo.open", &[&file[..], &lzop::END[..end]].concat());
+            let done = recover_file(&OsDisk, &path, Mode::Repair);
+            assert_eq!((done.cut_bytes, done.why, done.events), (0, None, None));
+            let Outcome::Sealed(to) = &done.outcome else { panic!("{done}") };
+            assert_eq!(std::fs::read(to).unwrap(), [&file[..], &lzop::END].concat());
+            OsDisk.remove(to).unwrap();
+        }
+        for (name, bytes, outcome) in [
+            ("a.lzo.open", &b"something else that somebody put here, long enough"[..], "Foreign"),
+            ("b.lzo.open", &[0; 4096], "SetAside"),
+        ] {
+            let path = bench.put(name, bytes);
+            let done = format!("{:?}", recover_file(&OsDisk, &path, Mode::Repair).outcome);
+            assert!(done.starts_with(outcome), "{name}: {done}");
+        }
     }
 
     #[test]

@@ -54,7 +54,11 @@ fn decoded(codec: &str, bytes: &[u8]) -> Vec<u8> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     std::io::Seek::rewind(&mut file).unwrap();
-    Command::new(codec).arg("-dc").stdin(file).output().unwrap().stdout
+    Command::new(tool(codec)).arg("-dc").stdin(file).output().unwrap().stdout
+}
+
+fn tool(codec: &str) -> &str {
+    if codec == "lzo" { "lzop" } else { codec }
 }
 
 /// How an agent's folder is mended.
@@ -172,7 +176,7 @@ fn check_archive(folder: &Path) -> u64 {
 }
 
 fn kill_nine(codec: &str) {
-    if codec != "none" && peer(codec).is_none() {
+    if codec != "none" && peer(tool(codec)).is_none() {
         return;
     }
     let configuration = configuration(codec);
@@ -223,6 +227,12 @@ fn kill_nine_gzip() {
 #[test]
 fn kill_nine_lz4() {
     kill_nine("lz4");
+}
+
+#[test]
+#[cfg(feature = "lzo")]
+fn kill_nine_lzo() {
+    kill_nine("lzo");
 }
 
 #[test]

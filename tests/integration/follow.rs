@@ -3,6 +3,7 @@
 use crate::commands::flumen;
 use crate::harness::{Agent, SYSLOG_TO_FILE, paths, until, wait_child};
 use crate::numbered::{assert_ordered, line};
+use flumen::codec::COMPRESSORS;
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -72,7 +73,7 @@ fn agent(codec: &str) -> Agent {
 /// Every line once and in order, over files that are there already, grow, are rolled and sealed.
 #[test]
 fn a_directory_is_followed_through_every_roll() {
-    for codec in ["zstd", "gzip", "lz4", "none"] {
+    for codec in COMPRESSORS.iter().map(|kind| kind.name) {
         let agent = agent(codec);
         let logs = agent.dir.path().join("logs");
         let roll = |files: usize| {

@@ -5,7 +5,7 @@ use crate::commands::{Said, flumen, kept, said};
 use crate::harness::{Agent, SYSLOG_TO_FILE, paths, until, wait_child};
 use crate::numbered::line;
 use crate::peers::peer;
-use flumen::codec::Codec;
+use flumen::codec::{COMPRESSORS, Codec};
 use flumen::storage::Container;
 use flumen::storage::block::{BlockFacts, seal_block_with, stamp};
 use flumen::storage::index::index_frames;
@@ -387,7 +387,7 @@ fn closed_pipes_and_signals_end_it() {
 /// While an agent writes and rolls, and after it was killed: nothing twice, nothing missing.
 #[test]
 fn finds_events_while_the_agent_writes() {
-    for codec in ["zstd", "gzip", "lz4", "none"] {
+    for codec in COMPRESSORS.iter().map(|kind| kind.name) {
         let configuration = SYSLOG_TO_FILE.replace(r#""zstd""#, &format!("{codec:?}"));
         let agent = Agent::start(&configuration.replace("{dir}/out.log", "{dir}/logs/out.log"));
         let logs = agent.dir.path().join("logs");

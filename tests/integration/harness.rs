@@ -364,13 +364,14 @@ pub(crate) fn paths(folder: &Path, suffix: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Decodes a finished file whole with `zstd`, `gzip` or `lz4`; plain text is just read.
+/// Decodes a finished file whole with `zstd`, `gzip`, `lz4` or `lzop`; plain text is just read.
 #[track_caller]
 pub(crate) fn lines_of(path: &Path) -> Vec<String> {
     let tool = match path.extension().and_then(|suffix| suffix.to_str()) {
         Some("zst") => "zstd",
         Some("gz") => "gzip",
         Some("lz4") => "lz4",
+        Some("lzo") => "lzop",
         _ => "cat",
     };
     let mut command = Command::new(tool);

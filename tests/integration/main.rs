@@ -37,6 +37,8 @@ mod journal;
 mod life;
 mod local;
 mod logger;
+#[cfg(feature = "lzo")]
+mod lzo;
 mod many;
 mod memcached;
 mod merged;

@@ -147,7 +147,7 @@ fn stock(container: Container, bytes: &[u8]) -> Result<Option<Vec<u8>>, String> 
         Container::Zstd => zstd::stream::read::Decoder::new(bytes)
             .and_then(|mut decoder| decoder.read_to_end(&mut text)),
         Container::Gzip => flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut text),
-        Container::Lz4 | Container::Plain => return Ok(None),
+        Container::Lz4 | Container::Lzo | Container::Plain => return Ok(None),
     };
     read.map_err(|error| format!("a stock decoder fails: {error}"))?;
     Ok(Some(text))

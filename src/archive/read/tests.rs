@@ -112,6 +112,52 @@ fn files_of_stock_tools_are_streams_of_lines() {
     }
 }
 
+#[cfg(not(feature = "lzo"))]
+#[test]
+fn files_of_an_absent_codec_are_refused_by_name() {
+    use crate::storage::lzop::{END, HEAD};
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["x.log.lzo", "x.log.lzo.open", "x"] {
+        let (lines, summary) = read(&put(&dir, name, &[&HEAD[..], &END].concat()));
+        let Ending::StreamTorn { why } = summary.ending else { panic!("{summary:?}") };
+        assert!(lines.is_empty() && why.contains("built without its feature `lzo`"), "{why}");
+    }
+}
+
+/// Growing, finished, and cut: only a file in progress may lack its end.
+#[cfg(feature = "lzo")]
+#[test]
+fn a_file_of_lzop_is_read_on_as_it_grows() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut file, mut ends) = (Codec::Lzo.kind().around.front.to_vec(), Vec::new());
+    let mut compressor = Codec::Lzo.compressor(1);
+    for text in TEXTS {
+        compressor.compress(text.repeat(9).as_bytes(), &mut file).unwrap();
+        ends.push(file.len());
+    }
+    file.extend_from_slice(Codec::Lzo.kind().around.end);
+    let expected = |whole: usize| TEXTS[..whole].iter().map(|text| text.repeat(9)).collect();
+    let path = put(&dir, "x.log.lzo.open", b"");
+    let mut reader = Reader::open(&OsDisk, &path).unwrap();
+    let mut found = Vec::new();
+    for end in [0].into_iter().chain(Codec::Lzo.kind().around.front.len()..=file.len()) {
+        std::fs::write(&path, &file[..end]).unwrap();
+        while let Some(block) = reader.next_block().unwrap() {
+            found.extend_from_slice(block.whole_lines());
+        }
+        let whole = ends.iter().filter(|it| **it <= end).count();
+        let expected: String = expected(whole);
+        assert_eq!(found, expected.as_bytes(), "{end}");
+        assert_eq!(reader.may_grow(), end < file.len(), "{end}");
+        let finished = put(&dir, "y.log.lzo", &file[..end]);
+        let (lines, summary) = read(&finished);
+        assert_eq!(lines, expected.lines().collect::<Vec<_>>());
+        let torn = matches!(summary.ending, Ending::StreamTorn { .. });
+        assert_eq!(torn, (1..file.len()).contains(&end), "{end} {summary:?}");
+    }
+    assert_eq!(reader.summary().ending, Ending::Stream);
+}
+
 #[test]
 fn a_pipe_gives_what_the_file_gives() {
     for codec in CODECS {

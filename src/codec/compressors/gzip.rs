@@ -11,7 +11,7 @@ use std::io::BufReader;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use crate::codec::{Codec, CodecError, Compressor, CompressorKind, Decompressor};
+use crate::codec::{Around, Codec, CodecError, Compressor, CompressorKind, Decompressor};
 
 pub const KIND: CompressorKind = CompressorKind {
     codec: Codec::Gzip,
@@ -20,6 +20,7 @@ pub const KIND: CompressorKind = CompressorKind {
     summary: "gzip members: read by everything",
     levels: Some(0..=9),
     level_default: 1,
+    around: Around::NOTHING,
     build: |level| Box::new(Gzip { deflate: deflate(level), level }),
     decompressor: || Box::new(Gunzip(Decompress::new(false))),
     stream: |file| Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(file))),

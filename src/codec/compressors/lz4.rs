@@ -12,7 +12,7 @@ use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_outpu
 use twox_hash::XxHash32;
 
 use super::lz4_stream::Lz4Stream;
-use crate::codec::{Codec, CodecError, Compressor, CompressorKind, Decompressor};
+use crate::codec::{Around, Codec, CodecError, Compressor, CompressorKind, Decompressor};
 
 pub const KIND: CompressorKind = CompressorKind {
     codec: Codec::Lz4,
@@ -21,6 +21,7 @@ pub const KIND: CompressorKind = CompressorKind {
     summary: "lz4 frames: the fastest to write and to read",
     levels: None,
     level_default: 1,
+    around: Around::NOTHING,
     build: |_| Box::new(Lz4 { table: CompressTable::large(), scratch: Vec::new() }),
     decompressor: || Box::new(Unlz4),
     stream: |file| Box::new(Lz4Stream::new(file)),

@@ -1,6 +1,6 @@
 //! Codec `none`: the file is plain text, bytes as they are.
 
-use crate::codec::{Codec, CodecError, Compressor, CompressorKind, Decompressor};
+use crate::codec::{Around, Codec, CodecError, Compressor, CompressorKind, Decompressor};
 
 pub const KIND: CompressorKind = CompressorKind {
     codec: Codec::None,
@@ -9,6 +9,7 @@ pub const KIND: CompressorKind = CompressorKind {
     summary: "plain text, no compression and no block headers",
     levels: None,
     level_default: 0,
+    around: Around::NOTHING,
     build: |_| Box::new(Store),
     decompressor: || Box::new(Store),
     stream: |file| file,

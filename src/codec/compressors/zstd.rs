@@ -8,7 +8,7 @@ use std::io::{Cursor, Read};
 
 use zstd_safe::{CCtx, CParameter, DCtx, ResetDirective};
 
-use crate::codec::{Codec, CodecError, Compressor, CompressorKind, Decompressor};
+use crate::codec::{Around, Codec, CodecError, Compressor, CompressorKind, Decompressor};
 
 pub const KIND: CompressorKind = CompressorKind {
     codec: Codec::Zstd,
@@ -17,6 +17,7 @@ pub const KIND: CompressorKind = CompressorKind {
     summary: "zstd frames: the best ratio for its speed",
     levels: Some(-7..=19),
     level_default: 1,
+    around: Around::NOTHING,
     build: |level| Box::new(Zstd { context: context(level), level }),
     decompressor: || Box::new(Unzstd(DCtx::create())),
     stream: |file| match zstd::stream::read::Decoder::new(file) {

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::block::container_of;
+use super::options::check_headers;
 use crate::codec::Codec;
 use crate::config::{OptionDoc, Section};
 use crate::storage::seal::Sealer;
 use crate::storage::seal_key::{FILE_BYTES_MAX, MAKE, SigningKey};
-use crate::storage::{OsDisk, read_file};
+use crate::storage::{Container, OsDisk, read_file};
 use crate::sys::permissions;
 
 pub(super) const CHAIN: OptionDoc = OptionDoc {
@@ -34,12 +35,11 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    pub(super) fn plan(section: &Section, codec: Codec) -> Option<Self> {
+    pub(super) fn plan(section: &Section, container: Container) -> Option<Self> {
         let asked = section.flag(CHAIN.name);
         let path = section.optional_text(SEAL_KEY.name);
-        if asked && codec == Codec::None {
-            let remedy = "write codec = \"lz4\", the cheapest with headers, or leave `chain` out";
-            section.fail(CHAIN.name, "plain text has no headers to keep hashes in", remedy);
+        if asked {
+            check_headers(section, CHAIN.name, "hashes", container);
         }
         if !asked && path.is_some() {
             let what = "`seal_key` signs chains, and there are none";
@@ -96,7 +96,7 @@ mod tests {
 
     fn told(text: &str) -> Vec<String> {
         let section = Section::parse(text, OPTIONS);
-        Chain::plan(&section, Codec::Zstd);
+        Chain::plan(&section, Container::Zstd);
         section.diagnostics().lines()
     }
 
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn the_shortest_frames_are_nothing() {
         let section = Section::parse("chain = true", OPTIONS);
-        let chain = Chain::plan(&section, Codec::Zstd).expect("asked for");
+        let chain = Chain::plan(&section, Container::Zstd).expect("asked for");
         for codec in [Codec::Zstd, Codec::Gzip, Codec::Lz4] {
             let sealer = chain.sealer(codec, 1);
             let mut raw = Vec::new();

@@ -127,8 +127,8 @@ impl Known {
         container: Container,
         segment_id: u64,
     ) -> io::Result<Cow<'_, [BlockEntry]>> {
-        // Plain text has no headers to read, and no index.
-        if self.last.len() as u64 == self.count || container == Container::Plain {
+        // Without headers to read there is no index either.
+        if self.last.len() as u64 == self.count || !container.headed() {
             return Ok(Cow::Borrowed(&self.last));
         }
         let forgotten = self.count - self.last.len() as u64;

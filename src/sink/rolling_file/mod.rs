@@ -124,7 +124,7 @@ impl Options {
 
     /// What each file begins with.
     fn head(&self) -> Vec<u8> {
-        let Some(marker) = &self.avro else { return Vec::new() };
+        let Some(marker) = &self.avro else { return self.codec.kind().around.front.to_vec() };
         storage::avro::head(
             storage::avro::EVENT_SCHEMA,
             self.codec.avro_name().unwrap_or("null"),

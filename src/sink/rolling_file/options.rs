@@ -42,7 +42,7 @@ const OPTIONS: &[OptionDoc] = &[
     row("threads", Some("1"), "compression threads"),
     encoding::ENCODER_OF_FILES,
     encoding::CONTROL,
-    row("codec", Some("zstd"), "zstd, gzip, lz4 or none"),
+    row("codec", Some("zstd"), "zstd, gzip, lz4, lzo (slow) or none"),
     row(
         "level",
         Some(""),
@@ -195,7 +195,7 @@ fn plan(section: &Section) -> Options {
     let codec = codec(section);
     let avro = (encoder.encoding() == Encoding::Avro).then(|| avro::plan(section, codec));
     // Nothing of ours can hide in them.
-    let hiding = if avro.is_some() { Codec::None } else { codec };
+    let hiding = if avro.is_some() { Container::Plain } else { container_of(codec) };
     check_suffix(section, &path_text, hiding);
     if encoder.encoding() == Encoding::Datagram {
         check_records(section, codec);
@@ -309,19 +309,26 @@ fn on_seal(section: &Section) -> Vec<String> {
 fn codec(section: &Section) -> Codec {
     let name = section.text("codec");
     Codec::from_name(&name).unwrap_or_else(|| {
-        let remedy = "write \"zstd\", \"gzip\", \"lz4\" or \"none\"";
-        section.fail("codec", format!("no codec `{name}`"), remedy);
+        let others = "write \"zstd\", \"gzip\", \"lz4\" or \"none\"";
+        match Codec::feature_missing(&name) {
+            None => section.fail("codec", format!("no codec `{name}`"), others),
+            Some(feature) => {
+                let what = format!("this flumen was built without its codec `{feature}`");
+                let remedy = format!("build it with `--features {feature}`, or {others}");
+                section.fail("codec", what, remedy);
+            }
+        }
         Codec::Zstd
     })
 }
 
 /// A file is read as its name says: after a crash, too.
-fn check_suffix(section: &Section, path: &str, codec: Codec) {
+fn check_suffix(section: &Section, path: &str, container: Container) {
     let suffix = Container::from_name(path).suffix();
     if suffix.is_empty() {
         return;
     }
-    let own = container_of(codec).suffix();
+    let own = container.suffix();
     if own.is_empty() {
         let what = format!("files that end in `{suffix}` are read as such, and these are plain");
         section.fail("path", what, format!("take `{suffix}` off the path, or set `codec`"));
@@ -336,6 +343,9 @@ fn check_records(section: &Section, codec: Codec) {
     if codec == Codec::None {
         let what = "`codec = \"none\"` writes lines, and the encoder `datagram` writes none";
         section.fail("codec", what, "take \"lz4\", the cheapest, or \"zstd\"");
+    } else if !container_of(codec).headed() {
+        let what = format!("{WITHOUT_HEADERS} to tell that records of `datagram` are in it");
+        section.fail("codec", what, "take \"lz4\", the cheapest, or \"zstd\"");
     }
     if section.explicit("control") {
         let what = "`control` has no effect on the encoder `datagram`: every byte is kept";
@@ -347,14 +357,24 @@ fn check_records(section: &Section, codec: Codec) {
     }
 }
 
-fn keep_meta(section: &Section, codec: Codec) -> bool {
+const WITHOUT_HEADERS: &str = "a file of lzop's has no headers of ours";
+
+/// What is kept in headers needs some.
+pub(super) fn check_headers(section: &Section, key: &'static str, of: &str, container: Container) {
+    let whose = match container {
+        Container::Plain => "plain text has no headers",
+        Container::Lzo => WITHOUT_HEADERS,
+        Container::Gzip | Container::Lz4 | Container::Zstd => return,
+    };
+    let remedy = format!("write codec = \"lz4\", the cheapest with headers, or leave `{key}` out");
+    section.fail(key, format!("{whose} to keep {of} in"), remedy);
+}
+
+fn keep_meta(section: &Section, container: Container) -> bool {
     if !section.flag("keep_meta") {
         return false;
     }
-    if codec == Codec::None {
-        let remedy = "write codec = \"lz4\", the cheapest with headers, or leave `keep_meta` out";
-        section.fail("keep_meta", "plain text has no headers to keep times and peers in", remedy);
-    }
+    check_headers(section, "keep_meta", "times and peers", container);
     if section.text("control") == "keep" {
         let remedy = "leave out `control` or `keep_meta`";
         section.fail("keep_meta", "with `control = \"keep\"` a line may be no whole event", remedy);
@@ -362,11 +382,10 @@ fn keep_meta(section: &Section, codec: Codec) -> bool {
     true
 }
 
-fn tokens(section: &Section, codec: Codec) -> bool {
+fn tokens(section: &Section, container: Container) -> bool {
     let asked = section.flag("tokens");
-    if asked && codec == Codec::None {
-        let remedy = "write codec = \"lz4\", the cheapest with headers, or leave `tokens` out";
-        section.fail("tokens", "plain text has no headers to keep words in", remedy);
+    if asked {
+        check_headers(section, "tokens", "words", container);
     }
     asked
 }
@@ -424,6 +443,30 @@ mod tests {
         });
     }
 
+    /// Who writes pieces and who finds them agree on what is around them.
+    #[cfg(feature = "lzo")]
+    #[test]
+    fn two_rooms_know_the_same_file_of_lzop() {
+        use crate::storage;
+        let around = Codec::Lzo.kind().around;
+        assert_eq!(around.front, storage::lzop::HEAD);
+        assert_eq!(around.end, storage::lzop::END);
+        assert_eq!(Container::from_name("x.lzo"), container_of(Codec::Lzo));
+    }
+
+    #[cfg(not(feature = "lzo"))]
+    #[test]
+    fn an_absent_codec_is_refused_by_name() {
+        for name in ["lzo", "lzop"] {
+            let section = Section::parse(&format!("path = '/l/x'\ncodec = '{name}'"), OPTIONS);
+            plan(&section);
+            let lines = section.diagnostics().lines();
+            let what = "this flumen was built without its codec `lzo` (build it with \
+                        `--features lzo`, or write \"zstd\", \"gzip\", \"lz4\" or \"none\"";
+            assert!(lines.iter().any(|said| said.contains(what)), "{lines:?}");
+        }
+    }
+
     #[test]
     fn what_is_wrong_is_told_where_it_stands() {
         for (text, line) in [
@@ -454,6 +497,8 @@ mod tests {
             ("path = '/l/x'\ncodec = 'none'\nkeep_meta = true", "plain text has no headers"),
             ("path = '/l/x'\ncodec = 'none'\ntokens = true", "no headers to keep words in"),
             ("path = '/l/x'\ncodec = 'none'\nchain = true", "no headers to keep hashes in"),
+            ("path = '/l/x.lzo'", "the files end in `.lzo.zst`"),
+            ("path = '/l/x.lzo'\ncodec = 'none'", "end in `.lzo` are read as such"),
             ("path = '/l/x'\nseal_key = '/k.pem'", "`seal_key` signs chains, and there are none"),
             ("path = '/l/x'\ncontrol = 'keep'\nkeep_meta = true", "may be no whole event"),
             ("path = '/l/x'\ncodec = 'lz4'\nlevel = 3", "`level` has no effect on lz4"),

@@ -531,7 +531,7 @@ impl Writer {
 }
 
 fn entry_of(container: Container, offset: u64, block: &Block) -> BlockEntry {
-    if container != Container::Plain {
+    if container.headed() {
         return BlockEntry::of_block(offset, block.bytes()).expect("the press made its header");
     }
     let bytes = u32::try_from(block.bytes().len()).expect("a block is under 4 GiB");

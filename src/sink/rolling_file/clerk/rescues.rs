@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{Clerk, Rescue, Segment, Unrescued};
 use crate::storage::block::{crc32c, decode_frame};
 use crate::storage::segment::BlockEntry;
-use crate::storage::{Container, catalog, read_full_at, write_all_at};
+use crate::storage::{catalog, read_full_at, write_all_at};
 use crate::time::Now;
 
 impl Clerk {
@@ -66,7 +66,7 @@ impl Clerk {
     }
 
     fn whole(&self, entry: &BlockEntry, bytes: &[u8]) -> bool {
-        if self.container == Container::Plain {
+        if !self.container.headed() {
             return crc32c(bytes) == entry.crc_raw;
         }
         decode_frame(bytes).is_ok_and(|(header, at)| crc32c(&bytes[at..]) == header.crc_stored)
