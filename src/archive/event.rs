@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::base64::decode;
 use crate::codec::Encoding;
+use crate::codec::avro::{EventHeaders, EventRecord};
 use crate::codec::datagram::Record;
 use crate::storage::meta::Received;
 use crate::time::Wall;
@@ -22,6 +23,8 @@ pub struct EventView<'a> {
     pub own: Option<Own>,
     /// When it was received and from whom, if its block keeps that (`keep_meta`).
     pub received: Option<Received>,
+    /// Of an event in a container file of Avro's.
+    pub headers: Option<EventHeaders<'a>>,
 }
 
 /// What a file keeps of an event beside its text.
@@ -61,13 +64,29 @@ impl<'a> EventView<'a> {
         encoding: Option<Encoding>,
         block_times: Option<(Wall, Wall)>,
     ) -> Self {
-        Self { line, encoding, block_times, own: None, received: None }
+        Self { line, encoding, block_times, own: None, received: None, headers: None }
     }
 
     pub fn of_record(record: Record<'a>, block_times: Option<(Wall, Wall)>) -> Self {
         let Record { at, peer, local, truncated, bytes } = record;
         let own = Some(Own { at, peer, local, truncated });
         Self { own, ..Self::of_line(bytes, Some(Encoding::Datagram), block_times) }
+    }
+
+    /// The record in front of these bytes, and its length.
+    pub fn read(
+        bytes: &'a [u8],
+        encoding: Option<Encoding>,
+        block_times: Option<(Wall, Wall)>,
+    ) -> Option<(Self, usize)> {
+        if encoding == Some(Encoding::Avro) {
+            let (EventRecord { headers, body }, length) = EventRecord::read(bytes)?;
+            let headers = Some(headers);
+            let event = Self { headers, ..Self::of_line(body, encoding, block_times) };
+            return Some((event, length));
+        }
+        let (record, length) = Record::read(bytes)?;
+        Some((Self::of_record(record, block_times), length))
     }
 
     /// The event's text. A JSON line without a message, or that is no JSON, is its own text.

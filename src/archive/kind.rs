@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::codec::{Codec, Encoding};
-use crate::storage::Container;
 use crate::storage::block::glance;
 use crate::storage::catalog::OPEN_SUFFIX;
+use crate::storage::{Container, avro};
 
 /// Enough of a file to know it by.
 pub(super) const HEAD_BYTES: usize = 512;
@@ -35,6 +35,11 @@ pub(super) fn sniff(head: &[u8], path: &Path) -> Codec {
 pub(super) fn has_records(head: &[u8]) -> bool {
     let datagram = Encoding::Datagram.wire_id();
     glance(head).is_some_and(|header| header.encoder == datagram)
+}
+
+/// Whether it is, or may be, a container file of Avro's.
+pub(super) fn is_container(head: &[u8]) -> bool {
+    avro::begins(head)
 }
 
 pub(super) fn plain_name(path: &Path) -> bool {

@@ -192,6 +192,9 @@ pub fn host<'a>(event: &EventView<'a>) -> Option<Cow<'a, [u8]>> {
     {
         return own.peer.map(|peer| Cow::Owned(peer.ip().to_string().into_bytes()));
     }
+    if let Some(host) = event.headers.and_then(|headers| headers.get("host")) {
+        return Some(Cow::Borrowed(host));
+    }
     if event.encoding == Some(Encoding::Json) {
         return event.fields().0.host.map(|host| match host {
             Cow::Borrowed(host) => Cow::Borrowed(host.as_bytes()),
@@ -203,6 +206,10 @@ pub fn host<'a>(event: &EventView<'a>) -> Option<Cow<'a, [u8]>> {
 
 /// The severity that a stored line names: by its PRI, or by the field of that name.
 pub fn severity(event: &EventView<'_>) -> Option<u8> {
+    if let Some(said) = event.headers.and_then(|headers| headers.get("Severity")) {
+        let severity = std::str::from_utf8(said).ok().and_then(|text| text.parse().ok());
+        return severity.filter(|severity| *severity < 8);
+    }
     if event.encoding == Some(Encoding::Json) {
         return event.fields().0.severity.filter(|severity| *severity < 8);
     }

@@ -1,6 +1,7 @@
 //! One file, block by block. At an end a reader may be asked again: an open file is followed so.
 
 mod beyond;
+mod container;
 mod skip;
 #[cfg(test)]
 mod tests;
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::beyond::Beyond;
-use super::kind::{HEAD_BYTES, has_records, is_open, plain_name, sniff};
+use self::container::Container;
+use super::kind::{HEAD_BYTES, has_records, is_container, is_open, plain_name, sniff};
 use super::survey::{FRONT_BYTES, read_meta};
 use super::{ArchiveError, EventView};
 use crate::codec::datagram::{Record, whole_bytes};
@@ -90,6 +92,8 @@ enum Source {
     },
     /// What is behind a damaged place.
     Beyond(Beyond),
+    /// Avro's.
+    Container(Box<Container>),
     Stream {
         decoder: Box<dyn Read>,
         carry: Vec<u8>,
@@ -145,9 +149,9 @@ impl<'a> BlockView<'a> {
         let (meta, mut number) = (self.meta, self.from);
         std::iter::from_fn(move || {
             if records {
-                let (record, length) = Record::read(rest)?;
+                let (event, length) = EventView::read(rest, encoding, block_times)?;
                 rest = &rest[length..];
-                return Some(EventView::of_record(record, block_times));
+                return Some(event);
             }
             let line = match memchr::memchr(b'\n', rest) {
                 Some(at) => {
@@ -185,12 +189,19 @@ impl Reader {
         let read = stream.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head);
         read.map_err(|source| ArchiveError { path: path.to_owned(), source })?;
         let (codec, records) = (sniff(&head, path), has_records(&head));
+        let container = is_container(&head);
         let whole = io::Cursor::new(head).chain(stream);
         let mut source = Source::stream(codec, Box::new(whole));
         if let Source::Stream { records: of, .. } = &mut source {
             *of = records;
         }
-        Ok(Self::new(path, source))
+        let mut reader = Self::new(path, source);
+        if container {
+            let why =
+                "a container file of Avro's is not read from a pipe: name the file".to_owned();
+            reader.summary.ending = Ending::StreamTorn { why };
+        }
+        Ok(reader)
     }
 
     fn new(path: &Path, source: Source) -> Self {
@@ -250,6 +261,8 @@ impl Reader {
         }
         match &self.source {
             Source::Beyond(_) => self.advance_beyond(),
+            Source::Container(_) => self.advance_container(),
+            Source::Blocks { .. } => Ok(None),
             _ => self.advance_stream(),
         }
     }
@@ -306,6 +319,9 @@ impl Reader {
         let Source::Blocks { file, .. } = &self.source else { return Ok(None) };
         let mut head = [0; HEAD_BYTES];
         let read = read_full_at(&**file, 0, &mut head)?;
+        if is_container(&head[..read]) {
+            return self.become_container();
+        }
         let codec = sniff(&head[..read], &self.summary.path);
         let plain = plain_name(&self.summary.path);
         let why = "it does not begin as its name says";

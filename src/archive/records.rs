@@ -1,17 +1,16 @@
-//! Blocks of datagrams: records instead of lines. What a reader does with a block's events whatever
-//! they are stands here.
+//! Blocks of datagrams, and of Avro's: records instead of lines. What a reader does with a block's
+//! events whatever they are stands here.
 
 use std::io::{self, Write};
 
 use super::query::{Numbers, Span};
 use super::{BlockView, EventView};
 use crate::codec::Encoding;
-use crate::codec::datagram::{Record, records, whole_bytes};
 
 impl<'a> BlockView<'a> {
-    /// It holds records of datagrams.
+    /// It holds records, of datagrams or of Avro's.
     pub fn has_records(&self) -> bool {
-        self.encoding == Some(Encoding::Datagram)
+        matches!(self.encoding, Some(Encoding::Datagram | Encoding::Avro))
     }
 
     /// Events that are whole.
@@ -19,13 +18,15 @@ impl<'a> BlockView<'a> {
         self.events().count() as u64
     }
 
-    /// The records, each with where its datagram stands. Of lines there are none.
+    /// The records, each with where its text stands, at its end. Of lines there are none.
     pub fn record_spans(&self) -> impl Iterator<Item = (Span, EventView<'a>)> + use<'a> {
-        let times = self.times;
+        let (times, encoding) = (self.times, self.encoding);
         let bytes = if self.has_records() { self.bytes } else { &[] };
-        records(bytes).map(move |(start, record)| {
-            let span = Span { start, end: start + record.bytes.len() };
-            (span, EventView::of_record(record, times))
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let (event, length) = EventView::read(&bytes[at..], encoding, times)?;
+            at += length;
+            Some((Span { start: at - event.line.len(), end: at }, event))
         })
     }
 
@@ -53,7 +54,10 @@ impl<'a> BlockView<'a> {
     pub fn skip_events(mut self, count: u64) -> Self {
         for _ in 0..count {
             let end = match memchr::memchr(b'\n', self.bytes) {
-                _ if self.has_records() => Record::read(self.bytes).map(|(_, length)| length),
+                _ if self.has_records() => {
+                    let read = EventView::read(self.bytes, self.encoding, None);
+                    read.map(|(_, length)| length)
+                }
                 end => end.map(|at| at + 1),
             };
             self.bytes = &self.bytes[end.unwrap_or(self.bytes.len())..];
@@ -77,7 +81,8 @@ impl<'a> BlockView<'a> {
     /// What is wrong with a block that should hold `events` of them.
     pub fn miscount(&self, events: u64) -> Option<String> {
         if self.has_records() {
-            let (count, whole) = (self.event_count(), whole_bytes(self.bytes));
+            let whole = self.record_spans().last().map_or(0, |(span, _)| span.end);
+            let count = self.event_count();
             return if count != events {
                 Some(format!("it holds {count} records instead of {events}"))
             } else if whole != self.bytes.len() {
@@ -95,6 +100,7 @@ impl<'a> BlockView<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::datagram::Record;
     use crate::time::Wall;
 
     fn block(texts: &[&[u8]]) -> Vec<u8> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::BlockView;
 use super::chain::Linked;
-use super::kind::{is_open, plain_name, sniff};
+use super::kind::{is_container, is_open, plain_name, sniff};
 use crate::codec::{Codec, Decompressor, Encoding};
 use crate::storage::block::{crc32c, decode_whole, header_frame_bytes};
 use crate::storage::catalog::OPEN_SUFFIX;
@@ -122,7 +122,7 @@ fn walk(path: &Path, file: &Arc<dyn DiskFile>) -> io::Result<Layout> {
             let read = read_full_at(&**file, 0, &mut head)?;
             let other = sniff(&head[..read], path) != Codec::None;
             let ours = || Ok::<_, io::Error>(next_block_before(file, 0, FRONT_BYTES)?.is_some());
-            if plain_name(path) || (other && !ours()?) {
+            if plain_name(path) || is_container(&head[..read]) || (other && !ours()?) {
                 return Ok(Layout::Stream);
             }
             go_on(path, file, 0, "it does not begin as its name says", &mut found)?;

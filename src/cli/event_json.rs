@@ -1,11 +1,13 @@
 //! An event as one JSON object a line: `cat --json`, `grep --json`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
 use super::output::time_text;
 use crate::archive::{BlockView, EventView, base64_encode};
+use crate::codec::avro::EventHeaders;
 use crate::storage::meta::Received;
 
 #[derive(serde::Serialize)]
@@ -24,6 +26,8 @@ struct Line<'a> {
     message: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_base64: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
     file: &'a str,
 }
 
@@ -62,7 +66,10 @@ pub(super) fn json_line(
     // in one place.
     let plain = |text: &&str| datagram.is_none() || !text.contains(|c: char| c.is_control());
     let message = std::str::from_utf8(&text).ok().filter(plain);
+    let text_of = |(name, value)| (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+    let headers = event.headers.iter().flat_map(EventHeaders::iter).map(text_of).collect();
     let line = Line {
+        headers,
         time_of: time.is_some().then_some(if own { "event" } else { "block" }),
         time,
         peer: fields.peer,

@@ -5,6 +5,6 @@ mod datum;
 mod packing;
 mod schema;
 
-pub use datum::{Fault, take_body};
+pub use datum::{EventHeaders, EventRecord, Fault};
 pub use packing::{CONTEXT_BYTES_MAX, NotUnpacked, Packing, Unpacker};
 pub use schema::{NoSchema, Schema};

@@ -138,20 +138,21 @@ pub fn whole_blocks(file: &dyn ReadAt) -> io::Result<Option<Whole>> {
         whole.events = whole.events.saturating_add(events);
         whole.bytes = end + MARKER_BYTES as u64;
     }
-    whole.more = stands_behind(file, whole.bytes, &marker)?;
+    whole.more = find_marker(file, whole.bytes, &marker)?.is_some();
     Ok(Some(whole))
 }
 
-fn stands_behind(file: &dyn ReadAt, from: u64, marker: &Marker) -> io::Result<bool> {
+/// Where the marker stands next.
+pub fn find_marker(file: &dyn ReadAt, from: u64, marker: &Marker) -> io::Result<Option<u64>> {
     let mut buffer = vec![0; 256 << 10];
     let mut at = from;
     loop {
         let read = read_full_at(file, at, &mut buffer)?;
-        if memchr::memmem::find(&buffer[..read], marker).is_some() {
-            return Ok(true);
+        if let Some(found) = memchr::memmem::find(&buffer[..read], marker) {
+            return Ok(Some(at + found as u64));
         }
         if read < buffer.len() {
-            return Ok(false);
+            return Ok(None);
         }
         at += (read - MARKER_BYTES) as u64;
     }

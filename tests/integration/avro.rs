@@ -1,10 +1,11 @@
 //! Files of the encoder `avro_event`, read by Avro's own library: finished, while they are written,
 //! and after a kill. And files of that library's, read by the source `spooldir`.
 
-use crate::harness::{Agent, SYSLOG_TO_FILE, lines_of, paths, until, written};
+use crate::harness::{Agent, SYSLOG_TO_FILE, flumen, lines_of, paths, until, written};
 use crate::peers::avro;
 use flumen::codec::avro::Schema;
 use flumen::storage::OsDisk;
+use flumen::storage::avro::{EVENT_SCHEMA, head, put_block};
 use flumen::storage::recovery::{Mode, Outcome, recover_file};
 use serde_json::Value;
 use std::io::Write;
@@ -186,4 +187,90 @@ fn files_of_avros_own_library_are_events() {
         let expected = (0..3000).map(|number| format!("line{number:04}"));
         assert!(lines.into_iter().eq(expected), "{codec}");
     }
+}
+
+/// What a command says, what it complains of, and whether it ended well.
+fn say(arguments: &[&str], file: &Path) -> (String, String, bool) {
+    let output = flumen().args(arguments).arg(file).output().expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (text(output.stdout), text(output.stderr), output.status.success())
+}
+
+#[test]
+fn our_own_commands_read_them() {
+    for codec in ["none", "gzip", "zstd"] {
+        let agent = Agent::start(&configuration(codec));
+        send(&agent, 0..3000);
+        agent.wait_for(3000);
+        let expected: String =
+            (0..3000).map(|number| format!("su - - - number {number} \u{fc}\n")).collect();
+        let open = paths(agent.dir.path(), ".open").remove(0);
+        let read = say(&["cat"], &open);
+        assert!(read == (expected.clone(), String::new(), true), "{codec}: {}", read.1);
+        let ended = agent.stop().well();
+        let file = ended.dir.path().join("out.avro");
+        let read = say(&["cat"], &file);
+        assert!(read == (expected.clone(), String::new(), true), "{codec}: {}", read.1);
+        for (arguments, told) in [
+            (&["grep", "--count", "number 29"][..], "111\n"),
+            (&["grep", "--count", "--host", "web", "number 2999"], "1\n"),
+            (&["grep", "number 2999"], "su - - - number 2999 \u{fc}\n"),
+        ] {
+            assert_eq!(say(arguments, &file), (told.to_owned(), String::new(), true), "{codec}");
+        }
+        let (json, _, _) = say(&["grep", "--json", "number 2999"], &file);
+        let event: Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(event["message"], "su - - - number 2999 \u{fc}");
+        assert_eq!(
+            (&event["headers"]["host"], &event["headers"]["Severity"]),
+            (&"web".into(), &"2".into())
+        );
+        assert!(say(&["verify"], &file).2, "{codec}");
+
+        // What is cut or damaged is told; all other blocks are read.
+        let bytes = std::fs::read(&file).expect("readable");
+        let torn = ended.dir.path().join("torn.avro");
+        std::fs::write(&torn, &bytes[..bytes.len() - 1]).expect("written");
+        let (text, told, well) = say(&["cat"], &torn);
+        assert!(expected.starts_with(&text) && text.len() < expected.len() && !well);
+        assert!(told.contains("the file ends within a block"), "{told}");
+        assert!(!say(&["verify"], &torn).2 && !say(&["grep", "number 0 "], &torn).1.is_empty());
+    }
+}
+
+#[test]
+fn our_own_commands_tell_what_is_damaged_and_read_on_behind_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let marker = *b"0123456789abcdef";
+    let mut file = head(EVENT_SCHEMA, "null", &marker);
+    let mut places = vec![file.len()];
+    for text in ["one", "two", "three"] {
+        let put = |out: &mut Vec<u8>| {
+            out.extend_from_slice(&[0, 2 * text.len() as u8]);
+            out.extend_from_slice(text.as_bytes());
+            Ok::<(), ()>(())
+        };
+        put_block(&mut file, 1, &marker, put).expect("appended");
+        places.push(file.len());
+    }
+    let path = dir.path().join("three.avro");
+    for (at, byte) in [(places[1] + 3, 0x7e), (places[2] - 1, b'?'), (places[1], 0xff)] {
+        let mut damaged = file.clone();
+        damaged[at] = byte;
+        std::fs::write(&path, damaged).expect("written");
+        let (text, told, well) = say(&["cat"], &path);
+        // Without its own marker a block is known to end where the next one does.
+        let lost = if byte == b'?' { "one\n" } else { "one\nthree\n" };
+        assert_eq!((&*text, well), (lost, false), "{at}: {told}");
+        let place = format!("1 places are left out, the first at byte {}", places[1]);
+        assert!(told.contains(&place), "{told}");
+    }
+    std::fs::write(&path, &file).expect("written");
+    let file = std::fs::File::open(&path).expect("it is there");
+    let piped = flumen().args(["cat", "-"]).stdin(file).output().expect("it runs");
+    let told = String::from_utf8_lossy(&piped.stderr);
+    assert!(told.contains("not read from a pipe") && !piped.status.success(), "{told}");
+    std::fs::write(&path, head("\"string\"", "null", &marker)).expect("written");
+    let (_, told, well) = say(&["cat"], &path);
+    assert!(told.contains("no events of headers and body") && !well, "{told}");
 }

@@ -25,6 +25,7 @@ impl Reader {
         while self.next_block()?.is_some() {}
         Ok(match &self.source {
             Source::Blocks { scanner, .. } => scanner.scan().whole_bytes,
+            Source::Container(container) => container.at,
             Source::Beyond(_) => self.skip_beyond().map_err(error)?,
             Source::Stream { .. } | Source::Gone => self.summary.raw_bytes,
         })

@@ -194,7 +194,7 @@ fn found(
     spans: &mut Vec<Span>,
 ) -> Piece {
     if shape == Shape::Around && view.has_records() {
-        let what = "it holds datagrams, and -A, -B and -C show lines around a line";
+        let what = "it holds records, not lines, and -A, -B and -C show lines around a line";
         return bad(of.clone(), what.to_owned());
     }
     query.select(view, spans);

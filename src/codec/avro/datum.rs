@@ -5,6 +5,8 @@ use super::schema::{Node, Schema};
 
 /// Of data in data: a list of so many links is nobody's event.
 const DEPTH_MAX: u32 = 500;
+/// Data of nothing take no place in a block: more than so many in one are a mistake.
+const NOTHINGS_MAX: u64 = 1 << 20;
 /// Of any long.
 const LONG_BYTES_MAX: usize = 10;
 
@@ -29,9 +31,32 @@ impl Schema {
         Ok(bytes.len() - rest.len())
     }
 
-    /// All data are nothing: any number of them fits any place.
-    pub fn is_of_nothing(&self) -> bool {
-        self.is_empty(self.root)
+    /// Checks all data of a block, and finds where the one of this number begins, or the end.
+    pub fn check(&self, data: &[u8], count: u64, wanted: u64) -> Result<usize, String> {
+        if self.is_empty(self.root) && count > NOTHINGS_MAX {
+            return Err(format!("it has {count} data of no bytes"));
+        }
+        if wanted > count {
+            return Err(format!("{wanted} of its data were read, and it has {count}"));
+        }
+        let (mut at, mut found) = (0, 0);
+        for number in 0..count {
+            if number == wanted {
+                found = at;
+            }
+            let end = self.end_of(data, at);
+            at = end.map_err(|why| format!("datum {} of {count}: {why}", number + 1))?;
+        }
+        if at < data.len() {
+            let more = data.len() - at;
+            return Err(format!("behind its {count} data are {more} bytes more"));
+        }
+        Ok(if wanted == count { at } else { found })
+    }
+
+    /// Data of one are data of the other, whatever they are called.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (&self.nodes, self.root) == (&other.nodes, other.root)
     }
 
     fn pass(&self, node: usize, rest: &mut &[u8], depth: u32) -> Result<(), Fault> {
@@ -86,16 +111,52 @@ fn each_part(
     }
 }
 
-/// The body of a record of Flume's, headers and body, and what it leaves of the bytes. None: it is
-/// cut or none.
-pub fn take_body(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut rest = bytes;
-    each_part(&mut rest, |rest, count| {
-        (0..2 * u128::from(count)).try_for_each(|_| take_bytes(rest).map(drop))
-    })
-    .ok()?;
-    let body = take_bytes(&mut rest).ok()?;
-    Some((body, rest))
+/// A record of Flume's: headers and body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventRecord<'a> {
+    pub headers: EventHeaders<'a>,
+    pub body: &'a [u8],
+}
+
+/// Names and values, as they stand in the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventHeaders<'a> {
+    map: &'a [u8],
+}
+
+impl<'a> EventRecord<'a> {
+    /// The record in front of these bytes, and its length. None: it is cut, or none.
+    pub fn read(bytes: &'a [u8]) -> Option<(Self, usize)> {
+        let mut rest = bytes;
+        each_part(&mut rest, |rest, count| {
+            (0..2 * u128::from(count)).try_for_each(|_| take_bytes(rest).map(drop))
+        })
+        .ok()?;
+        let map = &bytes[..bytes.len() - rest.len()];
+        let body = take_bytes(&mut rest).ok()?;
+        Some((Self { headers: EventHeaders { map }, body }, bytes.len() - rest.len()))
+    }
+}
+
+impl<'a> EventHeaders<'a> {
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        self.iter().find(|(own, _)| *own == name.as_bytes()).map(|(_, value)| value)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let (mut rest, mut left) = (self.map, 0);
+        std::iter::from_fn(move || {
+            while left == 0 {
+                let count = take_long(&mut rest).ok().filter(|count| *count != 0)?;
+                if count < 0 {
+                    take_long(&mut rest).ok()?;
+                }
+                left = count.unsigned_abs();
+            }
+            left -= 1;
+            Some((take_bytes(&mut rest).ok()?, take_bytes(&mut rest).ok()?))
+        })
+    }
 }
 
 fn skip(rest: &mut &[u8], bytes: usize) -> Result<(), Fault> {
@@ -199,15 +260,22 @@ mod tests {
     }
 
     #[test]
-    fn the_body_of_an_event_is_found() {
-        let record = b"\x02\x02k\x02v\x00\x08bodyrest";
-        assert_eq!(take_body(record), Some((&b"body"[..], &b"rest"[..])));
-        assert_eq!(take_body(b"\x00\x00"), Some((&b""[..], &b""[..])));
-        for cut in 0..record.len() - 4 {
-            assert_eq!(take_body(&record[..cut]), None, "{cut}");
+    fn an_event_is_its_headers_and_its_body() {
+        // The second part of the map with its size.
+        let bytes = b"\x02\x02k\x02v\x01\x0e\x06two\x04vv\x00\x08bodyrest";
+        let (record, length) = EventRecord::read(bytes).unwrap();
+        assert_eq!((record.body, &bytes[length..]), (&b"body"[..], &b"rest"[..]));
+        let headers: Vec<_> = record.headers.iter().collect();
+        assert_eq!(headers, [(&b"k"[..], &b"v"[..]), (b"two", b"vv")]);
+        assert_eq!(record.headers.get("two"), Some(&b"vv"[..]));
+        assert_eq!(record.headers.get("tw"), None);
+        let (empty, length) = EventRecord::read(b"\x00\x00").unwrap();
+        assert_eq!((empty.body, length, empty.headers.iter().count()), (&b""[..], 2, 0));
+        for cut in 0..bytes.len() - 4 {
+            assert_eq!(EventRecord::read(&bytes[..cut]), None, "{cut}");
         }
         let most = [&[0xfe; 1][..], &[0xff; 8], b"\x01"].concat();
-        assert_eq!(take_body(&most), None);
+        assert_eq!(EventRecord::read(&most), None);
     }
 
     proptest! {

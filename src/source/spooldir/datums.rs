@@ -20,8 +20,6 @@ use crate::storage::avro::{Head, Lead, begins, parse_head, parse_lead};
 
 /// What is read of a file at first; few begin with more.
 const HEAD_BYTES: usize = 4 << 10;
-/// Data of nothing take no place in a block: more than so many in one are a mistake.
-const NOTHINGS_MAX: u64 = 1 << 20;
 
 /// Which header says what the data are, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,33 +189,11 @@ impl Datums {
             Err(NotUnpacked::Long) => return Err(long(&"is larger when it is unpacked")),
             unpacked => unpacked.map_err(|error| fault(&error))?,
         }
-        let next = self.walk(&room.data, events, from.events).map_err(|why| fault(&why))?;
+        let next = self.schema.check(&room.data, events, from.events);
+        let next = next.map_err(|why| fault(&why))?;
         let passed = from.events;
         self.block = Some(Block { from, behind, count: events, passed, at: next, sent: 0 });
         Ok(true)
-    }
-
-    /// Checks all data of a block, and finds the one of this number.
-    fn walk(&self, data: &[u8], count: u64, wanted: u64) -> Result<usize, String> {
-        if self.schema.is_of_nothing() && count > NOTHINGS_MAX {
-            return Err(format!("it has {count} data of no bytes"));
-        }
-        if wanted > count {
-            return Err(format!("{wanted} of its data were read, and it has {count}"));
-        }
-        let (mut at, mut found) = (0, 0);
-        for number in 0..count {
-            if number == wanted {
-                found = at;
-            }
-            let end = self.schema.end_of(data, at);
-            at = end.map_err(|why| format!("datum {} of {count}: {why}", number + 1))?;
-        }
-        if at < data.len() {
-            let more = data.len() - at;
-            return Err(format!("behind its {count} data are {more} bytes more"));
-        }
-        Ok(if wanted == count { at } else { found })
     }
 }
 
