@@ -7,6 +7,7 @@
 #[cfg(not(loom))]
 pub mod file;
 pub mod memory;
+pub mod refusals;
 #[cfg(not(loom))]
 mod registry;
 pub mod selector;
@@ -18,11 +19,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::event::Page;
-use crate::memory::{Credit, ReceiptSlip, Shared};
+use crate::limits;
+use crate::memory::{Credit, Lease, ReceiptSlip, Shared};
 use crate::ring::{Bell, Seat, Wake};
 use crate::telemetry::ChannelCounters;
 use crate::time::{Mono, Now};
 
+pub use refusals::{Refusal, Refusals};
 #[cfg(not(loom))]
 pub use registry::{
     BuildError, Built, CHANNELS, ChannelContext, ChannelKind, ChannelPlan, IMPLIED, implied,
@@ -43,6 +46,8 @@ pub struct Parcel {
     /// When the batch's first event came: block deadlines count from here.
     pub first_at: Mono,
     pub offered_at: Mono,
+    /// What other sinks of a group said of its events.
+    pub refusals: Option<Box<Refusals>>,
 }
 
 struct CreditHold {
@@ -80,6 +85,12 @@ impl Parcel {
     /// It passes by the log that its channel has: what of it leaves the channel is told apart.
     pub fn passes(&self) -> bool {
         self.credit.as_ref().is_some_and(|credit| credit.passes)
+    }
+
+    /// What other sinks said of one of its events.
+    pub fn refusal(&self, index: u32) -> Option<&Refusal> {
+        let said = &self.refusals.as_ref()?.said;
+        said.get(limits::usize_of(index))?.as_ref()
     }
 }
 
@@ -177,6 +188,22 @@ pub trait Channel: Send + Sync {
     /// it stays with who has it.
     fn give_back(&self, parcel: Parcel, _now: Now) -> Option<Parcel> {
         Some(parcel)
+    }
+
+    /// Another sink can be asked for what this one's next hop refuses of the batch.
+    fn asks(&self, _parcel: &Parcel) -> bool {
+        false
+    }
+
+    /// A batch of events that this sink's next hop refuses for ever, for another sink that `asks`
+    /// knows of. None: they are its business.
+    fn refuse(&self, parcel: Parcel, _now: Now) -> Option<Parcel> {
+        Some(parcel)
+    }
+
+    /// A page like this one to take events out of; None: there is none free for that.
+    fn copy(&self, _page: &Page) -> Option<Lease> {
+        None
     }
 
     /// The sink delivers nothing any more, and what comes is better left to another one.

@@ -62,7 +62,7 @@ impl<Keep: Fn(&Event<'_>) -> bool + Send + Sync> Sieve<Keep> {
             return Ok(None);
         }
         let passes = parcel.passes();
-        let Parcel { batch, credit, slip, first_at, offered_at } = parcel;
+        let batch = parcel.batch;
         let mut page = match batch.unseal() {
             Ok(lease) => lease,
             Err(shared) => match self.copies.take() {
@@ -71,14 +71,14 @@ impl<Keep: Fn(&Event<'_>) -> bool + Send + Sync> Sieve<Keep> {
                     copy
                 }
                 None => {
-                    return Err(Parcel { batch: shared, credit, slip, first_at, offered_at });
+                    return Err(Parcel { batch: shared, ..parcel });
                 }
             },
         };
         let removed = page.retain(&Since::START, |event| (self.keep)(event));
         self.count(removed, passes, counters);
         let batch: Shared = page.seal();
-        Ok(Some(Parcel { batch, credit, slip, first_at, offered_at }))
+        Ok(Some(Parcel { batch, ..parcel }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Counting> {

@@ -193,6 +193,7 @@ impl Valve {
                 slip: later,
                 first_at,
                 offered_at: now.mono,
+                refusals: None,
             });
             received.into_iter().for_each(ReceiptSlip::confirm);
         }

@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{BuildError, SinkContext};
+use super::BuildError;
 use crate::config::{OptionDoc, Section};
 use crate::storage::{Disk, DiskFile, write_all_at};
 
@@ -48,16 +48,15 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Makes sure that letters can be written.
-    pub fn open(path: &Path, context: &SinkContext) -> Result<Arc<Self>, BuildError> {
-        let (path, disk) = (path.to_path_buf(), Arc::clone(&context.disk));
+    /// Makes sure that letters can be written; `whose` they are, `sinks.next`.
+    pub fn open(path: &Path, disk: &Arc<dyn Disk>, whose: &str) -> Result<Arc<Self>, BuildError> {
+        let (path, disk) = (path.to_path_buf(), Arc::clone(disk));
         let letters = Self { path, disk, turn: Mutex::new(()) };
         match letters.file() {
             Ok(_) => Ok(Arc::new(letters)),
             Err(error) => Err(BuildError {
                 what: format!(
-                    "sinks.{} cannot write its dead letters to {}: {error}",
-                    context.name,
+                    "{whose} cannot write its dead letters to {}: {error}",
                     letters.path.display()
                 ),
                 remedy: "name another file, or leave `dead_letters` out".to_owned(),

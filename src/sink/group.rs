@@ -3,7 +3,8 @@
 //! ```text
 //!   channel ──▶ group ──▶ member archive      failover: the first that is not resting
 //!                 ▲  └──▶ member spare        load_balance: whoever's turn it is and is free
-//!                 └── returned: batches that a member could not deliver
+//!                 ├── returned: batches that a member could not deliver
+//!                 └── refused: events that a member's next hop will never take
 //! ```
 //! Each member sees the channel as if it were alone there, and finds it empty while it is another's
 //! turn. Promises: a batch that comes back goes to the next member before anything newer; a member
@@ -12,6 +13,7 @@
 //! Threading: every thread of every member polls here; one short lock a look.
 
 mod plan;
+mod refused;
 #[cfg(test)]
 mod tests;
 
@@ -20,12 +22,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::channel::{Amount, Channel, Ear, Parcel};
-use crate::memory::Credit;
+use crate::event::Page;
 use crate::memory::gate::exempt;
+use crate::memory::{Credit, Lease, Pool};
 use crate::ring::{Bell, Wake};
 use crate::telemetry::{ChannelCounters, SinkCounters};
 use crate::time::{Mono, Now};
 
+use self::refused::Settling;
+
+pub use self::refused::{Aside, Refuse};
 pub use plan::{GROUP, GroupPlan};
 
 /// Who is asked first.
@@ -75,11 +81,20 @@ pub struct Group {
     course: Course,
     penalty: Penalty,
     state: Mutex<State>,
+    /// Locked before `state`, never after.
+    settling: Mutex<Settling>,
+    copies: Arc<Pool>,
 }
 
 struct State {
     members: Vec<Standing>,
     returned: VecDeque<Parcel>,
+    /// For members that have not had them.
+    refused: VecDeque<Parcel>,
+    /// One of these is being set aside.
+    settles: bool,
+    /// Not before, for the disk has just failed.
+    settle_at: Mono,
     /// Where to begin to look for the next member.
     turn: usize,
     random: u64,
@@ -138,6 +153,11 @@ impl State {
         self.random
     }
 
+    fn wake_all(&self) {
+        let ready = self.members.iter().filter(|member| member.is_ready(self.now));
+        ready.for_each(|member| member.bell.ring());
+    }
+
     /// The member before whom nobody else takes a batch that `index` would like to have.
     fn ahead_of(&mut self, index: usize, course: Course) -> Option<usize> {
         let now = self.now;
@@ -179,20 +199,32 @@ impl Group {
         course: Course,
         penalty: Penalty,
         random: u64,
+        refuse: Refuse,
     ) -> Arc<Self> {
+        let batches = || VecDeque::with_capacity(inner.credit().total() as usize);
         let state = State {
             members: Vec::new(),
-            returned: VecDeque::with_capacity(inner.credit().total() as usize),
+            returned: batches(),
+            refused: batches(),
+            settles: false,
+            settle_at: Mono(0),
             turn: 0,
             random: random.max(1),
             now: Mono(0),
             leader: None,
         };
-        Arc::new(Self { name, inner, course, penalty, state: Mutex::new(state) })
+        let (state, settling) = (Mutex::new(state), Mutex::new(Settling::new(refuse.watch)));
+        Arc::new(Self { name, inner, course, penalty, state, settling, copies: refuse.copies })
     }
 
     /// The channel as the next member sees it: those that come first are preferred by failover.
-    pub fn join(self: &Arc<Self>, name: String, counters: Vec<Arc<SinkCounters>>) -> Arc<Member> {
+    pub fn join(
+        self: &Arc<Self>,
+        name: String,
+        counters: Vec<Arc<SinkCounters>>,
+        aside: Aside,
+    ) -> Arc<Member> {
+        self.settling().join(name.clone(), aside);
         let mut state = self.lock();
         let bell = Arc::<Bell>::default();
         state.members.push(Standing {
@@ -248,12 +280,16 @@ impl Member {
 
     /// Wakes who may take what waits, of which it may not have heard.
     fn hand_on(&self, state: &State) {
-        if state.returned.is_empty() && self.group.inner.is_empty() {
+        let waits = !state.returned.is_empty() || !self.group.inner.is_empty();
+        if !waits && state.refused.is_empty() {
             return;
         }
         let others = state.members.iter().enumerate().filter(|(index, _)| *index != self.index);
         let ready = others.filter(|(_, member)| member.is_ready(state.now));
         ready.for_each(|(_, member)| member.bell.ring());
+        if !waits {
+            return;
+        }
         // And sinks at the channel that are in no group. Those who rest do not listen there.
         self.group.inner.pass_on();
     }
@@ -306,6 +342,10 @@ impl Channel for Member {
             self.hand_on(&state);
             return None;
         }
+        let refused = state.take_refused(self.index, *course);
+        if refused.is_some() {
+            return refused;
+        }
         if let Some(other) = state.ahead_of(self.index, *course) {
             state.members[self.index].hungry = true;
             let waits = !state.returned.is_empty() || !inner.is_empty();
@@ -329,21 +369,28 @@ impl Channel for Member {
     fn is_empty(&self) -> bool {
         let mut state = self.group.lock();
         let now = state.now;
-        let ours = state.members[self.index].is_ready(now)
-            && state.ahead_of(self.index, self.group.course).is_none();
+        let ready = state.members[self.index].is_ready(now);
+        if ready && state.has_refused_for(self.index, self.group.course) {
+            return false;
+        }
+        let ours = ready && state.ahead_of(self.index, self.group.course).is_none();
         !ours || state.returned.is_empty() && self.group.inner.is_empty()
     }
 
-    /// While another member has something in hand it may come back.
+    /// While another member has something in hand it may come back, or be refused.
     fn is_drained(&self) -> bool {
         let state = self.group.lock();
         let others = state.members.iter().enumerate().filter(|(index, _)| *index != self.index);
         let busy = others.map(|(_, member)| member.waiting()).sum::<u64>() > 0;
-        !busy && state.returned.is_empty() && self.group.inner.is_drained()
+        let waits = state.settles || !state.refused.is_empty() || !state.returned.is_empty();
+        !busy && !waits && self.group.inner.is_drained()
     }
 
     fn discard(&self) {
-        self.group.lock().returned.clear();
+        let mut state = self.group.lock();
+        state.returned.clear();
+        state.refused.clear();
+        drop(state);
         self.group.inner.discard();
     }
 
@@ -389,18 +436,21 @@ impl Channel for Member {
     fn tick(&self, now: Now) {
         let mut state = self.group.lock();
         state.now = state.now.max(now.mono);
+        self.settle(state, now);
     }
 
     fn look_at(&self) -> Mono {
         let state = self.group.lock();
         let member = &state.members[self.index];
+        let settles = !state.refused.is_empty() && state.settle_at > state.now;
+        let settle_at = if settles { state.settle_at } else { Mono::MAX };
         if !member.is_ready(state.now) {
-            return if member.down { Mono::MAX } else { member.rests_until };
+            return settle_at.min(if member.down { Mono::MAX } else { member.rests_until });
         }
         let patience = if self.group.course == Course::Failover { SILENT } else { CALLED };
         let called = state.members.iter().filter_map(|member| member.called);
         let due = called.map(|since| since.after(patience)).filter(|due| *due > state.now);
-        due.min().unwrap_or(Mono::MAX)
+        due.min().unwrap_or(Mono::MAX).min(settle_at)
     }
 
     fn give_back(&self, parcel: Parcel, now: Now) -> Option<Parcel> {
@@ -411,9 +461,26 @@ impl Channel for Member {
         if !state.members[self.index].down {
             self.rest(&mut state, now);
         }
-        state.returned.push_back(parcel);
+        match parcel.refusals.is_some() {
+            true => self.put_refused(&mut state, parcel),
+            false => state.returned.push_back(parcel),
+        }
         self.hand_on(&state);
+        self.settle(state, now);
         None
+    }
+
+    fn asks(&self, parcel: &Parcel) -> bool {
+        self.has_others_for(parcel)
+    }
+
+    fn refuse(&self, parcel: Parcel, now: Now) -> Option<Parcel> {
+        self.refuse_all(parcel, now);
+        None
+    }
+
+    fn copy(&self, page: &Page) -> Option<Lease> {
+        self.copy_of(page)
     }
 
     fn failing(&self, now: Now) {
@@ -421,6 +488,7 @@ impl Channel for Member {
         if !std::mem::replace(&mut state.members[self.index].down, true) {
             self.rest(&mut state, now);
             self.hand_on(&state);
+            self.settle(state, now);
         }
     }
 

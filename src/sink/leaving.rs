@@ -1,10 +1,15 @@
 //! How a batch leaves a sink that delivers it event by event: what was delivered, what was refused
-//! for ever, and what another sink must deliver.
+//! for ever, and what another sink must deliver or be asked.
 
-use crate::channel::{Amount, Channel, Parcel};
-use crate::event::Since;
-use crate::memory::ReceiptSlip;
+use std::io;
+
+use super::dead_letters::DeadLetters;
+use crate::channel::{Amount, Channel, Parcel, Refusal, Refusals};
+use crate::codec::encoders::DeadLetter;
+use crate::event::{Page, Removed, Since};
+use crate::limits::usize_of;
 use crate::memory::receipt::Reached;
+use crate::memory::{Lease, ReceiptSlip, Shared};
 use crate::telemetry::{LostReason, Mark, SinkCounters};
 use crate::time::Now;
 
@@ -19,6 +24,24 @@ pub struct Fate {
     pub truncated_events: u64,
     /// Bytes on the wire.
     pub sent_bytes: u64,
+}
+
+/// Sets aside events of a batch, by their places in it, in order, with why; waits until they are
+/// synced. After an error none is.
+pub fn set_aside(
+    letters: &DeadLetters,
+    page: &Page,
+    refused: impl Iterator<Item = (u32, Refusal)>,
+    now: Now,
+) -> io::Result<()> {
+    let mut lines = Vec::new();
+    let mut events = page.events().zip(0..);
+    for (wanted, Refusal { sink, attempts, reason }) in refused {
+        let found = events.find(|(_, index)| *index == wanted);
+        let letter = DeadLetter { sink: &sink, reason: &reason, attempts, at: now.wall };
+        found.iter().for_each(|(event, _)| letter.write(event, &mut lines));
+    }
+    letters.keep(&lines)
 }
 
 /// All of it is delivered, or refused for ever: it is counted, and its page goes home. `began` is
@@ -51,8 +74,66 @@ pub fn finish(
     slip.into_iter().for_each(|slip| if safe { slip.confirm() } else { slip.refuse() });
 }
 
+/// What this sink leaves of a batch to the others of its group.
+#[derive(Clone, Debug, Default)]
+pub struct Rest {
+    /// Events from here on were not tried to the end.
+    pub settled: u32,
+    /// Of those before, what is refused, in order; the others are delivered.
+    pub refused: Vec<(u32, Refusal)>,
+    pub truncated_events: u64,
+    pub sent_bytes: u64,
+    /// Its next hop is away; else it goes on.
+    pub failed: bool,
+}
+
+/// To another sink: what was refused, and what was not tried. What is delivered is counted and
+/// leaves. Back as it is when other channels read the batch, and no page is free for a copy.
+pub fn hand_on(
+    mut parcel: Parcel,
+    rest: &Rest,
+    counters: &SinkCounters,
+    channel: &dyn Channel,
+    now: Now,
+) -> Result<(), Parcel> {
+    let passes = parcel.passes();
+    let mut page = match own(parcel.batch, channel) {
+        Ok(page) => page,
+        Err(shared) => {
+            parcel.batch = shared;
+            return Err(parcel);
+        }
+    };
+    let mut earlier = parcel.refusals.take().map_or_else(Refusals::default, |it| *it);
+    let (mut said, mut index) = (Vec::new(), 0);
+    let mut refused = rest.refused.iter().peekable();
+    let removed = page.retain(&Since::START, |_| {
+        let before = earlier.said.get(usize_of(index)).and_then(Option::as_ref);
+        let own = refused.next_if(|(place, _)| *place == index);
+        let is_left = own.is_some() || index >= rest.settled;
+        if is_left {
+            let own = own.map(|(_, refusal)| refusal.clone().after(before));
+            said.push(own.or_else(|| before.cloned()));
+        }
+        index += 1;
+        is_left
+    });
+    parcel.batch = page.seal();
+    earlier.said = said;
+    parcel.refusals = Some(Box::new(earlier));
+    deliver(removed, passes, counters, channel);
+    counters.stored_bytes.add(rest.sent_bytes);
+    counters.marked.add(Mark::Truncated, rest.truncated_events);
+    let kept = match rest.failed {
+        true => channel.give_back(parcel, now),
+        false => channel.refuse(parcel, now),
+    };
+    assert!(kept.is_none(), "only a group is handed on to");
+    Ok(())
+}
+
 /// To another sink, without its first events, which are delivered, if that is possible: where other
-/// channels read the batch, too, all of it is delivered again.
+/// channels read the batch, too, and no page is free for a copy, all of it is delivered again.
 pub fn give_back(
     mut parcel: Parcel,
     delivered: u32,
@@ -62,7 +143,7 @@ pub fn give_back(
 ) {
     let passes = parcel.passes();
     if delivered > 0 {
-        parcel.batch = match parcel.batch.unseal() {
+        parcel.batch = match own(parcel.batch, channel) {
             Err(shared) => shared,
             Ok(mut page) => {
                 let mut index = 0;
@@ -70,14 +151,26 @@ pub fn give_back(
                     index += 1;
                     index > delivered
                 });
-                counters.written_events.add(removed.events);
-                counters.written_bytes.add(removed.bytes);
-                let gone = Amount { events: removed.events, bytes: removed.bytes };
-                channel.leave(gone, gone.when(passes));
+                if let Some(refusals) = &mut parcel.refusals {
+                    refusals.said.drain(..usize_of(delivered));
+                }
+                deliver(removed, passes, counters, channel);
                 page.seal()
             }
         };
     }
     let kept = channel.give_back(parcel, now);
     assert!(kept.is_none(), "only a group is given back to");
+}
+
+/// A page to take events out of.
+fn own(batch: Shared, channel: &dyn Channel) -> Result<Lease, Shared> {
+    batch.unseal().or_else(|shared| channel.copy(&shared).ok_or(shared))
+}
+
+fn deliver(removed: Removed, passes: bool, counters: &SinkCounters, channel: &dyn Channel) {
+    counters.written_events.add(removed.events);
+    counters.written_bytes.add(removed.bytes);
+    let gone = Amount { events: removed.events, bytes: removed.bytes };
+    channel.leave(gone, gone.when(passes));
 }

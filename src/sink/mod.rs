@@ -17,10 +17,12 @@ pub mod runner;
 pub mod stdout;
 pub mod syslog;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use self::dead_letters::DeadLetters;
 use crate::channel::Channel;
 use crate::config::{OptionDoc, Section};
 use crate::event::HeaderNames;
@@ -64,6 +66,8 @@ pub struct SinkContext {
     pub counters: Vec<Arc<SinkCounters>>,
     pub incidents: Arc<Incidents>,
     pub disk: Arc<dyn Disk>,
+    /// In a group, where what nobody takes is set aside; else the sink's own options say it.
+    pub dead_letters: Option<Arc<DeadLetters>>,
     /// For measuring how long a write or a sync takes; `now` stays an argument.
     pub clock: Arc<dyn Clock>,
     pub orders: Arc<Orders>,
@@ -73,6 +77,17 @@ pub struct SinkContext {
     pub event_bytes_max: usize,
     /// When the agent starts: recovery and segment names count from here.
     pub now: Now,
+}
+
+impl SinkContext {
+    /// Where this sink sets aside, with its own options' file.
+    pub fn letters(&self, own: Option<&Path>) -> Result<Option<Arc<DeadLetters>>, BuildError> {
+        if self.dead_letters.is_some() {
+            return Ok(self.dead_letters.clone());
+        }
+        let whose = format!("sinks.{}", self.name);
+        own.map(|path| DeadLetters::open(path, &self.disk, &whose)).transpose()
+    }
 }
 
 /// A sink's workers: those that write, and helpers that do their slow calls. Helpers are closed
@@ -135,6 +150,16 @@ pub trait SinkPlan: Send + Sync {
     /// Whether its options name fields that only a parsed message has.
     fn names_fields(&self) -> bool {
         false
+    }
+
+    /// Whether its next hop may refuse an event for what it is.
+    fn refuses(&self) -> bool {
+        false
+    }
+
+    /// Its own file for events that are refused.
+    fn dead_letters(&self) -> Option<&Path> {
+        None
     }
 
     /// Whether it keeps datagrams as they came, and so takes nothing else.

@@ -202,6 +202,7 @@ mod tests {
             name: "out".to_owned(),
             channel: Arc::clone(&channel),
             counters: vec![builder.sink("out", "main").worker()],
+            dead_letters: None,
             incidents: Incidents::new(),
             disk: Arc::new(OsDisk),
             clock: Arc::clone(&clock),

@@ -7,15 +7,17 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::groups;
 use super::outlet::Outlet;
-use super::plan::{Admin, Plan, PlannedSource};
+use super::plan::{Admin, Plan, PlannedGroup, PlannedSink, PlannedSource};
 use crate::channel::selector::Mapping;
 use crate::channel::{self, Channel, ChannelContext, Inlet, Selector, Valve, WhenFull};
 use crate::interceptor::Tools;
 use crate::memory::{Credit, Pool};
 use crate::runtime::Worker;
 use crate::runtime::clock::Clock;
-use crate::sink::group::{Group, GroupPlan, Member};
+use crate::sink::dead_letters::DeadLetters;
+use crate::sink::group::{Aside, Group, GroupPlan, Member, Refuse};
 use crate::sink::{self, Orders, SinkContext};
 use crate::source::intercepting::{Intercepting, Staging};
 use crate::source::parsing::Parser;
@@ -125,7 +127,12 @@ struct Counters {
     inlets: Vec<Vec<Vec<Arc<InletCounters>>>>,
     channels: Vec<Arc<ChannelCounters>>,
     sinks: Vec<Vec<Arc<SinkCounters>>>,
+    /// For each group, and each of its sinks.
+    groups: Vec<Vec<Arc<SinkCounters>>>,
 }
+
+/// A sink's place in its group: its view of the channel, and where it sets aside.
+type Seat = (Arc<Member>, Option<Arc<DeadLetters>>);
 
 pub fn build(
     plan: &Plan,
@@ -194,9 +201,15 @@ fn count(plan: &Plan, pool: &Arc<Pool>, now: Now) -> Counters {
         (0..sink.plan.threads() + usize::from(!sink.filters.is_empty())).map(worker).collect()
     });
     let sinks = sinks.collect();
+    let groups = plan.groups.iter().map(|group| {
+        let sinks = group.sinks.iter().map(|index| &plan.sinks[*index]);
+        let channel = |sink: &PlannedSink| plan.channels[sink.channel].name.clone();
+        sinks.map(|sink| builder.sink(&sink.name, &channel(sink)).worker()).collect()
+    });
+    let groups = groups.collect();
     let of_pool = Arc::clone(pool);
     builder.pool(u64::from(pool.pages()), move || u64::from(of_pool.free()));
-    Counters { ledger: builder.build(), sources, inlets, channels, sinks }
+    Counters { ledger: builder.build(), sources, inlets, channels, sinks, groups }
 }
 
 /// What is read of a message for anybody's sake.
@@ -217,6 +230,32 @@ fn tools() -> Tools {
         host_address: address.map_or_else(|| "127.0.0.1".to_owned(), |it| it.to_string()),
         host_name: if name.is_empty() { "localhost".to_owned() } else { name },
     }
+}
+
+/// Where each sink of a group sets aside: in the group's file, else in its own, else in the first
+/// that any of them has. An own one that cannot be written is that sink's to tell.
+fn letters(
+    plan: &Plan,
+    group: &PlannedGroup,
+    disk: &Arc<dyn Disk>,
+) -> Result<Vec<Option<Arc<DeadLetters>>>, StartError> {
+    if let Some(path) = &group.plan.dead_letters {
+        let common = DeadLetters::open(path, disk, &format!("groups.{}", group.name))?;
+        return Ok(group.sinks.iter().map(|_| Some(Arc::clone(&common))).collect());
+    }
+    let sinks = || group.sinks.iter().map(|sink| &plan.sinks[*sink]);
+    let open = |sink: &PlannedSink| {
+        let path = sink.plan.dead_letters()?;
+        DeadLetters::open(path, disk, &format!("sinks.{}", sink.name)).ok()
+    };
+    let mut letters: Vec<_> = sinks().map(open).collect();
+    let first = letters.iter().flatten().next().cloned();
+    for (sink, own) in sinks().zip(&mut letters) {
+        if sink.plan.dead_letters().is_none() {
+            own.clone_from(&first);
+        }
+    }
+    Ok(letters)
 }
 
 /// A number that nobody outside can guess.
@@ -264,19 +303,32 @@ impl Assembly {
     }
 
     /// The channel as each sink that is in a group sees it.
-    fn members(&self, plan: &Plan, counters: &Counters) -> Vec<Option<Arc<Member>>> {
-        let mut members = vec![None; plan.sinks.len()];
-        for planned in &plan.groups {
+    fn members(
+        &self,
+        plan: &Plan,
+        ground: &Ground,
+        counters: &Counters,
+    ) -> Result<Vec<Option<Seat>>, StartError> {
+        let mut members: Vec<Option<Seat>> = plan.sinks.iter().map(|_| None).collect();
+        for (planned, asides) in plan.groups.iter().zip(&counters.groups) {
             let Some(first) = planned.sinks.first() else { continue };
             let channel = Arc::clone(&self.channels[plan.sinks[*first].channel]);
             let GroupPlan { course, penalty, .. } = planned.plan;
-            let group = Group::new(planned.name.clone(), channel, course, penalty, random());
-            for sink in &planned.sinks {
+            let plans = planned.sinks.iter().map(|sink| plan.sinks[*sink].plan.as_ref());
+            let watch = self.handles.incidents.watch(&format!("group {}", planned.name));
+            let copies = Pool::new(groups::copies(plans), plan.budget.page_bytes);
+            let refuse = Refuse { copies, watch };
+            let name = planned.name.clone();
+            let group = Group::new(name, channel, course, penalty, random(), refuse);
+            let letters = letters(plan, planned, &ground.disk)?;
+            for ((sink, aside), letters) in planned.sinks.iter().zip(asides).zip(letters) {
                 let own = counters.sinks[*sink].clone();
-                members[*sink] = Some(group.join(plan.sinks[*sink].name.clone(), own));
+                let aside = Aside { letters: letters.clone(), counters: Arc::clone(aside) };
+                let member = group.join(plan.sinks[*sink].name.clone(), own, aside);
+                members[*sink] = Some((member, letters));
             }
         }
-        members
+        Ok(members)
     }
 
     fn add_sinks(
@@ -286,7 +338,10 @@ impl Assembly {
         counters: &Counters,
         errors: &mut Vec<StartError>,
     ) {
-        let members = self.members(plan, counters);
+        let members = match self.members(plan, ground, counters) {
+            Ok(members) => members,
+            Err(error) => return errors.push(error),
+        };
         for (index, (planned, counters)) in plan.sinks.iter().zip(&counters.sinks).enumerate() {
             let context = SinkContext {
                 name: planned.name.clone(),
@@ -294,13 +349,15 @@ impl Assembly {
                 counters: Vec::new(),
                 incidents: Arc::clone(&self.handles.incidents),
                 disk: Arc::clone(&ground.disk),
+                dead_letters: members[index].as_ref().and_then(|(_, letters)| letters.clone()),
                 clock: Arc::clone(&ground.clock),
                 orders: Arc::clone(&self.orders),
                 page_bytes: plan.budget.page_bytes,
                 event_bytes_max: planned.event_bytes_max,
                 now: ground.clock.now(),
             };
-            let outlet = Outlet::new(context, members[index].clone(), counters.clone());
+            let member = members[index].as_ref().map(|(member, _)| Arc::clone(member));
+            let outlet = Outlet::new(context, member, counters.clone());
             let built = outlet.build(planned, ground.clock.now());
             self.outlets.push(outlet);
             match built {
@@ -320,7 +377,7 @@ impl Assembly {
                     self.notes.extend(built.notes.into_iter().map(note));
                 }
                 Err(error) => match &members[index] {
-                    Some(member) if !member.is_out() => {
+                    Some((member, _)) if !member.is_out() => {
                         self.notes.push(format!("{error}; its group goes on without it"));
                     }
                     _ => errors.push(error.into()),

@@ -1,5 +1,6 @@
 //! Who reads which headers, and whether anybody sets them.
 
+use super::groups;
 use super::plan::Draft;
 use super::sections::{SinkDraft, SourceDraft};
 use crate::channel::Selector;
@@ -13,7 +14,11 @@ use crate::syslog::parse::Fields;
 
 /// Whether a sink behind these channels reads headers.
 pub(super) fn wanted(draft: &Draft, channels: &[usize]) -> bool {
-    channels.iter().flat_map(|channel| draft.sinks_of(*channel)).any(reads_some)
+    channels.iter().any(|channel| reads(draft, *channel))
+}
+
+fn reads(draft: &Draft, channel: usize) -> bool {
+    draft.sinks_of(channel).any(reads_some) || groups::sets_aside(draft, channel)
 }
 
 fn reads_some(sink: &SinkDraft) -> bool {
@@ -50,7 +55,7 @@ pub(super) fn bytes_max(draft: &Draft, channel: usize) -> usize {
     let sets = draft.sources_of(channel).any(|source| !set_by(source).is_empty());
     // What waits in a log may be from another configuration.
     let some = sets || draft.channels[channel].recovers();
-    if some && draft.sinks_of(channel).any(reads_some) { 2 * HEADERS_BYTES_MAX } else { 0 }
+    if some && reads(draft, channel) { 2 * HEADERS_BYTES_MAX } else { 0 }
 }
 
 /// The headers that events of a source may have.

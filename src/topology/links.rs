@@ -1,6 +1,6 @@
 //! Who writes and reads which channel; and what nobody writes or reads.
 
-use super::sections::{ChannelDraft, GroupDraft, SinkDraft, SourceDraft};
+use super::sections::{ChannelDraft, SinkDraft, SourceDraft};
 use crate::channel;
 use crate::config::{Diagnostics, Problem, Section, Spanned, listed, nearest};
 
@@ -51,47 +51,6 @@ pub(super) fn resolve(
     }
     told_unused(&links, sources, channels, sinks, diagnostics);
     links
-}
-
-/// For each group its sinks, in its order; what cannot be joined is told.
-pub(super) fn groups(groups: &[GroupDraft], sinks: &[SinkDraft], links: &Links) -> Vec<Vec<usize>> {
-    let mut taken: Vec<Option<&str>> = vec![None; sinks.len()];
-    let mut found = Vec::new();
-    for group in groups {
-        let section = &group.section;
-        let mut own: Vec<usize> = Vec::new();
-        for name in &group.plan.sinks {
-            let Some(index) = sinks.iter().position(|sink| sink.name.value == **name) else {
-                let names = || sinks.iter().map(|sink| sink.name.as_str());
-                let remedy = match nearest(name, names()) {
-                    Some(word) => format!("did you mean `{word}`?"),
-                    None => format!("there is {}", listed(names())),
-                };
-                section.fail_at(&name.span, format!("no sink is called `{name}`"), remedy);
-                continue;
-            };
-            if let Some(other) = taken[index].replace(group.name.as_str()) {
-                let what = format!("the sink `{name}` is in the group `{other}` already");
-                section.fail_at(&name.span, what, "name it once");
-                continue;
-            }
-            if !sinks[index].filters.is_empty() {
-                let what = format!("the sink `{name}` has filters, and is in a group");
-                let remedy = "what an event becomes would hang on who has its turn: put the \
-                              filters at the source, or take the sink out of the group";
-                section.fail_at(&name.span, what, remedy);
-            }
-            let channel = links.sinks[index];
-            let first = own.first().map_or(channel, |first| links.sinks[*first]);
-            if first.is_some() && channel.is_some() && first != channel {
-                let what = format!("the sink `{name}` reads another channel than the first one");
-                section.fail_at(&name.span, what, "sinks of a group share a channel");
-            }
-            own.push(index);
-        }
-        found.push(own);
-    }
-    found
 }
 
 fn of_source(

@@ -27,6 +27,7 @@ mod cores;
 mod drain;
 mod exact;
 mod exchange;
+mod groups;
 mod headers;
 mod links;
 mod listeners;

@@ -10,6 +10,7 @@ use super::acks;
 use super::budget::{self, Budget, ChannelDemand, Demand, Refusal};
 use super::cores::{Dealer, Machine};
 use super::exact;
+use super::groups;
 use super::headers;
 use super::links::{self, Links};
 use super::listeners;
@@ -145,9 +146,9 @@ pub(super) struct Draft {
     pub(super) channels: Vec<ChannelDraft>,
     pub(super) sinks: Vec<SinkDraft>,
     pub(super) links: Links,
-    groups: Vec<GroupDraft>,
+    pub(super) groups: Vec<GroupDraft>,
     /// For each group its sinks.
-    grouped: Vec<Vec<usize>>,
+    pub(super) grouped: Vec<Vec<usize>>,
 }
 
 /// Connections, requests and pages of the admin endpoint.
@@ -184,7 +185,7 @@ pub fn plan(config: &AgentConfig, parts: &Parts, machine: &Machine) -> Option<Pl
     acks::check(&sources, &channels, &sinks, &links);
     exact::check(&sources, &sinks, &links);
     let groups: Vec<_> = config.groups.iter().map(sections::group).collect();
-    let grouped = links::groups(&groups, &sinks, &links);
+    let grouped = groups::resolve(&groups, &sinks, &links);
     let draft = Draft { agent, sources, channels, sinks, links, groups, grouped };
     check_threads(&draft, machine);
     check_fields(&draft);
@@ -311,7 +312,7 @@ impl Draft {
             sources,
             channels,
             sinks,
-            groups: planned_groups(self.groups, self.grouped),
+            groups: groups::planned(self.groups, self.grouped),
             budget,
             settings: self.agent.section.settings(),
         }
@@ -367,16 +368,6 @@ fn planned_channel(
         implied: draft.section.is_none(),
         settings: draft.section.map_or_else(Vec::new, |section| section.settings()),
     }
-}
-
-fn planned_groups(groups: Vec<GroupDraft>, sinks: Vec<Vec<usize>>) -> Vec<PlannedGroup> {
-    let planned = |(draft, sinks): (GroupDraft, Vec<usize>)| PlannedGroup {
-        name: draft.name.value,
-        settings: draft.section.settings(),
-        plan: draft.plan,
-        sinks,
-    };
-    groups.into_iter().zip(sinks).map(planned).collect()
 }
 
 fn planned_sink(
@@ -557,6 +548,7 @@ fn demand(draft: &Draft) -> Demand {
             in_hands.push((format!("sinks.{}", sink.name), why, copies as u64));
         }
     }
+    in_hands.extend(groups::in_hands(draft));
     if draft.agent.admin.address != "off" {
         fixed.push(MemoryLine::new("admin", "connections and pages", ADMIN_BYTES));
     }

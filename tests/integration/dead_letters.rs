@@ -26,13 +26,13 @@ backoff_max  = "100ms"
 "#;
 
 /// A RELP receiver that refuses whatever has `poison` in it, and keeps the rest.
-struct Taster {
-    address: SocketAddr,
+pub(crate) struct Taster {
+    pub(crate) address: SocketAddr,
     taken: Arc<Mutex<Vec<String>>>,
 }
 
 impl Taster {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let (address, taken) = (listener.local_addr().expect("bound"), Arc::default());
         let shelf = Arc::clone(&taken);
@@ -46,7 +46,7 @@ impl Taster {
         Self { address, taken }
     }
 
-    fn taken(&self) -> Vec<String> {
+    pub(crate) fn taken(&self) -> Vec<String> {
         self.taken.lock().unwrap().clone()
     }
 }

@@ -43,7 +43,7 @@ fn send(to: &mut TcpStream, from: usize, count: usize) -> usize {
     from + count
 }
 
-fn written_by(ledger: &Value, sink: &str) -> u64 {
+pub(crate) fn written_by(ledger: &Value, sink: &str) -> u64 {
     let sinks = ledger["sinks"].as_array().expect("a list");
     let sink = sinks.iter().find(|it| it["name"] == sink).expect("it is there");
     sink["written_events"].as_u64().expect("a count")

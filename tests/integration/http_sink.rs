@@ -80,44 +80,44 @@ server.serve_forever()
 "#;
 
 /// A server that is killed when it is dropped, and what it wrote down.
-struct Server {
-    at: String,
+pub(crate) struct Server {
+    pub(crate) at: String,
     record: PathBuf,
     running: Option<Running>,
     program: PathBuf,
     _dir: TempDir,
 }
 
-struct Post {
-    status: u64,
+pub(crate) struct Post {
+    pub(crate) status: u64,
     path: String,
     bytes: u64,
     headers: Value,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Server {
     /// Not there yet. `host` is nobody else's.
-    fn new(host: u8) -> Option<Self> {
+    pub(crate) fn new(host: u8) -> Option<Self> {
         let (program, dir) = (peer("python3")?, TempDir::new().unwrap());
         let (at, record) = (place(host), dir.path().join("posts"));
         Some(Self { at, record, running: None, program, _dir: dir })
     }
 
-    fn with(host: u8, plan: &str) -> Option<Self> {
+    pub(crate) fn with(host: u8, plan: &str) -> Option<Self> {
         let mut server = Self::new(host)?;
         server.start(plan, &[]);
         Some(server)
     }
 
-    fn start(&mut self, plan: &str, papers: &[PathBuf]) {
+    pub(crate) fn start(&mut self, plan: &str, papers: &[PathBuf]) {
         let mut command = Command::new(&self.program);
         command.args(["-c", SERVER, &self.at]).arg(&self.record).arg(plan).args(papers);
         self.running = Some(Running::start(&mut command));
         assert!(until(|| self.record.exists()), "the server does not start");
     }
 
-    fn posts(&self) -> Vec<Post> {
+    pub(crate) fn posts(&self) -> Vec<Post> {
         let text = fs::read_to_string(&self.record).unwrap();
         // Its last line may be under way.
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
@@ -135,7 +135,7 @@ impl Server {
     }
 
     /// The lines of all that it has accepted.
-    fn accepted(&self) -> Vec<String> {
+    pub(crate) fn accepted(&self) -> Vec<String> {
         let posts = self.posts().into_iter().filter(|post| post.status == 200);
         let bodies: Vec<Vec<u8>> = posts.map(|post| post.body).collect();
         let text = String::from_utf8(bodies.concat()).expect("UTF-8");
@@ -181,7 +181,7 @@ fn head(options: &str) -> String {
     AGENT.replace("{timeout}", if timed { "" } else { "request_timeout = \"60s\"" })
 }
 
-fn send(agent: &Agent, lines: &[String]) {
+pub(crate) fn send(agent: &Agent, lines: &[String]) {
     let text = lines.join("\n") + "\n";
     TcpStream::connect(agent.tcp("net")).unwrap().write_all(text.as_bytes()).unwrap();
 }

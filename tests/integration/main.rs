@@ -56,6 +56,7 @@ mod proxy;
 mod python;
 mod readme;
 mod received;
+mod refused;
 mod reload;
 mod relp;
 mod relps;

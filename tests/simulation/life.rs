@@ -13,7 +13,7 @@ use flumen::memory::{Credit, Lease, Pool};
 use flumen::ring::Wake;
 use flumen::runtime::clock::{Clock, ManualClock};
 use flumen::runtime::{Progress, Worker};
-use flumen::sink::group::Group;
+use flumen::sink::group::{Aside, Group, Refuse};
 use flumen::sink::{BuildError, Orders, SinkContext, SinkPlan};
 use flumen::source::Source;
 use flumen::source::intercepting::Staging;
@@ -147,7 +147,11 @@ impl Life {
         for shape in &world.plan.groups {
             let channel = Arc::clone(&self.probes[shape.channel]) as Arc<dyn Channel>;
             let name = format!("g{}", shape.channel);
-            self.groups.push(Group::new(name, channel, shape.course, shape.penalty, 7));
+            // Its files refuse nothing.
+            let watch = self.incidents.watch(&format!("group {name}"));
+            let refuse = Refuse { copies: Pool::new(0, PAGE_BYTES), watch };
+            let group = Group::new(name, channel, shape.course, shape.penalty, 7, refuse);
+            self.groups.push(group);
         }
     }
 
@@ -162,13 +166,17 @@ impl Life {
         let entry = parts.builder.sink(&name, &format!("c{}", shape.channel));
         let counters: Vec<_> = (0..plan.threads()).map(|_| entry.worker()).collect();
         let channel = match world.plan.group_of(shape) {
-            Some(group) => self.groups[group].join(name.clone(), counters.clone()) as _,
+            Some(group) => {
+                let aside = Aside { letters: None, counters: entry.worker() };
+                self.groups[group].join(name.clone(), counters.clone(), aside) as _
+            }
             None => Arc::clone(&self.probes[shape.channel]) as Arc<dyn Channel>,
         };
         let context = SinkContext {
             name,
             channel,
             counters,
+            dead_letters: None,
             incidents: Arc::clone(&self.incidents),
             disk: Arc::new(world.disk.clone()),
             clock: Arc::clone(&world.clock) as Arc<dyn Clock>,

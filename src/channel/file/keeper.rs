@@ -331,7 +331,7 @@ impl Keeper {
     }
 
     fn accept(&mut self, parcel: Parcel, written: Written, now: Now) {
-        let Parcel { batch, credit, mut slip, first_at, offered_at } = parcel;
+        let Parcel { batch, credit, mut slip, first_at, offered_at, .. } = parcel;
         let (events, bytes) = (u64::from(batch.event_count()), batch.event_bytes());
         let put = self.log.put;
         let before =

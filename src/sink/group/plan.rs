@@ -2,6 +2,8 @@
 
 use super::{Course, Penalty};
 use crate::config::{OptionDoc, Section, Spanned};
+use crate::sink::dead_letters;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The rows of a group.
@@ -20,6 +22,11 @@ pub const GROUP: &[OptionDoc] = &[
         name: "penalty_max",
         default: Some("30s"),
         doc: "a sink that fails rests for a second, then two, four … so long at most",
+    },
+    OptionDoc {
+        name: dead_letters::DEAD_LETTERS.name,
+        default: Some(""),
+        doc: "file for events that each sink refuses; by default that of the last to refuse them",
     },
 ];
 
@@ -45,6 +52,7 @@ pub struct GroupPlan {
     pub course: Course,
     pub penalty: Penalty,
     pub sinks: Vec<Spanned<String>>,
+    pub dead_letters: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy)]
@@ -77,7 +85,8 @@ impl GroupPlan {
             let what = format!("{} names fewer than two sinks", section.title());
             section.fail("sinks", what, "name another one, or take the group out");
         }
+        let dead_letters = dead_letters::plan(section);
         section.finish();
-        Self { course, penalty: Penalty { max, grows }, sinks }
+        Self { course, penalty: Penalty { max, grows }, sinks, dead_letters }
     }
 }

@@ -1,11 +1,16 @@
 //! Whose turn it is, stepped by hand.
 
+#[cfg(test)]
+mod refused;
+
 use super::*;
 use crate::channel::memory::MemoryChannel;
 use crate::channel::{Inlet, Valve, WhenFull};
 use crate::event::{EventHead, Marks, Origin};
 use crate::memory::Pool;
 use crate::runtime::parker::Parker;
+use crate::sink::dead_letters::DeadLetters;
+use crate::telemetry::Incidents;
 use crate::time::Wall;
 
 struct Scene {
@@ -13,12 +18,18 @@ struct Scene {
     group: Arc<Group>,
     members: Vec<Arc<Member>>,
     counters: Vec<Arc<SinkCounters>>,
+    /// Of what nobody takes.
+    asides: Vec<Arc<SinkCounters>>,
     now: Now,
 }
 
 const EVERY_SECOND: Penalty = Penalty { max: Duration::from_secs(30), grows: true };
 
 fn scene(course: Course, members: usize) -> Scene {
+    scene_with(course, members, None)
+}
+
+fn scene_with(course: Course, members: usize, letters: Option<Arc<DeadLetters>>) -> Scene {
     let credit = Arc::new(Credit::new(32));
     let channel = MemoryChannel::new("main".to_owned(), credit, Arc::default());
     let channel: Arc<dyn Channel> = Arc::new(channel);
@@ -29,11 +40,17 @@ fn scene(course: Course, members: usize) -> Scene {
     };
     let waker = Parker::default().waker();
     let valve = Valve::new(Pool::new(32, 64 << 10), vec![inlet], &waker);
-    let group = Group::new("out".to_owned(), channel, course, EVERY_SECOND, 7);
+    let refuse =
+        Refuse { copies: Pool::new(1, 64 << 10), watch: Incidents::new().watch("group out") };
+    let group = Group::new("out".to_owned(), channel, course, EVERY_SECOND, 7, refuse);
     let counters: Vec<Arc<SinkCounters>> = (0..members).map(|_| Arc::default()).collect();
-    let join = |own: &Arc<SinkCounters>| group.join("sink".to_owned(), vec![Arc::clone(own)]);
-    let members = counters.iter().map(join).collect();
-    Scene { valve, group, members, counters, now: Now::default() }
+    let asides: Vec<Arc<SinkCounters>> = (0..members).map(|_| Arc::default()).collect();
+    let join = |(index, own): (usize, &Arc<SinkCounters>)| {
+        let aside = Aside { letters: letters.clone(), counters: Arc::clone(&asides[index]) };
+        group.join(format!("sink{index}"), vec![Arc::clone(own)], aside)
+    };
+    let members = counters.iter().enumerate().map(join).collect();
+    Scene { valve, group, members, counters, asides, now: Now::default() }
 }
 
 impl Scene {

@@ -19,6 +19,7 @@ mod poster;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use self::client::Client;
 use self::options::{OPTIONS, Options};
 use self::poster::{Parts, Poster};
 use super::backoff::{Backoff, seed};
-use super::dead_letters::{DEAD_LETTERS, DeadLetters};
+use super::dead_letters::DEAD_LETTERS;
 use super::{BuildError, Built, SinkContext, SinkKind, SinkPlan};
 use crate::event::HeaderNames;
 use crate::memory::MemoryLine;
@@ -80,14 +81,21 @@ impl SinkPlan for Options {
         read
     }
 
+    fn refuses(&self) -> bool {
+        true
+    }
+
+    fn dead_letters(&self) -> Option<&Path> {
+        self.dead_letters.as_deref()
+    }
+
     fn names_fields(&self) -> bool {
         self.recipe.encoder.names_fields()
     }
 
     fn build(&self, context: &SinkContext) -> Result<Built, BuildError> {
         let tls = self.secure(context)?;
-        let letters = self.dead_letters.iter().map(|path| DeadLetters::open(path, context)).next();
-        let letters = letters.transpose()?;
+        let letters = context.letters(self.dead_letters.as_deref())?;
         let mut built = Built { workers: Vec::new(), helpers: Vec::new(), notes: Vec::new() };
         for thread in 0..self.threads {
             let parts = Parts {

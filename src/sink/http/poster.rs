@@ -18,8 +18,7 @@ use std::time::Duration;
 use super::body::Composer;
 use super::client::{Answer, Client};
 use super::meaning::{Meaning, Meanings};
-use crate::channel::{Amount, Channel, Ear, Parcel};
-use crate::codec::encoders::DeadLetter;
+use crate::channel::{Amount, Channel, Ear, Parcel, Refusal};
 use crate::memory::gate::exempt;
 use crate::ring::Wake;
 use crate::runtime::clock::Clock;
@@ -28,7 +27,7 @@ use crate::runtime::{Progress, Worker};
 use crate::sink::CLOSING_LOOK;
 use crate::sink::backoff::Backoff;
 use crate::sink::dead_letters::DeadLetters;
-use crate::sink::leaving::{self, Fate};
+use crate::sink::leaving::{self, Fate, Rest};
 use crate::telemetry::{SinkCounters, Watch};
 use crate::time::{Mono, Now};
 
@@ -138,7 +137,8 @@ impl Poster {
             self.job = Some(job);
             return Progress::Worked;
         }
-        if meaning == Meaning::Refused {
+        let away = meaning != Meaning::Refused;
+        if !away {
             job.attempts += 1;
             if job.attempts >= parts.attempts {
                 job.refuse(reason);
@@ -146,21 +146,37 @@ impl Poster {
                 return Progress::Worked;
             }
         }
+        if away && parts.channel.is_covered() {
+            job = match self.give_back(job, &reason, now) {
+                None => return Progress::Idle { until: self.parts.channel.look_at() },
+                Some(kept) => kept,
+            };
+        }
         self.later(job, &reason, patience, now)
     }
 
-    /// Tries again when the peer may have come to its senses, or leaves it to another sink.
+    /// Leaves to another sink what this one's peer has not taken; back when it cannot.
+    fn give_back(&mut self, mut job: Job, reason: &str, now: Now) -> Option<Job> {
+        let parts = &mut self.parts;
+        let (counters, channel) = (&parts.counters, parts.channel.as_ref());
+        if job.refused.is_empty() {
+            leaving::give_back(job.parcel, job.next, counters, channel, now);
+        } else {
+            let rest = Rest { failed: true, ..job.rest(&parts.sink) };
+            if let Err(parcel) = leaving::hand_on(job.parcel, &rest, counters, channel, now) {
+                job.parcel = parcel;
+                return Some(job);
+            }
+        }
+        parts.counters.retries.add(1);
+        parts.watch.fault(now, reason);
+        None
+    }
+
+    /// Tries again when the peer may have come to its senses.
     fn later(&mut self, job: Job, reason: &str, patience: Option<Duration>, now: Now) -> Progress {
         let parts = &mut self.parts;
         parts.counters.retries.add(1);
-        // The one that is refused is not the other sinks' business.
-        let covered = job.attempts == 0 && job.refused.is_empty() && parts.channel.is_covered();
-        if covered {
-            parts.watch.fault(now, reason);
-            let channel = parts.channel.as_ref();
-            leaving::give_back(job.parcel, job.next, &parts.counters, channel, now);
-            return Progress::Idle { until: parts.channel.look_at() };
-        }
         // An event that is refused holds the others up for a moment only.
         let one = job.attempts > 0;
         if one {
@@ -175,8 +191,12 @@ impl Poster {
         Progress::Idle { until }
     }
 
-    /// Every event has its fate: what was refused is set aside, all is counted.
+    /// Every event has its fate here: what was refused is for another sink of the group, or set
+    /// aside; all is counted.
     fn finish(&mut self, job: Job, now: Now) -> Progress {
+        if !job.refused.is_empty() && self.parts.channel.asks(&job.parcel) {
+            return self.hand_on(job, now);
+        }
         let parts = &mut self.parts;
         let refused = job.refused.first();
         let letters = parts.dead_letters.as_ref().filter(|_| refused.is_some());
@@ -192,9 +212,8 @@ impl Poster {
             && now.mono >= self.quiet_until
         {
             self.quiet_until = now.mono.after(QUIET);
-            let (count, reason) = (job.refused.len(), &first.reason);
             let became = if set_aside.is_some() { "set aside" } else { "lost{refused}" };
-            parts.watch.once(now, &format!("{count} events refused and {became}: {reason}"));
+            parts.watch.once(now, &job.told(first, became));
         }
         parts.watch.recovered(now);
         let bytes = job.refused.iter().map(|refused| refused.bytes).sum();
@@ -206,6 +225,29 @@ impl Poster {
         };
         let channel = parts.channel.as_ref();
         leaving::finish(job.parcel, fate, job.began, &parts.counters, channel, now);
+        Progress::Worked
+    }
+
+    /// What was refused is another sink's to try.
+    fn hand_on(&mut self, mut job: Job, now: Now) -> Progress {
+        let parts = &mut self.parts;
+        let (rest, channel) = (job.rest(&parts.sink), parts.channel.as_ref());
+        let told = job.refused.first().map(|first| job.told(first, "left to the group"));
+        match leaving::hand_on(job.parcel, &rest, &parts.counters, channel, now) {
+            Err(parcel) => {
+                // The others work, and bring a page home.
+                job.parcel = parcel;
+                let until = now.mono.after(RETRY);
+                (self.job, self.retry_at) = (Some(job), Some(until));
+                return Progress::Idle { until };
+            }
+            Ok(()) if now.mono >= self.quiet_until => {
+                self.quiet_until = now.mono.after(QUIET);
+                told.iter().for_each(|told| parts.watch.once(now, told));
+            }
+            Ok(()) => {}
+        }
+        parts.watch.recovered(now);
         Progress::Worked
     }
 }
@@ -225,15 +267,33 @@ impl Job {
         self.next += 1;
     }
 
+    /// `3 events refused and set aside: answered 400 Bad Request`.
+    fn told(&self, first: &Refused, became: &str) -> String {
+        let (count, reason) = (self.refused.len(), &first.reason);
+        format!("{count} events refused and {became}: {reason}")
+    }
+
+    /// What it leaves to others as it stands now.
+    fn rest(&self, sink: &str) -> Rest {
+        let refusal = |refused: &Refused| (refused.index, refused.refusal(sink));
+        let refused = self.refused.iter().map(refusal).collect();
+        Rest { settled: self.next, refused, sent_bytes: self.sent_bytes, ..Rest::default() }
+    }
+
     fn set_aside(&self, letters: &DeadLetters, sink: &str, now: Now) -> io::Result<()> {
-        let mut lines = Vec::new();
-        let mut events = self.parcel.batch.events().enumerate();
-        for Refused { index: wanted, attempts, reason, .. } in &self.refused {
-            let found = events.find(|(index, _)| *index == *wanted as usize);
-            let letter = DeadLetter { sink, reason, attempts: *attempts, at: now.wall };
-            found.iter().for_each(|(_, event)| letter.write(event, &mut lines));
-        }
-        letters.keep(&lines)
+        let refusal = |refused: &Refused| {
+            let earlier = self.parcel.refusal(refused.index);
+            (refused.index, refused.refusal(sink).after(earlier))
+        };
+        let refused = self.refused.iter().map(refusal);
+        leaving::set_aside(letters, &self.parcel.batch, refused, now)
+    }
+}
+
+impl Refused {
+    fn refusal(&self, sink: &str) -> Refusal {
+        let (sink, reason) = (sink.to_owned(), self.reason.clone());
+        Refusal { sink, attempts: self.attempts, reason }
     }
 }
 

@@ -79,6 +79,7 @@ impl Stand {
             name: "out".to_owned(),
             channel: Arc::clone(&channel),
             counters: sinks,
+            dead_letters: None,
             incidents: Arc::clone(&incidents),
             disk,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,

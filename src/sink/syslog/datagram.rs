@@ -13,7 +13,7 @@ use std::time::Duration;
 use mio::net::UdpSocket;
 
 use super::frame::Framer;
-use super::load::{Load, Refusal};
+use super::load::{Load, Why};
 use crate::sys::udp_send::{MESSAGES_MAX, send_pieces};
 use crate::time::{Mono, Now};
 
@@ -206,7 +206,7 @@ impl DatagramWriter {
 fn refuse(load: &mut Load) {
     let mut tally = std::mem::take(&mut load.tally);
     let event = load.page().events().nth(load.taken as usize);
-    event.iter().for_each(|event| tally.refuse(load.taken, event, Refusal::TooLong));
+    event.iter().for_each(|event| tally.refuse(load.taken, event, Why::TooLong));
     load.tally = tally;
     load.taken += 1;
 }

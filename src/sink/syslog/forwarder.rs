@@ -223,11 +223,12 @@ impl Forwarder {
             channel.working();
         }
         self.down = if up { false } else { self.down | down };
-        while self.down && channel.is_covered() {
-            // What is sent stays here until its dead letters are written.
-            let unsent = self.orphans.iter().position(|load| !load.is_sent());
-            let Some(load) = unsent.and_then(|index| self.orphans.remove(index)) else { break };
-            load.give_back(channel.as_ref(), &self.parts.counters, now);
+        let place = Place { sink: &self.parts.sink, letters: self.parts.dead_letters.as_deref() };
+        for _ in 0..self.orphans.len() {
+            let goes = self.down && channel.is_covered();
+            let Some(load) = goes.then(|| self.orphans.pop_front()).flatten() else { break };
+            let kept = load.give_back(&place, channel.as_ref(), &self.parts.counters, now);
+            self.orphans.extend(kept);
         }
     }
 

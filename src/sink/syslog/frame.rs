@@ -8,7 +8,7 @@
 
 use std::io::Write as _;
 
-use super::load::{Refusal, Tally};
+use super::load::{Tally, Why};
 use super::rewrite::{self, Rewriter};
 use crate::codec::encoders::{Encoder, Raw};
 use crate::event::{Event, Page};
@@ -76,7 +76,7 @@ impl Framer {
             count += 1;
             if event.bytes.is_empty() && self.rewriter.is_none() {
                 // No stream framing has an empty message: receivers see nothing at all.
-                tally.refuse(count - 1, &event, Refusal::Empty);
+                tally.refuse(count - 1, &event, Why::Empty);
             } else {
                 self.frame(&event, out);
             }

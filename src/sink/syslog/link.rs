@@ -322,6 +322,16 @@ impl Link {
     fn finish(&mut self, kit: &Kit<'_>) -> bool {
         let now = kit.now;
         let mut load = self.load.take().expect("it was just sent");
+        if load.is_asked_on(kit.channel) {
+            if let Some(load) = load.hand_on(&kit.place, kit.channel, kit.counters, now) {
+                // The other sinks work, and bring a page home.
+                (self.load, self.later) = (Some(load), Some(now.mono.after(RETRY)));
+                self.moved_at = now.mono;
+                return false;
+            }
+            self.works(now);
+            return true;
+        }
         if let Err(error) = load.set_aside(&kit.place, now) {
             kit.counters.errors.add(1);
             exempt(|| self.watch.blocked(now, &error.to_string()));

@@ -3,13 +3,12 @@
 use std::fmt;
 use std::io;
 
-use crate::channel::{Amount, Channel, Parcel};
-use crate::codec::encoders::DeadLetter;
+use crate::channel::{Amount, Channel, Parcel, Refusal};
 use crate::event::{Event, Page};
 use crate::limits::u32_of;
 use crate::memory::gate::exempt;
 use crate::sink::dead_letters::DeadLetters;
-use crate::sink::leaving::{self, Fate};
+use crate::sink::leaving::{self, Fate, Rest};
 use crate::telemetry::SinkCounters;
 use crate::time::Now;
 
@@ -45,19 +44,25 @@ pub(super) struct Tally {
 struct Refused {
     index: u32,
     bytes: u32,
-    why: Refusal,
+    why: Why,
+}
+
+impl Refused {
+    fn refusal(&self, sink: &str) -> Refusal {
+        Refusal { sink: sink.to_owned(), attempts: 1, reason: self.why.to_string() }
+    }
 }
 
 /// Why nobody will ever take an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum Why {
     /// A peer that acknowledges has said so.
     Answer(u16),
     TooLong,
     Empty,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answer(code) => write!(f, "the next hop answered {code}"),
@@ -68,7 +73,7 @@ impl fmt::Display for Refusal {
 }
 
 impl Tally {
-    pub(super) fn refuse(&mut self, index: u32, event: &Event<'_>, why: Refusal) {
+    pub(super) fn refuse(&mut self, index: u32, event: &Event<'_>, why: Why) {
         let bytes = u32_of(event.bytes.len());
         exempt(|| self.refused.push(Refused { index, bytes, why }));
     }
@@ -80,6 +85,14 @@ impl Tally {
 
     pub(super) fn refused_events(&self) -> u64 {
         self.refused.len() as u64
+    }
+
+    /// What is left to others when so many events are settled.
+    fn rest(&self, settled: u32, sink: &str) -> Rest {
+        let refusal = |refused: &Refused| (refused.index, refused.refusal(sink));
+        let refused = exempt(|| self.refused.iter().map(refusal).collect());
+        let Self { truncated_events, sent_bytes, .. } = *self;
+        Rest { settled, refused, truncated_events, sent_bytes, failed: false }
     }
 
     fn refused_bytes(&self) -> u64 {
@@ -110,7 +123,7 @@ impl Load {
     }
 
     /// The peer has the next event, or has said that it does not want it.
-    pub(super) fn settle(&mut self, refused: Option<Refusal>) {
+    pub(super) fn settle(&mut self, refused: Option<Why>) {
         if let Some(why) = refused {
             let index = self.settled;
             let event = self.parcel.batch.events().nth(index as usize);
@@ -141,27 +154,65 @@ impl Load {
         let Some(letters) = place.letters.filter(|_| !self.tally.refused.is_empty()) else {
             return Ok(());
         };
-        exempt(|| {
-            let mut lines = Vec::new();
-            let mut events = self.parcel.batch.events().enumerate();
-            for Refused { index: wanted, why, .. } in &self.tally.refused {
-                let found = events.find(|(index, _)| *index == *wanted as usize);
-                let reason = why.to_string();
-                let (sink, at) = (place.sink, now.wall);
-                let letter = DeadLetter { sink, reason: &reason, attempts: 1, at };
-                found.iter().for_each(|(_, event)| letter.write(event, &mut lines));
-            }
-            letters.keep(&lines)
-        })?;
+        let refusal = |refused: &Refused| {
+            let earlier = self.parcel.refusal(refused.index);
+            (refused.index, refused.refusal(place.sink).after(earlier))
+        };
+        let refused = self.tally.refused.iter().map(refusal);
+        exempt(|| leaving::set_aside(letters, &self.parcel.batch, refused, now))?;
         self.set_aside = true;
         Ok(())
     }
 
-    /// To another sink, without what the peer has said that it has.
-    pub(super) fn give_back(self, channel: &dyn Channel, counters: &SinkCounters, now: Now) {
-        let refused = !self.settled_tally.refused.is_empty();
-        let delivered = if refused { 0 } else { self.settled };
-        leaving::give_back(self.parcel, delivered, counters, channel, now);
+    /// It is sent, and another sink can be asked for what of it was refused.
+    pub(super) fn is_asked_on(&self, channel: &dyn Channel) -> bool {
+        !self.tally.refused.is_empty() && !self.set_aside && channel.asks(&self.parcel)
+    }
+
+    /// It is sent: what of it was refused is another sink's. Back when no page is free for that.
+    pub(super) fn hand_on(
+        mut self,
+        place: &Place<'_>,
+        channel: &dyn Channel,
+        counters: &SinkCounters,
+        now: Now,
+    ) -> Option<Self> {
+        self.sent = true;
+        let settled = self.parcel.batch.event_count();
+        let rest = self.tally.rest(settled, place.sink);
+        self.leave(&rest, channel, counters, now)
+    }
+
+    fn leave(
+        self,
+        rest: &Rest,
+        channel: &dyn Channel,
+        counters: &SinkCounters,
+        now: Now,
+    ) -> Option<Self> {
+        let left = exempt(|| leaving::hand_on(self.parcel, rest, counters, channel, now));
+        left.err().map(|parcel| Self { parcel, ..self })
+    }
+
+    /// To another sink, without what the peer has said that it has. Back when it must stay: it is
+    /// sent, and its dead letters are not written; or no page is free.
+    pub(super) fn give_back(
+        self,
+        place: &Place<'_>,
+        channel: &dyn Channel,
+        counters: &SinkCounters,
+        now: Now,
+    ) -> Option<Self> {
+        if self.sent {
+            let goes = self.is_asked_on(channel);
+            return if goes { self.hand_on(place, channel, counters, now) } else { Some(self) };
+        }
+        if self.settled_tally.refused.is_empty() {
+            leaving::give_back(self.parcel, self.settled, counters, channel, now);
+            return None;
+        }
+        let rest = self.settled_tally.rest(self.settled, place.sink);
+        self.leave(&Rest { failed: true, ..rest }, channel, counters, now)
     }
 
     /// It is sent: counted, its page goes home.

@@ -28,7 +28,7 @@ mod tls;
 mod tests;
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ use self::stream::{StreamWriter, TEXT_BYTES};
 use self::target::{Place, Target};
 use self::tls::TlsOptions;
 use super::backoff::{Backoff, seed};
-use super::dead_letters::{self, DEAD_LETTERS, DeadLetters};
+use super::dead_letters::{self, DEAD_LETTERS};
 use super::{BuildError, Built, SinkContext, SinkKind, SinkPlan};
 use crate::config::{OptionDoc, Section};
 use crate::event::HeaderNames;
@@ -248,6 +248,14 @@ impl SinkPlan for Options {
         letters.map(|_| (DEAD_LETTERS.name, HeaderNames::ALL)).collect()
     }
 
+    fn refuses(&self) -> bool {
+        true
+    }
+
+    fn dead_letters(&self) -> Option<&Path> {
+        self.dead_letters.as_deref()
+    }
+
     fn batch_age(&self) -> Duration {
         Duration::from_millis(10)
     }
@@ -259,8 +267,7 @@ impl SinkPlan for Options {
     fn build(&self, context: &SinkContext) -> Result<Built, BuildError> {
         let mut built = Built { workers: Vec::new(), helpers: Vec::new(), notes: Vec::new() };
         let tls = self.secure(context, &mut built)?;
-        let letters = self.dead_letters.iter().map(|path| DeadLetters::open(path, context)).next();
-        let letters = letters.transpose()?;
+        let letters = context.letters(self.dead_letters.as_deref())?;
         for thread in 0..self.threads {
             let desk = self.desk(context, thread, &mut built);
             let links = 0..self.targets.len();

@@ -5,7 +5,7 @@
 use std::io::{self, ErrorKind};
 
 use super::frame::Framer;
-use super::load::{Load, Refusal};
+use super::load::{Load, Why};
 use super::stream::{Conduit, Sent, TEXT_BYTES};
 use crate::event::Event;
 use crate::wire::relp::{Answer, Client};
@@ -148,7 +148,7 @@ impl RelpWriter {
                 if let Some(load) = &mut load {
                     load.settle(match answer {
                         Answer::Accepted => None,
-                        Answer::Refused(code) => Some(Refusal::Answer(code)),
+                        Answer::Refused(code) => Some(Why::Answer(code)),
                     });
                 }
             };

@@ -76,6 +76,7 @@ impl Line {
             name: "next".to_owned(),
             channel,
             counters: vec![builder.sink("next", "main").worker()],
+            dead_letters: None,
             incidents: Incidents::new(),
             disk: Arc::new(crate::storage::OsDisk),
             clock: Arc::new(crate::runtime::clock::SystemClock::default()),

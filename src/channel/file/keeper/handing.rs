@@ -90,6 +90,7 @@ impl Keeper {
             slip: Some(slip),
             first_at: young.first_at,
             offered_at: young.offered_at,
+            refusals: None,
         };
         let (events, bytes, mut put) = (young.events, young.bytes, young.before);
         let Written { place, record_bytes } = young.written;
@@ -116,6 +117,7 @@ impl Keeper {
             slip: Some(slip),
             first_at: young.first_at,
             offered_at: young.offered_at,
+            refusals: None,
         });
         self.state.again.pop_front();
         self.shared.owed.fetch_sub(1, Ordering::Release);
@@ -186,6 +188,7 @@ impl Keeper {
             slip: Some(slip),
             first_at: now.mono,
             offered_at: now.mono,
+            refusals: None,
         });
         if reading.again {
             self.state.again.pop_front();

@@ -1,0 +1,175 @@
+//! Events that one sink of a group refuses: the others are asked, and what nobody takes is set
+//! aside once.
+
+use crate::dead_letters::{Taster, letters_of, message, of_kind};
+use crate::groups::written_by;
+use crate::harness::{Agent, lines_in, plain_sink, sum, until};
+use crate::http_sink::{Server, send};
+use serde_json::Value;
+
+const COUNT: usize = 300;
+const POISON: u64 = COUNT as u64 / 10;
+
+const WEB: &str = r#"
+[sinks.{name}]
+type            = "http"
+channel         = "main"
+endpoint        = "http://{at}/"
+attempts        = 2
+backoff_max     = "50ms"
+request_timeout = "60s"
+"#;
+
+const NEXT: &str = r#"
+[sinks.first]
+type        = "syslog"
+channel     = "main"
+targets     = "relp://{at}"
+backoff_max = "50ms"
+"#;
+
+const GROUP: &str = r#"
+[groups.out]
+type         = "{type}"
+sinks        = ["first", "second"]
+penalty_max  = "100ms"
+"#;
+
+const LETTERS: &str = "dead_letters = \"{dir}/dead.ndjson\"\n";
+
+fn web(name: &str, server: &Server) -> String {
+    WEB.replace("{name}", name).replace("{at}", &server.at)
+}
+
+fn group(kind: &str) -> String {
+    GROUP.replace("{type}", kind)
+}
+
+fn messages() -> Vec<String> {
+    (0..COUNT).map(message).collect()
+}
+
+fn of(ledger: &Value, series: &str) -> u64 {
+    sum(&ledger["sinks"], series)
+}
+
+/// All of it has an end.
+#[track_caller]
+fn wait(agent: &Agent) -> Value {
+    agent.wait("each event has its end", |ledger| {
+        let ends = of(ledger, "written_events") + of(ledger, "dead_lettered_events");
+        ends + ledger["lost_events"].as_u64().expect("a count") == COUNT as u64
+    })
+}
+
+fn posts_of(server: &Server, text: &str) -> usize {
+    let body = format!("{text}\n").into_bytes();
+    server.posts().iter().filter(|post| post.body == body).count()
+}
+
+#[test]
+fn what_the_first_refuses_the_second_takes() {
+    let servers = Server::with(80, "taste").zip(Server::with(81, "200"));
+    let Some((first, second)) = servers else { return };
+    let sinks = [web("first", &first), web("second", &second), group("failover")].concat();
+    let agent = Agent::start(&[&lines_in(), &sinks, LETTERS].concat());
+    send(&agent, &messages());
+    let ledger = wait(&agent);
+    let counts = ["first", "second"].map(|sink| written_by(&ledger, sink));
+    assert_eq!(counts, [COUNT as u64 - POISON, POISON], "{ledger:#}");
+    let ended = agent.stop().well();
+    assert_eq!(first.accepted(), of_kind(COUNT, false), "in order, and none twice");
+    assert_eq!(second.accepted(), of_kind(COUNT, true), "and nothing else");
+    assert_eq!(letters_of(&ended.dir.path().join("dead.ndjson")), Vec::<Value>::new());
+    assert_eq!(posts_of(&first, &message(9)), 2, "it was tried twice, alone");
+}
+
+#[test]
+fn what_all_refuse_is_set_aside_once_and_those_beside_it_arrive() {
+    for (kind, hosts) in [("failover", [82, 83]), ("load_balance", [84, 85])] {
+        let servers = Server::with(hosts[0], "taste").zip(Server::with(hosts[1], "taste"));
+        let Some((first, second)) = servers else { return };
+        let sinks = [web("first", &first), web("second", &second), group(kind)].concat();
+        let agent = Agent::start(&[&lines_in(), &sinks, LETTERS].concat());
+        send(&agent, &messages());
+        let ledger = wait(&agent);
+        assert_eq!(of(&ledger, "dead_lettered_events"), POISON, "{kind}: {ledger:#}");
+        assert_eq!(ledger["lost_events"], 0, "{kind}: {ledger:#}");
+        let ended = agent.stop().well();
+        let mut accepted = [first.accepted(), second.accepted()].concat();
+        accepted.sort();
+        assert_eq!(accepted, of_kind(COUNT, false), "{kind}: none twice, none missing");
+        let letters = letters_of(&ended.dir.path().join("dead.ndjson"));
+        let text = |letter: &Value| letter["event.original"].as_str().unwrap().to_owned();
+        let mut originals: Vec<String> = letters.iter().map(text).collect();
+        originals.sort();
+        assert_eq!(originals, of_kind(COUNT, true), "{kind}");
+        for letter in &letters {
+            assert_eq!(letter["dead_letter.attempts"], 4, "{kind}: two of each: {letter:#}");
+            let reason = letter["error.message"].as_str().unwrap();
+            let both = [&first.at, &second.at].iter().all(|at| reason.contains(at.as_str()));
+            assert!(both, "{kind}: {reason}");
+        }
+        for poison in of_kind(COUNT, true) {
+            let posts = [&first, &second].map(|server| posts_of(server, &poison));
+            assert!(posts.iter().all(|count| *count >= 2), "{kind}: {poison}: {posts:?}");
+        }
+    }
+}
+
+/// Whoever is away has refused nothing, and nobody waits for it. What is set aside is synced and
+/// out of the log: a restart finds nothing.
+#[test]
+fn one_that_is_away_holds_up_nothing() {
+    let servers = Server::with(86, "taste").zip(Server::new(87));
+    let Some((first, second)) = servers else { return };
+    let log = "type = \"file\"\npath = \"{dir}/log\"\nreserve = \"0\"\n";
+    let lines = lines_in().replace("type = \"memory\"\n", log);
+    let sinks = [web("first", &first), web("second", &second), group("failover")].concat();
+    let text = [&lines, &sinks, LETTERS].concat();
+    let agent = Agent::start(&text);
+    send(&agent, &messages());
+    let ledger = wait(&agent);
+    assert_eq!(of(&ledger, "dead_lettered_events"), POISON, "{ledger:#}");
+    assert_eq!(written_by(&ledger, "first"), COUNT as u64 - POISON, "{ledger:#}");
+    let ended = agent.stop().well();
+    assert_eq!(first.accepted(), of_kind(COUNT, false), "in order, and none twice");
+    let file = ended.dir.path().join("dead.ndjson");
+    assert_eq!(letters_of(&file).len() as u64, POISON);
+    let agent = Agent::start_in(ended.dir, &text);
+    send(&agent, &["poison at last".to_owned()]);
+    let ledger = agent.wait("it is set aside", |ledger| of(ledger, "dead_lettered_events") == 1);
+    assert_eq!(sum(&ledger["channels"], "recovered_events"), 0, "{ledger:#}");
+    agent.stop().well();
+    assert_eq!(first.accepted().len() as u64, COUNT as u64 - POISON, "nothing came again");
+}
+
+/// Over RELP, with a file behind it, which takes everything; and without any file of letters.
+#[test]
+fn of_different_kinds_the_one_that_can_takes_it() {
+    let taster = Taster::start();
+    let next = NEXT.replace("{at}", &taster.address.to_string());
+    let text = [lines_in(), next, plain_sink("second"), group("failover")].concat();
+    let agent = Agent::start(&text);
+    send(&agent, &messages());
+    let ledger = wait(&agent);
+    let counts = ["first", "second"].map(|sink| written_by(&ledger, sink));
+    assert_eq!(counts, [COUNT as u64 - POISON, POISON], "{ledger:#}");
+    let ended = agent.stop().well();
+    assert!(until(|| taster.taken() == of_kind(COUNT, false)), "in order, and none twice");
+    assert_eq!(ended.lines("second.log"), of_kind(COUNT, true));
+    // Both refuse, and there is no file.
+    let Some(second) = Server::with(88, "taste") else { return };
+    let taster = Taster::start();
+    let next = NEXT.replace("{at}", &taster.address.to_string());
+    let text = [lines_in(), next, web("second", &second), group("load_balance")].concat();
+    let agent = Agent::start(&text);
+    send(&agent, &messages());
+    let ledger = wait(&agent);
+    assert_eq!(ledger["lost_events"], POISON, "{ledger:#}");
+    assert_eq!(of(&ledger, "dead_lettered_events"), 0, "{ledger:#}");
+    agent.stop().well();
+    let mut taken = [taster.taken(), second.accepted()].concat();
+    taken.sort();
+    assert_eq!(taken, of_kind(COUNT, false), "none twice, none missing");
+}
