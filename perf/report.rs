@@ -61,6 +61,7 @@ fn commands(bench: &Bench, results: &[Results]) -> io::Result<String> {
             for file in kept::files(dir.path())?.iter().filter(|file| !file.ends_with("stdout")) {
                 let _ = write!(text, "\n{}", std::fs::read_to_string(file)?);
             }
+            let text = without_folder(&text)?;
             let text = text.replace(&dir.path().display().to_string(), "DIR");
             let text = text.replace(&bench.text.display().to_string(), "TEXT");
             let archive = place.archive.display().to_string();
@@ -69,6 +70,13 @@ fn commands(bench: &Bench, results: &[Results]) -> io::Result<String> {
         }
     }
     Ok(out)
+}
+
+/// Programs that lie beside us, by their names: where that is, is this machine's business.
+fn without_folder(text: &str) -> io::Result<String> {
+    let own = std::env::current_exe()?;
+    let folder = own.parent().unwrap_or_else(|| Path::new("")).display();
+    Ok(text.replace(&format!("{folder}/../"), "").replace(&format!("{folder}/"), ""))
 }
 
 fn case(results: &Results) -> Value {
