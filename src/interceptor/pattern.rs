@@ -212,6 +212,19 @@ mod tests {
         assert!(!pattern(r"^(a|aa)+\1$(?=x)").matches(&[b'a'; 64]));
     }
 
+    /// Java's would be found before a last line end, too.
+    #[test]
+    fn a_dollar_is_the_end_alone_and_a_line_end_can_be_taken_along() {
+        for (text, both) in [("a$", r"a\R?$"), (r"(a)\1$", r"(a)\1\R?$")] {
+            assert!(pattern(text).matches(b"aa"));
+            for end in ["\n", "\r\n", "\r"] {
+                let line = format!("aa{end}");
+                assert!(!pattern(text).matches(line.as_bytes()), "{text} {end:?}");
+                assert!(pattern(both).matches(line.as_bytes()), "{both} {end:?}");
+            }
+        }
+    }
+
     #[test]
     fn splits_as_java_does() {
         assert_eq!(pattern(r"\s*,\s*").split("a ,b,  c"), ["a", "b", "c"]);
