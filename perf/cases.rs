@@ -3,6 +3,7 @@
 use crate::figures::Key;
 use crate::party::{Party, Program, Sender, party};
 use crate::receiver::Transport;
+use crate::requests::Dialect;
 use crate::send::Stream;
 
 pub(crate) struct Case {
@@ -24,6 +25,8 @@ pub(crate) enum Load {
     Secure(Stream),
     /// One RELP session that waits for its answers: `flumen blast`, or as the party says.
     Acknowledged,
+    /// Requests of many lines over a few connections, each answered when its events are taken.
+    Answered(Dialect),
     /// Datagrams, as fast as the kernel takes them without a rate a second.
     Flood {
         segments: bool,
@@ -82,6 +85,8 @@ const SLOW: Stream = Stream { rate: Some(100_000), ..ONE };
 
 const FLUMEN: Party = party("flumen", Program::Flumen);
 const TCP: Party = party("limit", Program::Limit("tcp", ""));
+/// The same lines with nothing around them.
+const BARE: Party = TCP.stream(ONE);
 const CROWD: Party = party("limit", Program::Limit("crowd", ""));
 const UDP: Party = party("limit", Program::Limit("udp", ""));
 const UDP_GRO: Party = party("limit", Program::Limit("udp", "--gro"));
@@ -99,6 +104,8 @@ const MULTIPORT: &str = "type = multiport_syslogtcp\nperf.sources.net.host = 127
 const NETCAT: &str = "type = netcat\nperf.sources.net.bind = 127.0.0.1\n\
                       perf.sources.net.port = {port}\nperf.sources.net.max-line-length = 65536\n\
                       perf.sources.net.ack-every-event = false";
+const HTTP: &str = "type = http\nperf.sources.net.bind = 127.0.0.1\n\
+                    perf.sources.net.port = {port}";
 
 const fn at_most(figure: Key, factor: f64, of: &'static str) -> Goal {
     Goal { figure, bound: Bound::AtMost(factor), of: Some(of) }
@@ -114,11 +121,11 @@ const fn alone(figure: Key, bound: Bound) -> Goal {
 
 const HALF_OF_RSYSLOG: Goal = at_most(Key::Processor, 0.5, "rsyslog");
 macro_rules! for_flume {
-    ($name:literal, $source:expr) => {
+    ($name:literal, $source:expr, $load:expr) => {
         Case {
             name: $name,
             what: "one properties file for both: the source, a memory channel, file_roll",
-            load: Load::Lines(ONE),
+            load: $load,
             sink: "none",
             parties: &[
                 party("flumen", Program::FlumenForFlume($source)),
@@ -211,9 +218,10 @@ pub(crate) const CASES: &[Case] = &[
         parties: &[FLUMEN, TCP, WRITE, RSYSLOG, SYSLOG_NG],
         goals: &[at_most(Key::Steady, 1.05, "limit")],
     },
-    for_flume!("syslogtcp_to_file_roll", SYSLOGTCP),
-    for_flume!("multiport_to_file_roll", MULTIPORT),
-    for_flume!("netcat_to_file_roll", NETCAT),
+    for_flume!("syslogtcp_to_file_roll", SYSLOGTCP, Load::Lines(ONE)),
+    for_flume!("multiport_to_file_roll", MULTIPORT, Load::Lines(ONE)),
+    for_flume!("netcat_to_file_roll", NETCAT, Load::Lines(ONE)),
+    for_flume!("http_to_file_roll", HTTP, Load::Answered(Dialect::Lists)),
     Case {
         name: "tcp_to_null",
         what: "one connection, nothing written: reading and finding newlines",
@@ -251,6 +259,22 @@ pub(crate) const CASES: &[Case] = &[
             party("rsyslog", Program::Rsyslog).share(10).window(WINDOW),
         ],
         goals: &[alone(Key::Rate, Bound::AtLeast(50e3))],
+    },
+    Case {
+        name: "http_to_zstd",
+        what: "POSTs of 512 lines, each answered, against the same lines over TCP",
+        load: Load::Answered(Dialect::Lines),
+        sink: "zstd",
+        parties: &[FLUMEN, party("lists of JSON", Program::Flumen).dialect(Dialect::Lists), BARE],
+        goals: &[at_most(Key::Steady, 1.3, "limit")],
+    },
+    Case {
+        name: "memcached_to_zstd",
+        what: "512 stores a write, each answered, against the same lines over TCP",
+        load: Load::Answered(Dialect::Stores),
+        sink: "zstd",
+        parties: &[FLUMEN, BARE],
+        goals: &[at_most(Key::Steady, 1.4, "limit")],
     },
     Case {
         name: "durable_tcp_to_zstd",

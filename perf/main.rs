@@ -7,13 +7,14 @@
 //! - [`cases`]: the table: what is sent, who takes it, what must be reached
 //! - [`party`]: how the agent, the limit programs and the peers are configured and started
 //! - [`reading`]: one search of an archive
-//! - [`text`], [`send`]: what is sent, and the one sender
-//! - [`receiver`], [`measure`], [`acknowledged`], [`latency`], [`standing`], [`hop`], [`kept`]: one
-//!   run of one party
+//! - [`text`], [`send`], [`requests`]: what is sent, and the senders
+//! - [`receiver`], [`measure`], [`acknowledged`], [`answered`], [`latency`], [`standing`], [`hop`],
+//!   [`kept`]: one run of one party
 //! - [`figures`], [`turns`]: what runs give; all runs of a case
 //! - [`machine`], [`report`], [`chart`]: what is written down
 
 mod acknowledged;
+mod answered;
 mod cases;
 mod chart;
 mod figures;
@@ -26,6 +27,7 @@ mod party;
 mod reading;
 mod receiver;
 mod report;
+mod requests;
 mod send;
 mod standing;
 mod text;

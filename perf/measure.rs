@@ -18,7 +18,7 @@ use crate::reading::{self, Archive};
 use crate::receiver::{Receiver, Transport, Usage, free_port};
 use crate::send::{Connections, Datagrams, Stream};
 use crate::text::Text;
-use crate::{acknowledged, latency, standing};
+use crate::{acknowledged, answered, latency, standing};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -60,6 +60,13 @@ pub(crate) fn run(bench: &mut Bench, case: &Case, party: &Party) -> io::Result<F
             output_alone(bench, case, party, dir.path())
         }
         Load::Acknowledged => acknowledged::run(bench, case, party, dir.path()),
+        Load::Answered(_) if matches!(party.program, Program::Limit(..)) => {
+            lines(bench, case, party, dir.path(), None)
+        }
+        Load::Answered(dialect) => {
+            let dialect = party.dialect.unwrap_or(dialect);
+            answered::run(bench, case, party, dialect, dir.path())
+        }
         Load::Lines(_) | Load::Secure(_) => lines(bench, case, party, dir.path(), None),
         Load::Flood { segments, rate } => {
             // Merged ones are over in no time.
@@ -123,10 +130,12 @@ fn lines(
     dir: &Path,
     hop: Option<Hop>,
 ) -> io::Result<Figures> {
-    let (Load::Lines(stream) | Load::Secure(stream)) = case.load else {
-        return Err(io::Error::other("its load is no lines"));
+    let stream = match case.load {
+        Load::Lines(stream) | Load::Secure(stream) => Some(stream),
+        _ => None,
     };
-    let stream = party.stream.unwrap_or(stream);
+    let stream = party.stream.or(stream);
+    let stream = stream.ok_or_else(|| io::Error::other("its load is no lines"))?;
     let mut place = place(bench, case, dir)?;
     place.next = hop.as_ref().map_or(0, |hop| hop.port);
     let mut receiver = Receiver::start(&mut party.command(&place)?, dir)?;

@@ -1,6 +1,7 @@
 //! Who is measured: the agent, a limit program, or a peer, each with the configuration that its own
 //! guide recommends for this work. The peers' configurations lie in `perf/peers/`.
 
+use crate::requests::Dialect;
 use crate::send::Stream;
 use std::env;
 use std::io;
@@ -16,6 +17,8 @@ pub(crate) struct Party {
     pub(crate) share: u64,
     /// Other connections than the case's.
     pub(crate) stream: Option<Stream>,
+    /// In another way than the case's.
+    pub(crate) dialect: Option<Dialect>,
     /// Connections that are open and silent.
     pub(crate) idle: usize,
     /// Compressing threads of the agent, and their level.
@@ -60,7 +63,7 @@ pub(crate) struct Place<'a> {
     pub(crate) next: u16,
     /// `zstd lz4 gzip none` to a file, `null`, `stdout`, or `syslog` to the next hop.
     pub(crate) sink: &'a str,
-    /// `tcp`, `tls`, `relp` or `udp`.
+    /// `tcp`, `tls`, `relp`, `http`, `memcached` or `udp`.
     pub(crate) transport: &'a str,
     /// More lines of `[agent]` and of the source, for the agent.
     pub(crate) agent: &'a str,
@@ -77,6 +80,7 @@ pub(crate) const fn party(name: &'static str, program: Program) -> Party {
         program,
         share: 1,
         stream: None,
+        dialect: None,
         idle: 0,
         sink_threads: 1,
         level: "1",
@@ -105,6 +109,11 @@ impl Party {
 
     pub(crate) const fn stream(mut self, stream: Stream) -> Self {
         self.stream = Some(stream);
+        self
+    }
+
+    pub(crate) const fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = Some(dialect);
         self
     }
 
@@ -244,6 +253,7 @@ fn agent(place: &Place<'_>, party: &Party) -> String {
     };
     let name = if hosts.is_some() { "%{host}.log" } else { "out.log" };
     let out = place.dir.join("out").join(name);
+    let scheme = if transport == "memcached" { "tcp" } else { transport };
     let kind = if hosts.is_some() || transport == "relp" { "syslog" } else { kind };
     let memory = crate::cases::MEMORY_MIB;
     let sink = match place.sink {
@@ -274,7 +284,7 @@ fn agent(place: &Place<'_>, party: &Party) -> String {
     format!(
         "[agent]\nname = \"perf\"\nadmin = \"off\"\nmemory = \"{memory}MiB\"\n{}\n\
          [sources.net]\ntype = \"{kind}\"\n\
-         listen = [\"{transport}://127.0.0.1:{port}\"]\n{}\n{tls}\n{channel}\
+         listen = [\"{scheme}://127.0.0.1:{port}\"]\n{}\n{tls}\n{channel}\
          [sinks.archive]\n{sink}",
         place.agent, place.source,
     )

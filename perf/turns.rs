@@ -54,7 +54,11 @@ impl Results {
     pub(crate) fn is_complete(&self) -> bool {
         let lossless = matches!(
             self.case.load,
-            Load::Lines(_) | Load::Secure(_) | Load::Acknowledged | Load::Latency { .. }
+            Load::Lines(_)
+                | Load::Secure(_)
+                | Load::Acknowledged
+                | Load::Answered(_)
+                | Load::Latency { .. }
         );
         if matches!(self.case.load, Load::Read) && !self.all_find_the_same() {
             return false;
