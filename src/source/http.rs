@@ -5,7 +5,7 @@
 //!
 //! Refuses: HTTP/2, upgrades.
 
-mod bodies;
+pub mod bodies;
 mod query;
 mod receiving;
 mod request;

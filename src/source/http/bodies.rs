@@ -24,7 +24,7 @@ const HEADERS_MAX: usize = 256;
 
 /// What a body is taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub enum Shape {
     Json,
     Lines,
     Blob,
@@ -32,7 +32,7 @@ pub(super) enum Shape {
 
 /// Events that wait for room in pages.
 #[derive(Debug)]
-pub(super) struct Staged {
+pub struct Staged {
     shape: Shape,
     bytes: Vec<u8>,
     /// Where the next event begins.
@@ -55,31 +55,31 @@ struct Open {
 
 /// What goes into a page at once: an event, or a piece of a long one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Piece<'s> {
-    pub(super) text: &'s [u8],
-    pub(super) headers: &'s HeaderMap,
-    pub(super) split: bool,
+pub struct Piece<'s> {
+    pub text: &'s [u8],
+    pub headers: &'s HeaderMap,
+    pub split: bool,
 }
 
 impl Staged {
     /// What it takes to read a body of so many bytes as this, beside the body itself: the packed
     /// events, and texts that are unescaped.
-    pub(super) fn reading_bytes(shape: Shape, body: usize) -> usize {
+    pub fn reading_bytes(shape: Shape, body: usize) -> usize {
         if shape == Shape::Json { 3 * body } else { 0 }
     }
 
     /// Takes a body apart; a blob has these headers. Else what is wrong with it, and where.
-    pub(super) fn read(body: Vec<u8>, shape: Shape, headers: HeaderMap) -> Result<Self, String> {
+    pub fn read(body: Vec<u8>, shape: Shape, headers: HeaderMap) -> Result<Self, String> {
         let bytes = if shape == Shape::Json { pack(&body)? } else { body };
         Ok(Self { shape, bytes, next: 0, open: None, headers })
     }
 
-    pub(super) fn held_bytes(&self) -> usize {
+    pub fn held_bytes(&self) -> usize {
         self.bytes.capacity()
     }
 
     /// The next piece, of so many bytes at most; `took` moves on when it has found room.
-    pub(super) fn show(&mut self, most: usize) -> Option<Piece<'_>> {
+    pub fn show(&mut self, most: usize) -> Option<Piece<'_>> {
         if self.open.is_none() {
             self.open = self.find();
         }
@@ -90,7 +90,7 @@ impl Staged {
         Some(Piece { text, headers: &self.headers, split })
     }
 
-    pub(super) fn took(&mut self) {
+    pub fn took(&mut self) {
         let Some(open) = &mut self.open else { return };
         (open.from, open.begun) = (open.shown, true);
         if open.from == open.to {
@@ -158,7 +158,16 @@ fn push_number(mut number: usize, out: &mut Vec<u8>) {
 // ── JSON ──
 
 fn pack(body: &[u8]) -> Result<Vec<u8>, String> {
-    let mut packer = Packer::default();
+    if let Some(other) = body.trim_ascii_start().first().filter(|first| **first != b'[') {
+        return Err(format!(
+            "the body begins with `{}` and is no list of events, \
+             [{{\"headers\":{{}},\"body\":\"text\"}}]; the source takes a line an event with \
+             `handler = \"lines\"`",
+            other.escape_ascii()
+        ));
+    }
+    // Packed, events take no more room than their JSON does.
+    let mut packer = Packer { out: Vec::with_capacity(body.len()), ..Packer::default() };
     let mut reader = serde_json::Deserializer::from_slice(body);
     let read = reader.deserialize_seq(&mut packer).and_then(|()| reader.end());
     read.map(|()| packer.out).map_err(|error| error.to_string())
@@ -364,7 +373,9 @@ mod tests {
     fn what_is_no_list_of_events_is_told_with_its_place() {
         for (wrong, place) in [
             ("", "line 1 column 0"),
-            ("{}", "expected a list of events"),
+            ("{}", "begins with `{` and is no list of events"),
+            ("{\"a\":1}\n{\"a\":2}\n", "`handler = \"lines\"`"),
+            ("\u{FEFF}[]", "begins with `\\xef`"),
             ("[1]", "line 1 column 2"),
             ("[{},\n x]", "line 2 column 2"),
             ("[{}", "line 1 column 3"),

@@ -32,7 +32,7 @@ impl Asked {
         limited: Option<Duration>,
     ) -> Result<Self, Refused> {
         if ![Method::POST, Method::PUT].contains(request.method()) {
-            return Err(Refused::new(405, "events come by POST or PUT"));
+            return Err(Refused::new(405, usage(rules.shape)));
         }
         let path = request.uri().path();
         if rules.path.as_deref().is_some_and(|own| own != path) {
@@ -44,14 +44,28 @@ impl Asked {
         }
         let expects = expects(request)?;
         let gzip = gzip(request.headers())?;
-        if rules.shape == Shape::Json {
-            charset(request.headers())?;
+        match rules.shape {
+            Shape::Json => charset(request.headers())?,
+            Shape::Lines => no_form(request.headers())?,
+            Shape::Blob => {}
         }
         let headers = match rules.shape {
             Shape::Blob => parameters(request.uri().query().unwrap_or(""), &rules.mandatory)?,
             Shape::Json | Shape::Lines => HeaderMap::NONE,
         };
         Ok(Self { gzip, expects, headers })
+    }
+}
+
+/// For whoever looks at the port with a browser.
+fn usage(shape: Shape) -> &'static str {
+    match shape {
+        Shape::Json => {
+            "events come by POST or PUT: \
+             curl --data-binary '[{\"headers\":{},\"body\":\"text\"}]' URL"
+        }
+        Shape::Lines => "events come by POST or PUT, one a line: curl --data-binary @FILE URL",
+        Shape::Blob => "events come by POST or PUT, one in each: curl --data-binary @FILE URL",
     }
 }
 
@@ -89,6 +103,17 @@ fn charset(fields: &Fields) -> Result<(), Refused> {
         None | Some("utf-8" | "utf8" | "us-ascii") => Ok(()),
         Some(_) => Err(Refused::new(415, "JSON is taken in UTF-8")),
     }
+}
+
+/// Its boundaries and fields would be events, as of `curl --form`.
+fn no_form(fields: &Fields) -> Result<(), Refused> {
+    let value = fields.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let begin = value.get(..b"multipart/".len()).unwrap_or_default();
+    if begin.eq_ignore_ascii_case(b"multipart/") {
+        let why = "a form is no lines: send the file itself, curl --data-binary @FILE URL";
+        return Err(Refused::new(415, why));
+    }
+    Ok(())
 }
 
 fn parameters(query: &str, mandatory: &[String]) -> Result<HeaderMap, Refused> {
@@ -135,6 +160,9 @@ mod tests {
         let lines =
             ask("handler = 'lines'", "/", &[("Content-Type", "text/plain; charset=utf-16")]);
         assert!(lines.is_ok(), "bytes are kept");
+        let form = [("Content-Type", "Multipart/Form-Data; boundary=x")];
+        assert_eq!(ask("handler = 'lines'", "/", &form).err(), Some(415));
+        assert!(ask("handler = 'blob'", "/", &form).is_ok(), "a blob is anything");
     }
 
     #[test]

@@ -14,6 +14,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::Method;
+
 use super::bodies::{Piece, Staged};
 use super::receiving::Receiving;
 use super::request::{self, Asked};
@@ -63,6 +65,8 @@ pub struct Talk {
     began: Option<Mono>,
     /// More requests may follow the present one.
     keep: bool,
+    /// It was asked by HEAD: an answer has no body.
+    head_only: bool,
     /// They may not: we stop, or the connection is to end.
     parting: bool,
     /// Some of its events were lost behind us.
@@ -102,6 +106,7 @@ impl Talk {
             stage: Stage::Head,
             began: None,
             keep: true,
+            head_only: false,
             parting: false,
             lost: false,
             refused: None,
@@ -138,6 +143,7 @@ impl Talk {
                         Head::Whole { request, body, used } => {
                             at += used;
                             self.keep = http::keeps_open(&request);
+                            self.head_only = request.method() == Method::HEAD;
                             self.ask(&request, body, turn);
                         }
                     }
@@ -289,7 +295,8 @@ impl Talk {
 
     fn answer(&mut self, answer: &Answer, whole: bool) {
         let keep_open = self.keep && whole && !self.parting;
-        http::write_answer(answer, Manner { head_only: false, keep_open }, &mut self.slate.out);
+        let head_only = std::mem::take(&mut self.head_only);
+        http::write_answer(answer, Manner { head_only, keep_open }, &mut self.slate.out);
         self.began = None;
         self.stage = if keep_open { Stage::Head } else { Stage::Over };
     }
