@@ -31,6 +31,7 @@ mod groups;
 mod harness;
 mod hosts;
 mod http;
+mod http_hop;
 mod http_sink;
 mod included;
 mod journal;

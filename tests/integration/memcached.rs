@@ -1,8 +1,11 @@
 //! Clients of memcached: pymemcache, and the tools of libmemcached.
 
-use crate::harness::{Agent, to_plain_file};
+use crate::harness::{Agent, DEADLINE, to_plain_file};
 use crate::papers::Papers;
 use crate::peers::{peer, pymemcache, run};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,7 +14,7 @@ const STORES: &str = r#"
 type      = "memcached"
 listen    = ["tcp://127.0.0.1:0", "tls://127.0.0.1:0", "unix://{dir}/cache.sock"]
 tls       = { certificate = "{papers}/server.pem", key = "{papers}/server.key" }
-event_max = "1KiB"
+event_max = "{event_max}"
 ack       = "synced"
 channel   = "main"
 "#;
@@ -53,8 +56,13 @@ print("well")
 "#;
 
 fn start(papers: &Papers) -> Agent {
+    start_with(papers, "1KiB")
+}
+
+fn start_with(papers: &Papers, event_max: &str) -> Agent {
     let papers = papers.dir.path().display().to_string();
-    let text = to_plain_file(&STORES.replace("{papers}", &papers));
+    let text =
+        to_plain_file(&STORES.replace("{papers}", &papers).replace("{event_max}", event_max));
     Agent::start(&(text + "encoder = \"header_and_text\"\n"))
 }
 
@@ -113,4 +121,63 @@ fn memccp_sends_files() {
     let lines = agent.stop().well().lines("all.log");
     let expected = ["{key=one.txt} a text", "{key=two.bin} two#015#012lines\t#001", "{key=empty} "];
     assert_eq!(lines, expected.map(|line| [line, line]).concat());
+}
+
+/// Stores on several connections, and nothing is said of them; what is answered comes in its place.
+#[test]
+fn a_flood_of_stores_without_answers_is_there_to_the_last_one() {
+    const PEERS: usize = 4;
+    const EACH: usize = 25_000;
+    let papers = Papers::new();
+    let agent = start(&papers);
+    let at = agent.tcp("stores");
+    let flood = move |peer: usize| {
+        let store = |number: usize| {
+            let value = format!("{number} {}", "x".repeat(number % 100));
+            format!("set p{peer} 0 0 {} noreply\r\n{value}\r\n", value.len())
+        };
+        let mut text: String = (0..EACH).map(store).collect();
+        // One byte too long for this source, and a question behind it.
+        text += &format!("set last 0 0 1025 noreply\r\n{}\r\nget k\r\nquit\r\n", "x".repeat(1025));
+        let mut stream = TcpStream::connect(at).expect("it listens");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        stream.write_all(text.as_bytes()).expect("it is read");
+        let mut said = String::new();
+        stream.read_to_string(&mut said).expect("it ends");
+        said
+    };
+    let peers: Vec<_> = (0..PEERS).map(|peer| std::thread::spawn(move || flood(peer))).collect();
+    for peer in peers {
+        assert_eq!(peer.join().expect("it sends"), "END\r\n");
+    }
+    agent.wait_for((PEERS * EACH) as u64);
+    let ended = agent.stop().well();
+    assert_eq!(ended.received("stores"), PEERS * EACH);
+    let mut next = BTreeMap::new();
+    for line in ended.lines("all.log") {
+        let (key, value) = line.split_once("} ").expect("a key and a value");
+        let number: &mut usize = next.entry(key.to_owned()).or_default();
+        assert_eq!(value, format!("{number} {}", "x".repeat(*number % 100)), "{key}");
+        *number += 1;
+    }
+    assert_eq!(next.values().copied().collect::<Vec<_>>(), [EACH; PEERS]);
+}
+
+/// libmemcached's own load, waiting for answers, buffering, and wanting none.
+#[test]
+fn memcslap_counts_as_we_do() {
+    let Some(memccp) = peer("memccp") else { return };
+    let papers = Papers::new();
+    let agent = start_with(&papers, "64KiB");
+    let servers = format!("--servers={}", agent.tcp("stores"));
+    let mut count = 0;
+    for way in [&[][..], &["--buffer"], &["--noreply"], &["--non-blocking", "--tcp-nodelay"]] {
+        let mut command = Command::new(memccp.with_file_name("memcslap"));
+        command.args([&servers, "--test=set", "--concurrency=4", "--execute-number=2000"]);
+        run(command.args(way));
+        count += 4 * 2000;
+        agent.wait_for(count);
+    }
+    let ended = agent.stop().well();
+    assert_eq!(ended.received("stores") as u64, count, "{}", ended.log);
 }
