@@ -10,22 +10,25 @@
 //! The instructions of a round are the difference of two runs, so what happens before the first
 //! round (text, tables, lazy set-up) does not count.
 
+mod requests;
 mod text;
 
 use flumen::codec::Codec;
 use flumen::codec::encoders::{Encoder, Json, Raw};
 use flumen::config::Section;
-use flumen::event::{EventHead, Marks, Origin, Page, Since};
+use flumen::event::{EventHead, HeaderMap, Marks, Origin, Page, Since};
 use flumen::interceptor::{FILTERS, Filters};
 use flumen::memory::Pool;
 use flumen::ring::Ring;
 use flumen::source::framing::{Rules, Stage, frame};
+use flumen::source::http::bodies::{Shape as BodyShape, Staged};
 use flumen::source::text::holds_control;
 use flumen::storage::block::crc32c;
 use flumen::syslog::compose::{Composer, Shape};
 use flumen::syslog::parse::{Expect, Fields, parse};
 use flumen::syslog::stamp::{self, Stamp};
 use flumen::time::Wall;
+use flumen::wire::memcached::{Heard, Session};
 use std::hint::black_box;
 
 const LINE_BYTES: usize = 190;
@@ -59,6 +62,17 @@ const WORKS: &[Work] = &[
     },
     Work { name: "append_datagrams", events: READ_EVENTS, build: appending },
     Work { name: "holds_control", events: READ_EVENTS, build: looking_for_control },
+    Work {
+        name: "http_lines",
+        events: READ_EVENTS,
+        build: || staging(lines(READ_BYTES), BodyShape::Lines),
+    },
+    Work {
+        name: "http_json",
+        events: READ_EVENTS,
+        build: || staging(requests::list(&lines(READ_BYTES)), BodyShape::Json),
+    },
+    Work { name: "memcached_stores", events: READ_EVENTS, build: storing },
     Work { name: "encode_raw_by_event", events: READ_EVENTS, build: || encoding(Raw::default()) },
     Work { name: "encode_json", events: READ_EVENTS, build: || encoding(Json) },
     Work { name: "filter_severity", events: READ_EVENTS, build: filtering },
@@ -129,6 +143,32 @@ fn fill(page: &mut Page, lines: &[u8]) {
 fn appending() -> Box<dyn FnMut()> {
     let (lines, mut page) = (lines(READ_BYTES), Page::new(PAGE_BYTES));
     Box::new(move || fill(&mut page, black_box(&lines)))
+}
+
+/// A request's body, a copy of it each round, taken apart event by event.
+fn staging(body: Vec<u8>, shape: BodyShape) -> Box<dyn FnMut()> {
+    Box::new(move || {
+        let staged = Staged::read(black_box(&body).clone(), shape, HeaderMap::NONE);
+        let (mut staged, mut events) = (staged.expect("a good body"), 0);
+        while staged.show(usize::MAX >> 1).is_some() {
+            staged.took();
+            events += 1;
+        }
+        assert_eq!(black_box(events), READ_EVENTS);
+    })
+}
+
+fn storing() -> Box<dyn FnMut()> {
+    let (text, mut session) = (requests::stores(&lines(READ_BYTES)), Session::new(64 << 10));
+    Box::new(move || {
+        let (mut rest, mut events) = (black_box(&text[..]), 0);
+        while let (used, Heard::Store(store)) = session.hear(rest) {
+            black_box(store);
+            rest = &rest[used..];
+            events += 1;
+        }
+        assert_eq!(black_box(events), READ_EVENTS);
+    })
 }
 
 /// A page of which nothing is refused.

@@ -1,12 +1,15 @@
-//! Framing in place: what an event costs between read(2) and the channel.
+//! What an event costs between read(2) and the channel: framed in place, or taken out of a request.
 
+mod requests;
 mod text;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use flumen::event::{Origin, Page};
+use flumen::event::{HeaderMap, Origin, Page};
 use flumen::source::framing::{Rules, Stage, frame};
+use flumen::source::http::bodies::{Shape, Staged};
 use flumen::source::text::holds_control;
 use flumen::time::Wall;
+use flumen::wire::memcached::{Heard, Session};
 use std::hint::black_box;
 
 const LINE_BYTES: usize = 190;
@@ -66,5 +69,47 @@ fn framing(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, framing);
+/// Events of a request's body, a copy of which is taken apart.
+fn staged(body: &[u8], shape: Shape) -> u64 {
+    let staged = Staged::read(body.to_vec(), shape, HeaderMap::NONE);
+    let (mut staged, mut events) = (staged.expect("a good body"), 0);
+    while let Some(piece) = staged.show(64 << 10) {
+        black_box(piece);
+        staged.took();
+        events += 1;
+    }
+    events
+}
+
+fn stored(mut text: &[u8], session: &mut Session) -> u64 {
+    let mut events = 0;
+    while let (used, Heard::Store(store)) = session.hear(text) {
+        black_box(store);
+        text = &text[used..];
+        events += 1;
+    }
+    events
+}
+
+fn requests(criterion: &mut Criterion) {
+    let lines = text::lines(READ_BYTES, LINE_BYTES);
+    let (list, stores) = (requests::list(&lines), requests::stores(&lines));
+    let events = (lines.len() / (LINE_BYTES + 1)) as u64;
+    let mut group = criterion.benchmark_group("source");
+    group.throughput(Throughput::Elements(events));
+    for (name, body, shape) in
+        [("http_lines_190", &lines, Shape::Lines), ("http_json_190", &list, Shape::Json)]
+    {
+        assert_eq!(staged(body, shape), events, "{name}");
+        group.bench_function(name, |bencher| bencher.iter(|| staged(black_box(body), shape)));
+    }
+    let mut session = Session::new(64 << 10);
+    assert_eq!(stored(&stores, &mut session), events);
+    group.bench_function("memcached_190", |bencher| {
+        bencher.iter(|| stored(black_box(&stores), &mut session));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, framing, requests);
 criterion_main!(benches);
