@@ -49,10 +49,10 @@ pub fn bind(text: &str) -> Result<Option<Bound>, BindError> {
         return Ok(None);
     }
     let owned = || text.to_owned();
-    if text
-        .rsplit_once(':')
-        .is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
-    {
+    // A `/` is of a URL, and no resolver would say so.
+    if text.rsplit_once(':').is_none_or(|(host, port)| {
+        host.is_empty() || host.contains('/') || port.parse::<u16>().is_err()
+    }) {
         return Err(BindError::Address { text: owned() });
     }
     let addresses = text.to_socket_addrs();
@@ -97,7 +97,9 @@ mod tests {
 
     #[test]
     fn nonsense_says_what_would_be_right() {
-        for text in ["", "41414", "127.0.0.1", ":41414", "127.0.0.1:70000", "on", "a:b"] {
+        for text in
+            ["", "41414", "127.0.0.1", ":41414", "127.0.0.1:70000", "on", "a:b", "tcp://a:1"]
+        {
             assert!(error(text).ends_with("such as 127.0.0.1:41414, or \"off\""), "{text}");
         }
         assert!(error("192.0.2.1:0").contains("use an address of this machine"));

@@ -171,8 +171,9 @@ pub(super) fn agent(config: &AgentConfig, machine: &Machine) -> AgentDraft {
 
 /// `HOST:PORT`; whether the host exists is seen when it is bound.
 fn is_address(text: &str) -> bool {
-    text.rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok()
+    })
 }
 
 pub(super) fn source(component: &Component, parts: &Parts, machine: &Machine) -> SourceDraft {
