@@ -63,12 +63,28 @@ pub trait Compressor: Send {
 
 /// Turns one frame back. Refuses anything that is not exactly one frame of `raw_bytes`.
 pub trait Decompressor: Send {
+    fn codec(&self) -> Codec;
+
+    /// Appends what the frame holds, or says why it is none; then whatever it has appended goes,
+    /// and so it does when it is not `raw_bytes`, of which nobody else has to make sure.
+    fn expand(&mut self, frame: &[u8], raw_bytes: usize, out: &mut Vec<u8>) -> Result<(), String>;
+
+    /// After an error `out` is as it was.
     fn decompress(
         &mut self,
         frame: &[u8],
         raw_bytes: usize,
         out: &mut Vec<u8>,
-    ) -> Result<(), CodecError>;
+    ) -> Result<(), CodecError> {
+        let kept = out.len();
+        let why = match self.expand(frame, raw_bytes, out) {
+            Ok(()) if out.len() - kept == raw_bytes => return Ok(()),
+            Ok(()) => format!("it holds {}", out.len() - kept),
+            Err(why) => why,
+        };
+        out.truncate(kept);
+        Err(CodecError::Decompress { codec: self.codec(), raw_bytes, why })
+    }
 }
 
 /// A row of the registry: everything the rest of the program knows of a codec.
@@ -186,10 +202,6 @@ impl Codec {
 
     fn compress_error(self, block: &[u8], why: impl fmt::Display) -> CodecError {
         CodecError::Compress { codec: self, raw_bytes: block.len(), why: why.to_string() }
-    }
-
-    fn decompress_error(self, raw_bytes: usize, why: impl fmt::Display) -> CodecError {
-        CodecError::Decompress { codec: self, raw_bytes, why: why.to_string() }
     }
 }
 

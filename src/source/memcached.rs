@@ -26,15 +26,7 @@ const TRANSPORTS: &[Transport] =
 
 const OPTIONS: &[OptionDoc] = &network::joined::<{ network::count(LISTS) }>(LISTS);
 
-const LISTS: &[&[OptionDoc]] = &[
-    network::PLACE,
-    OWN,
-    network::CONNECTIONS,
-    network::WRAPPINGS,
-    network::SENDERS,
-    network::RATES,
-    local::SOCKET,
-];
+const LISTS: &[&[OptionDoc]] = &network::answered(OWN, local::SOCKET);
 
 const OWN: &[OptionDoc] = &[
     OptionDoc {

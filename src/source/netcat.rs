@@ -23,14 +23,7 @@ pub(super) const KIND: SourceKind = SourceKind {
 
 const OPTIONS: &[OptionDoc] = &network::joined::<{ network::count(LISTS) }>(LISTS);
 
-const LISTS: &[&[OptionDoc]] = &[
-    network::PLACE,
-    OWN,
-    network::CONNECTIONS,
-    network::WRAPPINGS,
-    network::SENDERS,
-    network::RATES,
-];
+const LISTS: &[&[OptionDoc]] = &network::answered(OWN, &[]);
 
 const OWN: &[OptionDoc] = &[
     OptionDoc {

@@ -54,7 +54,7 @@ use crate::wire::tls::session::SESSION_BYTES_MAX;
 
 pub use rows::{
     CONNECTIONS, CONNECTIONS_MAX, EVENT_MAX, GRO, KEEPALIVE, PLACE, RATES, RECEIVE_BUFFER, SENDERS,
-    WRAPPINGS, count, joined,
+    WRAPPINGS, answered, count, joined,
 };
 
 /// An idle connection: its own record, and its place in poll and ready list, rounded up.

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
-use crate::harness::{Agent, DEADLINE, sum, to_plain_file};
+use crate::harness::{Agent, DEADLINE, TO_PIPE, agent, sum, to_plain_file};
 use crate::papers::Papers;
 use crate::peers::{peer, run};
 
@@ -185,33 +185,21 @@ fn request(body: &str) -> Vec<u8> {
     format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-/// The sink is a pipe that nobody reads, until somebody does.
-const TO_STDOUT: &str = r#"
-[agent]
-memory = "96MiB"
-admin  = "127.0.0.1:0"
-cores  = "none"
-
+const IMPATIENT: &str = r#"
 [sources.web]
 type         = "http"
 listen       = ["http://127.0.0.1:0"]
 handler      = "lines"
 full_timeout = "200ms"
 channel      = "main"
-
-[channels.main]
-type      = "memory"
-when_full = "wait"
-
-[sinks.pipe]
-type    = "stdout"
-channel = "main"
 "#;
 
 #[test]
 fn a_full_channel_is_answered_with_503_and_what_was_taken_is_there_once() {
     const LINES: usize = 500;
-    let (agent, stdout) = Agent::start_piped(TO_STDOUT);
+    // The sink is a pipe that nobody reads, until somebody does.
+    let text = [&agent("96MiB", ""), IMPATIENT, TO_PIPE].concat();
+    let (agent, stdout) = Agent::start_piped(&text);
     let mut client = Client::connect(agent.http("web"));
     let body = |number: usize| -> String {
         let line = |line| format!("{number} {line} {}\n", "x".repeat(1000));

@@ -45,8 +45,18 @@ fn group(kind: &str) -> String {
     GROUP.replace("{type}", kind)
 }
 
-fn messages() -> Vec<String> {
-    (0..COUNT).map(message).collect()
+/// These servers in a group, which has a file for what both refuse.
+fn both(kind: &str, first: &Server, second: &Server) -> String {
+    [&web("first", first), &web("second", second), &group(kind), LETTERS].concat()
+}
+
+/// An agent that has these sinks and has sent all messages, and its ledger then.
+#[track_caller]
+fn run(text: &str) -> (Agent, Value) {
+    let agent = Agent::start(text);
+    send(&agent, &(0..COUNT).map(message).collect::<Vec<_>>());
+    let ledger = wait(&agent);
+    (agent, ledger)
 }
 
 fn of(ledger: &Value, series: &str) -> u64 {
@@ -71,10 +81,7 @@ fn posts_of(server: &Server, text: &str) -> usize {
 fn what_the_first_refuses_the_second_takes() {
     let servers = Server::with(80, "taste").zip(Server::with(81, "200"));
     let Some((first, second)) = servers else { return };
-    let sinks = [web("first", &first), web("second", &second), group("failover")].concat();
-    let agent = Agent::start(&[&lines_in(), &sinks, LETTERS].concat());
-    send(&agent, &messages());
-    let ledger = wait(&agent);
+    let (agent, ledger) = run(&(lines_in() + &both("failover", &first, &second)));
     let counts = ["first", "second"].map(|sink| written_by(&ledger, sink));
     assert_eq!(counts, [COUNT as u64 - POISON, POISON], "{ledger:#}");
     let ended = agent.stop().well();
@@ -89,10 +96,7 @@ fn what_all_refuse_is_set_aside_once_and_those_beside_it_arrive() {
     for (kind, hosts) in [("failover", [82, 83]), ("load_balance", [84, 85])] {
         let servers = Server::with(hosts[0], "taste").zip(Server::with(hosts[1], "taste"));
         let Some((first, second)) = servers else { return };
-        let sinks = [web("first", &first), web("second", &second), group(kind)].concat();
-        let agent = Agent::start(&[&lines_in(), &sinks, LETTERS].concat());
-        send(&agent, &messages());
-        let ledger = wait(&agent);
+        let (agent, ledger) = run(&(lines_in() + &both(kind, &first, &second)));
         assert_eq!(of(&ledger, "dead_lettered_events"), POISON, "{kind}: {ledger:#}");
         assert_eq!(ledger["lost_events"], 0, "{kind}: {ledger:#}");
         let ended = agent.stop().well();
@@ -125,11 +129,8 @@ fn one_that_is_away_holds_up_nothing() {
     let Some((first, second)) = servers else { return };
     let log = "type = \"file\"\npath = \"{dir}/log\"\nreserve = \"0\"\n";
     let lines = lines_in().replace("type = \"memory\"\n", log);
-    let sinks = [web("first", &first), web("second", &second), group("failover")].concat();
-    let text = [&lines, &sinks, LETTERS].concat();
-    let agent = Agent::start(&text);
-    send(&agent, &messages());
-    let ledger = wait(&agent);
+    let text = lines + &both("failover", &first, &second);
+    let (agent, ledger) = run(&text);
     assert_eq!(of(&ledger, "dead_lettered_events"), POISON, "{ledger:#}");
     assert_eq!(written_by(&ledger, "first"), COUNT as u64 - POISON, "{ledger:#}");
     let ended = agent.stop().well();
@@ -150,9 +151,7 @@ fn of_different_kinds_the_one_that_can_takes_it() {
     let taster = Taster::start();
     let next = NEXT.replace("{at}", &taster.address.to_string());
     let text = [lines_in(), next, plain_sink("second"), group("failover")].concat();
-    let agent = Agent::start(&text);
-    send(&agent, &messages());
-    let ledger = wait(&agent);
+    let (agent, ledger) = run(&text);
     let counts = ["first", "second"].map(|sink| written_by(&ledger, sink));
     assert_eq!(counts, [COUNT as u64 - POISON, POISON], "{ledger:#}");
     let ended = agent.stop().well();
@@ -163,9 +162,7 @@ fn of_different_kinds_the_one_that_can_takes_it() {
     let taster = Taster::start();
     let next = NEXT.replace("{at}", &taster.address.to_string());
     let text = [lines_in(), next, web("second", &second), group("load_balance")].concat();
-    let agent = Agent::start(&text);
-    send(&agent, &messages());
-    let ledger = wait(&agent);
+    let (agent, ledger) = run(&text);
     assert_eq!(ledger["lost_events"], POISON, "{ledger:#}");
     assert_eq!(of(&ledger, "dead_lettered_events"), 0, "{ledger:#}");
     agent.stop().well();

@@ -86,17 +86,12 @@ impl Compressor for Lz4 {
 }
 
 impl Decompressor for Unlz4 {
-    fn decompress(
-        &mut self,
-        frame: &[u8],
-        raw_bytes: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), CodecError> {
-        let kept = out.len();
-        expand(frame, raw_bytes, out).map_err(|why| {
-            out.truncate(kept);
-            Codec::Lz4.decompress_error(raw_bytes, why)
-        })
+    fn codec(&self) -> Codec {
+        Codec::Lz4
+    }
+
+    fn expand(&mut self, frame: &[u8], raw_bytes: usize, out: &mut Vec<u8>) -> Result<(), String> {
+        expand(frame, raw_bytes, out)
     }
 }
 

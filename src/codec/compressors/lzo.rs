@@ -12,7 +12,8 @@
 
 use lzokay::compress::{Dict, compress_no_alloc, compress_worst_size};
 
-use super::lzo_stream::{LzoStream, Piece, Sums, crc32};
+use super::crc32::crc32;
+use super::lzo_stream::{LzoStream, Piece, Sums};
 use crate::codec::{Around, Codec, CodecError, Compressor, CompressorKind, Decompressor};
 use crate::limits::EVENT_BYTES_MAX;
 
@@ -111,30 +112,23 @@ fn piece_bytes(text: &[u8]) -> usize {
 }
 
 impl Decompressor for Unlzo {
-    fn decompress(
-        &mut self,
-        frame: &[u8],
-        raw_bytes: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), CodecError> {
+    fn codec(&self) -> Codec {
+        Codec::Lzo
+    }
+
+    fn expand(&mut self, frame: &[u8], raw_bytes: usize, out: &mut Vec<u8>) -> Result<(), String> {
         let kept = out.len();
         let mut rest = frame;
-        let mut all = || {
-            while !rest.is_empty() {
-                let piece = Piece::read(rest, Sums::CRC)?.ok_or("cut in a piece's head")?;
-                if piece.raw_bytes > raw_bytes - (out.len() - kept) {
-                    return Err("it holds more");
-                }
-                let (bytes, behind) = rest.split_at_checked(piece.bytes()).ok_or("cut")?;
-                piece.expand(bytes, out)?;
-                rest = behind;
+        while !rest.is_empty() {
+            let piece = Piece::read(rest, Sums::CRC)?.ok_or("cut in a piece's head")?;
+            if piece.raw_bytes > raw_bytes - (out.len() - kept) {
+                return Err("it holds more".to_owned());
             }
-            if out.len() - kept == raw_bytes { Ok(()) } else { Err("it holds less") }
-        };
-        all().map_err(|why| {
-            out.truncate(kept);
-            Codec::Lzo.decompress_error(raw_bytes, why)
-        })
+            let (bytes, behind) = rest.split_at_checked(piece.bytes()).ok_or("cut")?;
+            piece.expand(bytes, out)?;
+            rest = behind;
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::io::{self, ErrorKind, Read};
 
+use super::crc32::crc32;
+
 const MAGIC: [u8; 9] = *b"\x89LZO\x00\r\n\x1a\n";
 /// lzop's own limit.
 const PIECE_BYTES_MAX: u32 = 64 << 20;
@@ -241,11 +243,6 @@ impl<R: Read> Read for LzoStream<R> {
         self.handed += bytes;
         Ok(bytes)
     }
-}
-
-pub(super) fn crc32(bytes: &[u8]) -> u32 {
-    // The 32-bit CRCs of crc-fast come in the low half of a u64.
-    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, bytes) as u32
 }
 
 fn adler32(bytes: &[u8]) -> u32 {

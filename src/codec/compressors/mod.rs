@@ -1,5 +1,6 @@
 //! One file a codec; each holds its registry row, its compressor and its way back.
 
+mod crc32;
 pub mod gzip;
 pub mod lz4;
 mod lz4_stream;

@@ -33,15 +33,11 @@ impl Compressor for Store {
 }
 
 impl Decompressor for Store {
-    fn decompress(
-        &mut self,
-        frame: &[u8],
-        raw_bytes: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), CodecError> {
-        if frame.len() != raw_bytes {
-            return Err(Codec::None.decompress_error(raw_bytes, format!("{} bytes", frame.len())));
-        }
+    fn codec(&self) -> Codec {
+        Codec::None
+    }
+
+    fn expand(&mut self, frame: &[u8], _: usize, out: &mut Vec<u8>) -> Result<(), String> {
         out.extend_from_slice(frame);
         Ok(())
     }

@@ -74,37 +74,28 @@ impl Compressor for Zstd {
 }
 
 impl Decompressor for Unzstd {
-    fn decompress(
-        &mut self,
-        frame: &[u8],
-        raw_bytes: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), CodecError> {
-        let kept = out.len();
+    fn codec(&self) -> Codec {
+        Codec::Zstd
+    }
+
+    fn expand(&mut self, frame: &[u8], raw_bytes: usize, out: &mut Vec<u8>) -> Result<(), String> {
         // One byte more than promised, so that a frame that holds more is found out. A second frame
         // or trailing bytes are found out by the first frame's own length.
         out.reserve_exact(raw_bytes + 1);
-        let outcome = match zstd_safe::find_frame_compressed_size(frame) {
+        let why = match zstd_safe::find_frame_compressed_size(frame) {
             Ok(bytes) if bytes == frame.len() => {
                 let mut cursor = Cursor::new(&mut *out);
-                cursor.set_position(kept as u64);
-                self.0.decompress(&mut cursor, frame).map_err(zstd_safe::get_error_name)
+                cursor.set_position(cursor.get_ref().len() as u64);
+                match self.0.decompress(&mut cursor, frame) {
+                    Ok(_) => return Ok(()),
+                    Err(code) => zstd_safe::get_error_name(code),
+                }
             }
-            Ok(_) => Err("bytes after the frame"),
-            Err(code) => Err(zstd_safe::get_error_name(code)),
+            Ok(_) => "bytes after the frame",
+            Err(code) => zstd_safe::get_error_name(code),
         };
-        match outcome {
-            Ok(bytes) if bytes == raw_bytes => Ok(()),
-            Ok(bytes) => {
-                out.truncate(kept);
-                Err(Codec::Zstd.decompress_error(raw_bytes, format!("it holds {bytes}")))
-            }
-            Err(why) => {
-                out.truncate(kept);
-                self.0 = DCtx::create();
-                Err(Codec::Zstd.decompress_error(raw_bytes, why))
-            }
-        }
+        self.0 = DCtx::create();
+        Err(why.to_owned())
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::channel::memory::MemoryChannel;
 use crate::channel::{Inlet, Valve, WhenFull};
 use crate::event::{EventHead, Marks, Origin};
-use crate::memory::Pool;
+use crate::memory::{Pool, ReceiptSlip};
 use crate::runtime::parker::Parker;
 use crate::sink::dead_letters::DeadLetters;
 use crate::telemetry::Incidents;
@@ -56,13 +56,17 @@ fn scene_with(course: Course, members: usize, letters: Option<Arc<DeadLetters>>)
 impl Scene {
     /// Offers batches of one event each, which is a number.
     fn offer(&self, numbers: std::ops::Range<u8>) {
+        numbers.for_each(|number| self.offer_batch(&[number], None));
+    }
+
+    fn offer_batch(&self, numbers: &[u8], slip: Option<ReceiptSlip>) {
+        let mut page = self.valve.open().expect("room");
+        let origin = page.push_origin(Origin::LOCAL).expect("room");
         for number in numbers {
-            let mut page = self.valve.open().expect("room");
-            let origin = page.push_origin(Origin::LOCAL).expect("room");
             let head = EventHead { at: Wall(1), origin, pri: None, marks: Marks::NONE };
-            page.append_event(&[number], head).expect("room");
-            self.valve.offer(page, None, Mono(0), Now::default());
+            page.append_event(&[*number], head).expect("room");
         }
+        self.valve.offer(page, slip, Mono(0), Now::default());
     }
 
     fn poll(&self, member: usize) -> Option<Parcel> {

@@ -35,6 +35,15 @@ pub const fn count(mut lists: &[&[OptionDoc]]) -> usize {
     count
 }
 
+/// Of a source whose connections are answered, line by line or command by command: its own, and
+/// what comes last.
+pub const fn answered(
+    own: &'static [OptionDoc],
+    last: &'static [OptionDoc],
+) -> [&'static [OptionDoc]; 7] {
+    [PLACE, own, CONNECTIONS, WRAPPINGS, SENDERS, RATES, last]
+}
+
 /// One list of these lists.
 pub const fn joined<const COUNT: usize>(mut lists: &[&[OptionDoc]]) -> [OptionDoc; COUNT] {
     let mut all = [LISTEN; COUNT];

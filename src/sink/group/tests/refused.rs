@@ -7,22 +7,12 @@ use std::path::Path;
 use super::*;
 use crate::channel::Refusal;
 use crate::memory::receipt::Reached;
-use crate::memory::{Outcome, ReceiptPool, ReceiptSlip, Shared};
+use crate::memory::{Outcome, ReceiptPool, Shared};
 use crate::sink::leaving::{self, Fate, Rest};
 use crate::storage::{Disk, OsDisk};
 use crate::telemetry::LostReason;
 
 impl Scene {
-    fn offer_batch(&self, numbers: &[u8], slip: Option<ReceiptSlip>) {
-        let mut page = self.valve.open().expect("room");
-        let origin = page.push_origin(Origin::LOCAL).expect("room");
-        for number in numbers {
-            let head = EventHead { at: Wall(1), origin, pri: None, marks: Marks::NONE };
-            page.append_event(&[*number], head).expect("room");
-        }
-        self.valve.offer(page, slip, Mono(0), Now::default());
-    }
-
     /// The member refuses these of a batch, and is through with those in front of `settled`.
     fn hand_on(
         &self,
