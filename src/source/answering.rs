@@ -11,7 +11,7 @@ use memchr::memchr;
 
 use super::acks::{Acks, Owner};
 use super::connection::{Desk, Visit};
-use super::dialogue::{Counter, Dialogue, Slate, fitting, room};
+use super::dialogue::{Counter, Dialogue, Hearing, Slate, fitting, room};
 use super::framing::Cut;
 use super::text::parse_pri;
 use crate::event::{Marks, Origin, Page};
@@ -100,20 +100,14 @@ impl Dialogue for Answering {
         fitting(desk, held, room_per_byte(desk.page))
     }
 
-    fn hear(
-        &mut self,
-        bytes: &[u8],
-        mut known: usize,
-        desk: &mut Desk<'_>,
-        origin: Origin,
-        counter: &mut Counter,
-    ) -> usize {
+    fn hear(&mut self, bytes: &[u8], mut known: usize, hearing: &mut Hearing<'_, '_>) -> usize {
         let (mut at, mut lines) = (0, 0);
         let rest = loop {
             match front(&bytes[at..], known, self.answers.characters_max) {
                 Front::Line(length) => {
                     let line = &bytes[at..at + length];
-                    self.take(line.strip_suffix(b"\r").unwrap_or(line), Marks::NONE, desk, origin);
+                    let line = line.strip_suffix(b"\r").unwrap_or(line);
+                    self.take(line, Marks::NONE, hearing.desk, hearing.origin);
                     lines += 1;
                     (at, known) = (at + length + 1, 0);
                 }
@@ -121,7 +115,7 @@ impl Dialogue for Answering {
                 Front::TooLong => {
                     tracing::warn!(
                         "{:?}: a line of more than {} characters; the connection is closed",
-                        origin.peer,
+                        hearing.origin.peer,
                         self.answers.characters_max
                     );
                     self.parting = Some(Parting::TooLong);
@@ -129,15 +123,15 @@ impl Dialogue for Answering {
                 }
             }
         };
-        self.owe(lines, &mut counter.acks);
+        self.owe(lines, &mut hearing.counter.acks);
         rest
     }
 
     /// A line without a newline is a line at the end.
-    fn end(&mut self, rest: &[u8], desk: &mut Desk<'_>, origin: Origin, counter: &mut Counter) {
+    fn end(&mut self, rest: &[u8], hearing: &mut Hearing<'_, '_>) {
         if !rest.is_empty() {
-            self.take(rest, Marks::NONE, desk, origin);
-            self.owe(1, &mut counter.acks);
+            self.take(rest, Marks::NONE, hearing.desk, hearing.origin);
+            self.owe(1, &mut hearing.counter.acks);
         }
         self.parting.get_or_insert(Parting::Ended);
     }

@@ -60,6 +60,13 @@ pub struct Reading<'a> {
     pub taken: usize,
 }
 
+/// Who is heard, and where what it says goes to.
+pub struct Hearing<'a, 'd> {
+    pub desk: &'a mut Desk<'d>,
+    pub origin: Origin,
+    pub counter: &'a mut Counter,
+}
+
 /// What every connection keeps that is answered.
 #[derive(Debug)]
 pub struct Slate {
@@ -87,17 +94,10 @@ pub trait Dialogue: Debug + Send {
 
     /// Takes what is whole; says where the rest begins. The first `known` bytes were heard before,
     /// and nothing whole was in them.
-    fn hear(
-        &mut self,
-        bytes: &[u8],
-        known: usize,
-        desk: &mut Desk<'_>,
-        origin: Origin,
-        counter: &mut Counter,
-    ) -> usize;
+    fn hear(&mut self, bytes: &[u8], known: usize, hearing: &mut Hearing<'_, '_>) -> usize;
 
     /// The peer says no more, and this was left.
-    fn end(&mut self, rest: &[u8], desk: &mut Desk<'_>, origin: Origin, counter: &mut Counter);
+    fn end(&mut self, rest: &[u8], hearing: &mut Hearing<'_, '_>);
 
     /// Puts the next portion of what may be said into `out`, where nothing is.
     fn word(&mut self);
@@ -145,20 +145,10 @@ pub trait Dialogue: Debug + Send {
         Mono::MAX
     }
 
-    /// What a visit does between its first word and its last.
-    fn go_on(
-        &mut self,
-        desk: &mut Desk<'_>,
-        origin: Origin,
-        counter: &mut Counter,
-        reading: &mut Reading<'_>,
-    ) -> Visit {
-        match self.say(reading.link) {
-            Err(error) => Visit::Failed(error),
-            Ok(()) if self.listens() => self.read(desk, origin, counter, reading),
-            // If it does not read what is said, the writable edge brings us back.
-            Ok(()) => Visit::Drained,
-        }
+    /// What a visit does between two words. None: there is more to do when that is said.
+    fn go_on(&mut self, hearing: &mut Hearing<'_, '_>, reading: &mut Reading<'_>) -> Option<Visit> {
+        // If it does not read what is said, the writable edge brings us back.
+        Some(if self.listens() { self.read(hearing, reading) } else { Visit::Drained })
     }
 
     // ── what they share ──
@@ -166,7 +156,15 @@ pub trait Dialogue: Debug + Send {
     /// Answers, then reads until there is no more, `bound` bytes have come, or the page is full.
     fn visit(&mut self, desk: &mut Desk<'_>, origin: Origin, reading: &mut Reading<'_>) -> Visit {
         let counter = desk.counter.take().expect("who answers counts");
-        let visit = self.go_on(desk, origin, counter, reading);
+        let mut hearing = Hearing { desk: &mut *desk, origin, counter: &mut *counter };
+        let visit = loop {
+            if let Err(error) = self.say(reading.link) {
+                break Visit::Failed(error);
+            }
+            if let Some(visit) = self.go_on(&mut hearing, reading) {
+                break visit;
+            }
+        };
         desk.counter = Some(counter);
         if reading.taken > 0 {
             reading.link.hasten();
@@ -183,21 +181,15 @@ pub trait Dialogue: Debug + Send {
     }
 
     /// Reads and hears.
-    fn read(
-        &mut self,
-        desk: &mut Desk<'_>,
-        origin: Origin,
-        counter: &mut Counter,
-        reading: &mut Reading<'_>,
-    ) -> Visit {
-        let mut scratch = std::mem::take(&mut counter.scratch);
+    fn read(&mut self, hearing: &mut Hearing<'_, '_>, reading: &mut Reading<'_>) -> Visit {
+        let mut scratch = std::mem::take(&mut hearing.counter.scratch);
         let mut held = self.slate().carry.len();
         scratch[..held].copy_from_slice(self.slate().carry.bytes());
         let mut known = if self.resumes() { 0 } else { held };
         let mut emptied = false;
         let visit = loop {
             if known < held {
-                let at = self.hear(&scratch[..held], known, desk, origin, counter);
+                let at = self.hear(&scratch[..held], known, hearing);
                 scratch.copy_within(at..held, 0);
                 held -= at;
                 known = held;
@@ -205,7 +197,7 @@ pub trait Dialogue: Debug + Send {
             if emptied || !self.listens() {
                 break Visit::Drained;
             }
-            let longest = match self.longest(desk, counter, held) {
+            let longest = match self.longest(hearing.desk, hearing.counter, held) {
                 Ok(longest) => longest.min(scratch.len() - held),
                 Err(visit) => break visit,
             };
@@ -214,7 +206,7 @@ pub trait Dialogue: Debug + Send {
             }
             match reading.link.read(&mut scratch[held..held + longest]) {
                 Ok(0) => {
-                    self.end(&scratch[..held], desk, origin, counter);
+                    self.end(&scratch[..held], hearing);
                     held = 0;
                     break Visit::Ended;
                 }
@@ -228,8 +220,8 @@ pub trait Dialogue: Debug + Send {
                 Err(error) => break Visit::Failed(error),
             }
         };
-        self.slate_mut().keep(&scratch[..held], desk.carries);
-        counter.scratch = scratch;
+        self.slate_mut().keep(&scratch[..held], hearing.desk.carries);
+        hearing.counter.scratch = scratch;
         visit
     }
 

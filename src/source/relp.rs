@@ -5,7 +5,7 @@
 
 use super::acks::Owner;
 use super::connection::{Desk, Visit};
-use super::dialogue::{Counter, Dialogue, Slate, fitting};
+use super::dialogue::{Counter, Dialogue, Hearing, Slate, fitting};
 use super::framing::Cut;
 use super::miscounts::Fault;
 use super::text::{holds_control, parse_pri, trim};
@@ -64,10 +64,9 @@ impl Relp {
     fn take_whole(
         &mut self,
         bytes: &[u8],
-        desk: &mut Desk<'_>,
-        origin: Origin,
-        counter: &mut Counter,
+        hearing: &mut Hearing<'_, '_>,
     ) -> Result<usize, RelpError> {
+        let Hearing { desk, origin, counter } = hearing;
         let (mut at, mut owed) = (0, None);
         let rest = loop {
             let (count, heard) = match self.session.hear(&bytes[at..], &mut self.slate.out) {
@@ -77,12 +76,12 @@ impl Relp {
             at += count;
             match heard {
                 Heard::Message { text, .. } => {
-                    self.take(trim(text), true, Marks::NONE, desk, origin);
+                    self.take(trim(text), true, Marks::NONE, desk, *origin);
                     owed = Some(owed.unwrap_or(0) + 1);
                 }
                 Heard::Piece { text, first, last, .. } => {
                     // Only the first piece has a PRI: that tells it from the others.
-                    self.take(text, first, Marks::SPLIT, desk, origin);
+                    self.take(text, first, Marks::SPLIT, desk, *origin);
                     owed = Some(owed.unwrap_or(0) + u32::from(last));
                 }
                 Heard::Opened => self.first = Txnr::FIRST.next(),
@@ -134,22 +133,15 @@ impl Dialogue for Relp {
         fitting(desk, held, room_per_byte(desk.page))
     }
 
-    fn hear(
-        &mut self,
-        bytes: &[u8],
-        _known: usize,
-        desk: &mut Desk<'_>,
-        origin: Origin,
-        counter: &mut Counter,
-    ) -> usize {
-        self.take_whole(bytes, desk, origin, counter).unwrap_or_else(|error| {
-            counter.fault = Some(Fault::Relp(error));
+    fn hear(&mut self, bytes: &[u8], _: usize, hearing: &mut Hearing<'_, '_>) -> usize {
+        self.take_whole(bytes, hearing).unwrap_or_else(|error| {
+            hearing.counter.fault = Some(Fault::Relp(error));
             self.ending = Ending::Parting;
             bytes.len()
         })
     }
 
-    fn end(&mut self, _: &[u8], _: &mut Desk<'_>, _: Origin, _: &mut Counter) {}
+    fn end(&mut self, _: &[u8], _: &mut Hearing<'_, '_>) {}
 
     /// Lets go of an unfinished frame: without it, it cannot go on.
     fn flush(&mut self, desk: &mut Desk<'_>, _: Origin, _: Cut) -> bool {

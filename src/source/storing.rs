@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use super::acks::Owner;
 use super::carry::Carries;
 use super::connection::{Desk, Visit};
-use super::dialogue::{Counter, Dialogue, Slate, fitting};
+use super::dialogue::{Counter, Dialogue, Hearing, Slate, fitting};
 use super::framing::Cut;
 use super::miscounts::Fault;
 use super::text::{holds_control, parse_pri, trim};
@@ -88,18 +88,13 @@ impl Storing {
         }
     }
 
-    fn take(
-        &mut self,
-        store: &Store<'_>,
-        desk: &mut Desk<'_>,
-        origin: Origin,
-        headers: &mut HeaderMap,
-    ) {
+    fn take(&mut self, store: &Store<'_>, hearing: &mut Hearing<'_, '_>) {
+        let Hearing { desk, origin, counter: Counter { headers, .. } } = hearing;
         let text = trim(store.value);
         let pri = if desk.rules.want_pri { parse_pri(text) } else { None };
         let marks = if holds_control(text) { Marks::CONTROL } else { Marks::NONE };
         self.names.set(store, headers);
-        let head = EventHead { at: desk.at, origin: self.slate.origin(desk, origin), pri, marks };
+        let head = EventHead { at: desk.at, origin: self.slate.origin(desk, *origin), pri, marks };
         let appended = desk.page.append_headed(text, headers, head);
         appended.expect("a read is bounded by the page's room");
     }
@@ -170,14 +165,7 @@ impl Dialogue for Storing {
         Ok(fitting(desk, held, self.room_per_byte(desk.page))?.min(runs))
     }
 
-    fn hear(
-        &mut self,
-        bytes: &[u8],
-        _known: usize,
-        desk: &mut Desk<'_>,
-        origin: Origin,
-        counter: &mut Counter,
-    ) -> usize {
+    fn hear(&mut self, bytes: &[u8], _: usize, hearing: &mut Hearing<'_, '_>) -> usize {
         let (mut at, mut owed) = (0, 0);
         let rest = loop {
             let (count, heard) = self.session.hear(&bytes[at..]);
@@ -186,36 +174,36 @@ impl Dialogue for Storing {
                 Heard::More => break at,
                 Heard::Silent => {}
                 Heard::Store(store) => {
-                    self.take(&store, desk, origin, &mut counter.headers);
+                    self.take(&store, hearing);
                     if !store.quiet {
                         owed += 1;
                         self.answer(None);
                     }
                 }
                 Heard::Said(reply) => {
-                    Fault::note(&mut counter.fault, reply);
+                    Fault::note(&mut hearing.counter.fault, reply);
                     self.answer(Some(reply));
                 }
-                Heard::Refused(reply) => Fault::note(&mut counter.fault, reply),
+                Heard::Refused(reply) => Fault::note(&mut hearing.counter.fault, reply),
                 Heard::Quit => {
                     self.parting = true;
                     break bytes.len();
                 }
                 Heard::Binary => {
-                    counter.fault = Some(Fault::Binary);
+                    hearing.counter.fault = Some(Fault::Binary);
                     self.parting = true;
                     break bytes.len();
                 }
             }
         };
         if owed > 0 {
-            self.slate.owe(owed, &mut counter.acks);
+            self.slate.owe(owed, &mut hearing.counter.acks);
         }
         rest
     }
 
     /// What is not whole was not answered, and is no event.
-    fn end(&mut self, _: &[u8], _: &mut Desk<'_>, _: Origin, _: &mut Counter) {
+    fn end(&mut self, _: &[u8], _: &mut Hearing<'_, '_>) {
         self.parting = true;
     }
 

@@ -26,7 +26,7 @@ use crate::limits::HTTP_HEAD_BYTES_MAX;
 use crate::memory::Outcome;
 use crate::source::acks::Owner;
 use crate::source::connection::{Desk, Visit};
-use crate::source::dialogue::{Counter, Dialogue, READ_BYTES, Reading, Slate};
+use crate::source::dialogue::{Counter, Dialogue, Hearing, READ_BYTES, Reading, Slate};
 use crate::source::framing::Cut;
 use crate::source::text::{holds_control, parse_pri};
 use crate::time::Mono;
@@ -219,12 +219,8 @@ impl Talk {
     // ── events ──
 
     /// Puts events into the page, as far as it has room. None: all of them are there.
-    fn place(
-        &mut self,
-        desk: &mut Desk<'_>,
-        counter: &mut Counter,
-        origin: Origin,
-    ) -> Option<Visit> {
+    fn place(&mut self, hearing: &mut Hearing<'_, '_>) -> Option<Visit> {
+        let Hearing { desk, origin, counter } = hearing;
         let late = counter.turn.now >= self.alarm();
         let Stage::Placing(placing) = &mut self.stage else { return Some(Visit::Drained) };
         let ready = !counter.turn.shut && counter.acks.ready();
@@ -240,7 +236,7 @@ impl Talk {
         let mut count = 0;
         let full = loop {
             let Some(piece) = placing.staged.show(desk.rules.event_bytes_max) else { break false };
-            if append(&mut self.slate, piece, desk, origin, self.rules.want_headers).is_none() {
+            if append(&mut self.slate, piece, desk, *origin, self.rules.want_headers).is_none() {
                 break true;
             }
             placing.staged.took();
@@ -311,40 +307,26 @@ impl Dialogue for Talk {
         &mut self.slate
     }
 
-    fn go_on(
-        &mut self,
-        desk: &mut Desk<'_>,
-        origin: Origin,
-        counter: &mut Counter,
-        reading: &mut Reading<'_>,
-    ) -> Visit {
-        loop {
-            if let Err(error) = self.say(reading.link) {
-                return Visit::Failed(error);
+    fn go_on(&mut self, hearing: &mut Hearing<'_, '_>, reading: &mut Reading<'_>) -> Option<Visit> {
+        let now = hearing.counter.turn.now;
+        match &self.stage {
+            Stage::Owed | Stage::Over => Some(Visit::Drained),
+            Stage::Placing(_) => self.place(hearing),
+            Stage::Draining { .. } => Some(self.drain(&mut hearing.counter.scratch, now, reading)),
+            // It does not read what is said: the writable edge brings us back.
+            Stage::Head if !self.slate.out.is_empty() => Some(Visit::Drained),
+            Stage::Head | Stage::Body(_) if now >= self.alarm() => {
+                let why = "the request did not come whole within `request_timeout`";
+                self.refuse(Refused::new(408, why), false, now);
+                None
             }
-            let now = counter.turn.now;
-            let visit = match &self.stage {
-                Stage::Owed | Stage::Over => Some(Visit::Drained),
-                Stage::Placing(_) => self.place(desk, counter, origin),
-                Stage::Draining { .. } => Some(self.drain(&mut counter.scratch, now, reading)),
-                // It does not read what is said: the writable edge brings us back.
-                Stage::Head if !self.slate.out.is_empty() => Some(Visit::Drained),
-                Stage::Head | Stage::Body(_) if now >= self.alarm() => {
-                    let why = "the request did not come whole within `request_timeout`";
-                    self.refuse(Refused::new(408, why), false, now);
-                    None
+            Stage::Head | Stage::Body(_) => {
+                let visit = self.read(hearing, reading);
+                let failed = matches!(visit, Visit::Failed(_));
+                if failed {
+                    self.stage = Stage::Over;
                 }
-                Stage::Head | Stage::Body(_) => {
-                    let visit = self.read(desk, origin, counter, reading);
-                    let failed = matches!(visit, Visit::Failed(_));
-                    if failed {
-                        self.stage = Stage::Over;
-                    }
-                    (failed || self.listens()).then_some(visit)
-                }
-            };
-            if let Some(visit) = visit {
-                return visit;
+                (failed || self.listens()).then_some(visit)
             }
         }
     }
@@ -353,15 +335,8 @@ impl Dialogue for Talk {
         Ok(self.read_bytes())
     }
 
-    fn hear(
-        &mut self,
-        bytes: &[u8],
-        _known: usize,
-        _: &mut Desk<'_>,
-        _: Origin,
-        counter: &mut Counter,
-    ) -> usize {
-        let used = self.take(bytes, counter.turn);
+    fn hear(&mut self, bytes: &[u8], _: usize, hearing: &mut Hearing<'_, '_>) -> usize {
+        let used = self.take(bytes, hearing.counter.turn);
         match self.stage {
             Stage::Head | Stage::Body(_) => used,
             Stage::Draining { .. } | Stage::Over => bytes.len(),
@@ -376,7 +351,7 @@ impl Dialogue for Talk {
         std::mem::take(&mut self.unheard)
     }
 
-    fn end(&mut self, rest: &[u8], _: &mut Desk<'_>, _: Origin, _: &mut Counter) {
+    fn end(&mut self, rest: &[u8], _: &mut Hearing<'_, '_>) {
         if !rest.is_empty() || self.began.is_some() {
             self.tell(Refused::new(400, "the connection ended inside of the request"));
         }
