@@ -109,7 +109,7 @@ mod tests {
         desk.ask(3);
         desk.ask(4);
         helper.close(now);
-        while helper.work(now) != Progress::Done {}
+        assert!((0..9).any(|_| helper.work(now) == Progress::Done), "it never ends");
         assert_eq!((desk.poll(), desk.poll(), desk.poll()), (Some(6), Some(8), None));
     }
 }

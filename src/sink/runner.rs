@@ -157,6 +157,7 @@ impl<S: BatchSink> Worker for SinkRunner<S> {
 mod tests {
     use std::io;
     use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Instant;
 
     use super::*;
     use crate::channel::memory::MemoryChannel;
@@ -230,7 +231,9 @@ mod tests {
         asked.recv_timeout(SOON).expect("it takes the first");
         let (healthy, written) = start(&context, false);
         for _ in 0..50 {
+            let began = Instant::now();
             while !channel.bell().has_sleepers() {
+                assert!(began.elapsed() < SOON, "nobody sleeps, though nothing waits");
                 std::thread::yield_now();
             }
             offer();

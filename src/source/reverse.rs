@@ -169,8 +169,11 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
 mod tests {
     use super::*;
     use crossbeam::channel::{Receiver, unbounded};
+    use std::time::Instant;
 
     type Answer = io::Result<Option<String>>;
+
+    const SOON: Duration = Duration::from_secs(20);
 
     /// A resolver that says what it is told to, when it is told to; and what it is asked.
     fn told() -> (Reverse, Sender<Answer>, Receiver<IpAddr>) {
@@ -191,12 +194,21 @@ mod tests {
         Mono(seconds * 1_000_000_000)
     }
 
-    /// Until the thread has entered the answer.
-    fn until(reverse: &Reverse, address: &str, done: impl Fn(&Entry) -> bool) {
+    /// Until a thread has entered the answer.
+    #[track_caller]
+    fn until_answered(reverse: &Reverse, address: &str) {
         let address = address.parse().unwrap();
-        while !done(lock(&reverse.table).entry(address)) {
+        let began = Instant::now();
+        while lock(&reverse.table).entry(address).asked {
+            assert!(began.elapsed() < SOON, "no thread enters what {address} is called");
             std::thread::yield_now();
         }
+    }
+
+    /// The address that a thread asks for next.
+    #[track_caller]
+    fn next(asked: &Receiver<IpAddr>) -> IpAddr {
+        asked.recv_timeout(SOON).expect("a thread asks")
     }
 
     #[test]
@@ -206,36 +218,36 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(reverse.of(peer("::ffff:192.0.2.7"), at(1)), None);
         }
-        assert_eq!(asked.recv().unwrap(), "192.0.2.7".parse::<IpAddr>().unwrap());
+        assert_eq!(next(&asked), "192.0.2.7".parse::<IpAddr>().unwrap());
         say.send(Ok(Some("Web-1.Example.".to_owned()))).unwrap();
-        until(&reverse, "192.0.2.7", |entry| !entry.asked);
+        until_answered(&reverse, "192.0.2.7");
         let name = |seconds| reverse.of(peer("192.0.2.7"), at(seconds)).map(|it| it.to_string());
         assert_eq!(name(3600).as_deref(), Some("web-1.example"));
         assert!(asked.try_recv().is_err(), "asked once");
         // Then it is asked again; without a server the old name stays.
         assert_eq!(name(3601).as_deref(), Some("web-1.example"));
-        asked.recv().unwrap();
+        next(&asked);
         say.send(Err(io::ErrorKind::TimedOut.into())).unwrap();
-        until(&reverse, "192.0.2.7", |entry| !entry.asked);
+        until_answered(&reverse, "192.0.2.7");
         assert_eq!(name(3660).as_deref(), Some("web-1.example"));
         assert!(asked.try_recv().is_err());
         name(3661);
-        asked.recv().unwrap();
+        next(&asked);
         say.send(Ok(None)).unwrap();
-        until(&reverse, "192.0.2.7", |entry| !entry.asked);
+        until_answered(&reverse, "192.0.2.7");
         assert_eq!(name(3661 + 299), None);
         assert!(asked.try_recv().is_err());
         name(3661 + 300);
-        asked.recv().unwrap();
+        next(&asked);
     }
 
     #[test]
     fn a_flood_of_senders_is_forgotten_and_whoever_is_seen_stays() {
         let (reverse, say, asked) = told();
         reverse.of(peer("192.0.2.7"), at(1));
-        asked.recv().unwrap();
+        next(&asked);
         say.send(Ok(Some("web".to_owned()))).unwrap();
-        until(&reverse, "192.0.2.7", |entry| !entry.asked);
+        until_answered(&reverse, "192.0.2.7");
         for number in 0..5 * SENDERS_MAX as u32 {
             reverse.of(Some(SocketAddr::new(IpAddr::from(number.to_be_bytes()), 9)), at(1));
             if number % 1000 == 0 {
@@ -265,12 +277,12 @@ mod tests {
             reverse.of(peer(&format!("127.0.0.{last}")), at(1));
         }
         reverse.of(peer("192.0.2.7"), at(1));
-        until(&reverse, "192.0.2.7", |entry| !entry.asked);
+        until_answered(&reverse, "192.0.2.7");
         let name = reverse.of(peer("192.0.2.7"), at(2));
         assert_eq!(name.as_deref(), Some("host-192-0-2-7"));
         assert_eq!(reverse.of(peer("127.0.0.1"), at(2)), None);
         drop(silence);
-        until(&reverse, "127.0.0.1", |entry| !entry.asked);
+        until_answered(&reverse, "127.0.0.1");
         assert!(reverse.of(peer("127.0.0.1"), at(2)).is_some());
     }
 

@@ -112,7 +112,7 @@ fn a_stream_gets_frames_and_may_take_its_time() {
             Framing::Octet => [format!("{} ", text.len()).as_bytes(), &text].concat(),
         };
         let expected: Vec<u8> = (0..3000).flat_map(|number| frame(text(number))).collect();
-        assert!(played.recv().unwrap() == expected);
+        assert!(played.recv_timeout(Duration::from_secs(20)).unwrap() == expected);
         assert_eq!((outcome.events, outcome.torn, outcome.failure), (3000, 0, None));
     }
 }

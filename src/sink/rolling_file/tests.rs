@@ -153,6 +153,18 @@ impl Stand {
         self.settle();
     }
 
+    /// Steps until there is room for a batch.
+    #[track_caller]
+    fn make_room(&mut self) {
+        for _ in 0..10_000 {
+            if self.valve.may_open() {
+                return;
+            }
+            self.pass(Duration::from_millis(1));
+        }
+        panic!("no batch comes home");
+    }
+
     /// Closes and steps until all are done, like the agent: writers first, then helpers.
     fn close(&mut self) {
         let now = self.clock.now();
@@ -247,9 +259,7 @@ fn threads_compress_in_parallel_and_append_in_order() {
     for batch in 0..40 {
         let texts: Vec<String> = (0..100).map(|n| format!("batch {batch} event {n}")).collect();
         let events: Vec<(&str, &str)> = texts.iter().map(|text| ("", text.as_str())).collect();
-        while !stand.valve.may_open() {
-            stand.pass(Duration::from_millis(1));
-        }
+        stand.make_room();
         stand.put(&events);
         texts.iter().for_each(|text| expected.push_str(&format!("{text}\n")));
     }
@@ -298,9 +308,7 @@ fn a_file_for_each_peer() {
             (1..20).map(|peer| (format!("10.0.0.{peer}"), text.as_str())).collect();
         let events: Vec<(&str, &str)> =
             events.iter().map(|(peer, text)| (peer.as_str(), *text)).collect();
-        while !stand.valve.may_open() {
-            stand.pass(Duration::from_millis(1));
-        }
+        stand.make_room();
         stand.put(&events);
         stand.settle();
     }

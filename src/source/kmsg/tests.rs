@@ -115,6 +115,7 @@ fn many_records_fill_page_after_page() {
             if received.full || received.finished {
                 break received;
             }
+            assert!(received.more, "it waits for more in the middle of a file");
         };
         for text in texts(&page) {
             assert_eq!(text, line(6, count, &format!("record {count}")));
