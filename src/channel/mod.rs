@@ -147,6 +147,11 @@ pub trait Channel: Send + Sync {
         (some(gauge.events()), some(gauge.bytes()))
     }
 
+    /// It puts what it gets into a log of its own, whatever its sinks do.
+    fn logs(&self) -> bool {
+        false
+    }
+
     /// It writes pages as they lie in memory: they must hold nothing of earlier fillings.
     fn keeps_frames(&self) -> bool {
         false

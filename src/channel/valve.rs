@@ -69,6 +69,8 @@ pub struct Valve {
     /// The waking side of the source thread, at the pool's bell and at each waiting channel's.
     pool_seat: Seat,
     seats: Vec<Option<Seat>>,
+    /// Batches that had left the channels at the last offer.
+    gone: Cell<u64>,
 }
 
 /// Whose turn it is.
@@ -101,7 +103,7 @@ impl Valve {
             waits.then(|| inlet.channel.credit().bell().join(Arc::clone(waker)))
         };
         let seats = inlets.iter().map(seat).collect();
-        Self { pool, inlets, balance: None, pool_seat, seats }
+        Self { pool, inlets, balance: None, pool_seat, seats, gone: Cell::new(0) }
     }
 
     /// Each batch goes to one channel: the next one, or with a seed a random one.
@@ -157,6 +159,7 @@ impl Valve {
     /// Hands the batch to every channel.
     pub fn offer(&self, lease: Lease, mut slip: Option<ReceiptSlip>, first_at: Mono, now: Now) {
         let mut lease = lease;
+        self.gone.set(self.given());
         let inlets = self.chosen();
         if inlets.iter().any(|inlet| inlet.channel.keeps_frames()) {
             lease.wipe_edges();
@@ -236,6 +239,29 @@ impl Valve {
         // One that balances is held up when all of them are full.
         let flow = if self.balance.is_some() { flows.min_by_key(by) } else { flows.max_by_key(by) };
         flow.unwrap_or_default()
+    }
+
+    /// Whether a page that is not full is worth a place in its channels: one of them has nothing,
+    /// or a log, or something has left them since the last offer. Behind a sink that stands still
+    /// an event would take as much of their room as a full page.
+    pub fn moves(&self) -> bool {
+        let takes = |inlet: &Inlet| inlet.channel.is_empty() || inlet.channel.logs();
+        self.chosen().iter().any(takes) || self.given() != self.gone.get()
+    }
+
+    /// Whether what is in an open page is as good as received: each channel that a receipt waits
+    /// for has given its credit, and would have it in memory, too.
+    pub fn vouches(&self) -> bool {
+        self.chosen().iter().all(|inlet| match inlet.when_full {
+            WhenFull::Wait => !inlet.channel.logs(),
+            WhenFull::Optional => true,
+            WhenFull::DropNewest | WhenFull::DropOldest => false,
+        })
+    }
+
+    /// Batches that have left the channels, ever.
+    fn given(&self) -> u64 {
+        self.inlets.iter().map(|inlet| inlet.channel.credit().given()).sum()
     }
 
     /// Every ring is empty: nobody has work waiting.

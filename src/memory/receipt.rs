@@ -98,6 +98,11 @@ impl ReceiptPool {
         Some((receipt, ReceiptSlip { pool: Arc::clone(self), receipt, answered: false }))
     }
 
+    /// How far events must come.
+    pub fn wanted(&self) -> Reached {
+        self.wanted
+    }
+
     /// Whether `take` would find one: a snapshot.
     pub fn has_free(&self) -> bool {
         !self.free.is_empty()

@@ -125,9 +125,9 @@ impl Acks {
         }
     }
 
-    /// Somebody waits for the batch that is being filled.
-    pub fn is_wanted(&self) -> bool {
-        self.wanted
+    /// How far somebody waits for the batch that is being filled to come.
+    pub fn wanted(&self) -> Option<Reached> {
+        self.wanted.then(|| self.receipts.wanted())
     }
 
     /// What is hung on the batch that is being offered, if somebody waits for it.
@@ -215,7 +215,7 @@ mod tests {
             }
             acks.note(owner(7), Txnr(1), 0);
             slips.push(acks.slip().expect("somebody waits"));
-            assert!(!acks.is_wanted() && acks.slip().is_none());
+            assert!(acks.wanted().is_none() && acks.slip().is_none());
         }
         assert!(!acks.ready(), "all receipts are out");
         slips.remove(1).confirm();

@@ -20,6 +20,7 @@ use super::{BuildError, Built, Received, Source, SourceContext, SourceKind, Sour
 use crate::config::{OptionDoc, Section};
 use crate::event::{HeaderMap, Names, Origin, Page};
 use crate::limits;
+use crate::memory::receipt::Reached;
 use crate::memory::{MemoryLine, ReceiptSlip};
 use crate::ring::Wake;
 use crate::telemetry::SourceCounters;
@@ -383,8 +384,8 @@ impl Source for Exec {
         self.input.waker()
     }
 
-    fn is_wanted(&self) -> bool {
-        self.late
+    fn wanted(&self) -> Option<Reached> {
+        self.late.then_some(Reached::Written)
     }
 
     fn slip(&mut self) -> Option<ReceiptSlip> {

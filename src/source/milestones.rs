@@ -87,9 +87,9 @@ impl<P: Copy> Milestones<P> {
         }
     }
 
-    /// The batch that is being filled has events.
-    pub fn has_fresh(&self) -> bool {
-        !self.fresh.is_empty()
+    /// How far the events of the batch that is being filled must come, if it has any.
+    pub fn fresh(&self) -> Option<Reached> {
+        (!self.fresh.is_empty()).then(|| self.receipts.wanted())
     }
 
     /// Everything that was noted has settled.

@@ -104,9 +104,10 @@ pub trait Source: Send {
     /// Tells senders what has reached its mark; asked first each turn, with the valve closed too.
     fn settle(&mut self, _now: Now) {}
 
-    /// Somebody waits for what was read into the page: it should go as soon as it may.
-    fn is_wanted(&self) -> bool {
-        false
+    /// How far somebody waits for what was read into the page to come: it should go as soon as it
+    /// may.
+    fn wanted(&self) -> Option<Reached> {
+        None
     }
 
     /// What is hung on the page that is being offered: a duty to tell how far it came.

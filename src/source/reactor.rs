@@ -47,6 +47,7 @@ use super::sender_headers::Teller;
 use super::warden::{self, Warden};
 use super::{Received, Source};
 use crate::event::{HeaderMap, Origin, Page};
+use crate::memory::receipt::Reached;
 use crate::memory::{ReceiptPool, ReceiptSlip};
 use crate::ring::Wake;
 use crate::telemetry::SourceCounters;
@@ -497,8 +498,8 @@ impl Source for Reactor {
         self.attend(now);
     }
 
-    fn is_wanted(&self) -> bool {
-        self.counter.as_ref().is_some_and(|counter| counter.acks.is_wanted())
+    fn wanted(&self) -> Option<Reached> {
+        self.counter.as_ref().and_then(|counter| counter.acks.wanted())
     }
 
     fn slip(&mut self) -> Option<ReceiptSlip> {

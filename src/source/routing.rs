@@ -10,13 +10,14 @@ use std::time::Duration;
 use super::Source;
 use super::intercepting::{Put, Staging, copy};
 use super::parsing::Parser;
-use super::runner::{Pace, TICK, mark_key};
+use super::runner::{Pace, STILL, TICK, mark_key};
 use crate::channel::selector::Mapping;
 use crate::channel::{Inlet, Valve};
 use crate::codec::field::Field;
 use crate::event::{Copying, Event, Mark, Marks, Removed};
 use crate::interceptor::{Draft, Filters};
 use crate::limits;
+use crate::memory::receipt::Reached;
 use crate::memory::{Lease, Pool, ReceiptSlip};
 use crate::ring::Wake;
 use crate::runtime::{Progress, Worker};
@@ -159,11 +160,16 @@ impl RoutingRunner {
         passage.received
     }
 
-    /// Who waits for an answer waits for all that was read with it: those pages go at once.
+    /// Who waits for an answer waits for all that was read with it: those pages go at once, where
+    /// anything moves.
     fn answer(&mut self, now: Now) {
         let Some(slip) = self.slip.take() else { return };
         for lane in &mut self.lanes {
-            lane.offer(&self.counters, Some(&slip), now);
+            if lane.keeps(&slip) {
+                lane.awaited = false;
+            } else {
+                lane.offer(&self.counters, Some(&slip), now);
+            }
         }
         if self.spoiled { slip.refuse() } else { slip.confirm() }
     }
@@ -171,10 +177,11 @@ impl RoutingRunner {
     /// Offers pages that are due; all of them, in the end.
     fn offer_due(&mut self, now: Now, all: bool) {
         let Self { lanes, counters, slip, pace, source, .. } = self;
+        let wanted = source.wanted().is_some();
         for lane in lanes.iter_mut() {
             let turned = |page: &Lease| pace.turned(page, now.wall);
             let due =
-                lane.page.as_ref().is_some_and(turned) || lane.due(now, pace, source.is_wanted());
+                lane.page.as_ref().is_some_and(turned) || lane.due(now, pace, wanted);
             if all || due {
                 lane.offer(counters, slip.as_ref(), now);
             }
@@ -188,11 +195,14 @@ impl RoutingRunner {
 
     /// When to look at the open pages again.
     fn look_again(&self, now: Now) -> Mono {
-        let eager = self.pace.eager || self.source.is_wanted();
+        let eager = self.pace.eager || self.source.wanted().is_some();
         let wait = if eager { Duration::from_nanos(limits::LINGER_NS) } else { self.pace.age };
         let open = self.lanes.iter().filter(|lane| lane.first_at != Mono::MAX);
-        let due = open.map(|lane| lane.first_at.after(wait)).min();
-        due.map_or(Mono::MAX, |due| due.max(now.mono.after(TICK)))
+        let look = |lane: &Lane| match lane.first_at {
+            first_at if now.mono >= first_at.after(self.pace.age) => now.mono.after(STILL),
+            first_at => first_at.after(wait).max(now.mono.after(TICK)),
+        };
+        open.map(look).min().unwrap_or(Mono::MAX)
     }
 }
 
@@ -363,7 +373,13 @@ impl Lane {
         let age = now.mono.since(self.first_at);
         let lingered = age >= Duration::from_nanos(limits::LINGER_NS);
         let taken = || self.valve.drained() && (lingered || self.valve.awaited());
-        age >= pace.age || (pace.eager || wanted) && taken()
+        age >= pace.age && self.valve.moves() || (pace.eager || wanted) && taken()
+    }
+
+    /// The page may wait for company though somebody waits for its events: for no more than that
+    /// the channel has room for them, and it stands still.
+    fn keeps(&self, slip: &ReceiptSlip) -> bool {
+        slip.wanted() == Reached::Received && self.valve.vouches() && !self.valve.moves()
     }
 }
 

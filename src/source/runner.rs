@@ -2,7 +2,8 @@
 //!
 //! A page is offered when it is full or when its deadline comes; partly filled only to an eager
 //! sink, and when the channels are empty and it is waiting. Otherwise it keeps filling, so that a
-//! trickle does not spread over the whole pool.
+//! trickle does not spread over the whole pool: past its deadline, too, while nothing leaves the
+//! channels. Who only waits for those to have its events is told meanwhile, for their room is taken.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::channel::Valve;
 use crate::event::{Mark, Page};
 use crate::interceptor::{Bench, Chain, Filters};
 use crate::limits;
+use crate::memory::receipt::Reached;
 use crate::memory::{Lease, ReceiptSlip};
 use crate::ring::Wake;
 use crate::runtime::{Progress, Worker};
@@ -211,15 +213,25 @@ impl SourceRunner {
         let lingered = age >= Duration::from_nanos(limits::LINGER_NS);
         let taken = lingered || self.valve.awaited();
         // Whoever waits for an answer may send nothing more before it.
-        let goes = self.source.is_wanted() || self.pace.eager && taken;
-        age >= self.pace.age || goes && self.valve.drained()
+        let goes = self.source.wanted().is_some() || self.pace.eager && taken;
+        age >= self.pace.age && self.valve.moves() || goes && self.valve.drained()
+    }
+
+    /// Tells whoever only waits for the channels to have what is in the page: they have room for
+    /// it, and nothing moves that would take it.
+    fn vouch(&mut self) {
+        let settled = self.slip.is_none() && self.waiting() == 0;
+        if settled && self.valve.vouches() {
+            self.source.slip().into_iter().for_each(|slip| self.valve.confirm(slip));
+        }
     }
 
     /// When to look at a partial page again.
     fn look_again(&self, now: Now) -> Mono {
         match self.first_at {
             Mono::MAX => Mono::MAX,
-            first_at if self.pace.eager || self.source.is_wanted() => {
+            first_at if now.mono >= first_at.after(self.pace.age) => now.mono.after(STILL),
+            first_at if self.pace.eager || self.source.wanted().is_some() => {
                 first_at.after(Duration::from_nanos(limits::LINGER_NS)).max(now.mono.after(TICK))
             }
             first_at => first_at.after(self.pace.age),
@@ -258,15 +270,16 @@ impl Worker for SourceRunner {
         self.counters.held_events.set(u64::from(held + self.waiting()));
         // With a slip of its own the rest of a reading is not mixed with what is read next.
         let rest = self.slip.is_some() && self.waiting() == 0;
-        let wanted = self.source.is_wanted();
-        if (fresh || wanted) && self.first_at == Mono::MAX {
+        let wanted = self.source.wanted();
+        if (fresh || wanted.is_some()) && self.first_at == Mono::MAX {
             self.first_at = now.mono;
         }
-        let partial = held > 0 || wanted;
+        let partial = (held > 0 || wanted.is_some()) && !received.more;
         self.finished = received.finished;
-        if received.full || received.finished || rest || partial && !received.more && self.due(now)
-        {
+        if received.full || received.finished || rest || partial && self.due(now) {
             self.offer(now);
+        } else if partial && wanted == Some(Reached::Received) {
+            self.vouch();
         }
         match received {
             _ if self.finished => Progress::Done,
@@ -302,6 +315,8 @@ impl Worker for SourceRunner {
 
 /// A worker with a partial page looks at its rings again after so long at the least.
 pub(super) const TICK: Duration = Duration::from_millis(1);
+/// And with one that would have gone, if anything moved.
+pub(super) const STILL: Duration = Duration::from_millis(10);
 
 /// Counts a page that is about to be offered. Received and routed are counted together, so that
 /// the source's equation holds at every moment; what is still in hand is `held_events`.
@@ -328,3 +343,6 @@ pub(super) fn mark_key(mark: Mark) -> crate::telemetry::Mark {
         Mark::Redelivered => crate::telemetry::Mark::Redelivered,
     }
 }
+
+#[cfg(test)]
+mod tests;

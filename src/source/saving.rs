@@ -72,7 +72,7 @@ impl Saving {
     ) -> Option<Received> {
         let stopped = self.stopped?;
         let over = now.mono >= stopped.after(LAST);
-        let through = milestones.is_idle() || over && !milestones.has_fresh();
+        let through = milestones.is_idle() || over && milestones.fresh().is_none();
         if through && !self.finished {
             self.save_at = Mono(0);
             self.save(now, entries);

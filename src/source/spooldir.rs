@@ -419,9 +419,9 @@ impl Source for Spooldir {
         reader.put_away(now);
     }
 
-    fn is_wanted(&self) -> bool {
+    fn wanted(&self) -> Option<Reached> {
         // The last lines of the last file: when they are through it is put away.
-        !self.more && self.milestones.has_fresh()
+        self.milestones.fresh().filter(|_| !self.more)
     }
 
     fn slip(&mut self) -> Option<ReceiptSlip> {

@@ -327,8 +327,8 @@ impl Source for Taildir {
         self.milestones.settle(|key, mark, outcome| follower.settle(key, mark, outcome, now));
     }
 
-    fn is_wanted(&self) -> bool {
-        self.saving.is_stopping() && self.milestones.has_fresh()
+    fn wanted(&self) -> Option<Reached> {
+        self.milestones.fresh().filter(|_| self.saving.is_stopping())
     }
 
     fn slip(&mut self) -> Option<ReceiptSlip> {

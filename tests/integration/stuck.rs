@@ -81,3 +81,35 @@ fn a_stuck_sink_loses_nothing() {
     agent.stop().well();
     assert_eq!(reader.join().unwrap().to_vec(), sent);
 }
+
+/// A sender that waits for an `OK` behind each line has it while a pipe that nobody reads is full:
+/// lines share the memory there is, however few come at a time.
+#[test]
+fn who_waits_for_each_answer_is_answered_before_a_stuck_sink() {
+    const LINES: usize = 3000;
+    let source = "[sources.net]\ntype = 'netcat'\nlisten = 'tcp://127.0.0.1:0'\nchannel = 'main'\n";
+    let configuration = [&agent("48MiB", ""), source, TO_PIPE].concat();
+    let (agent, stdout) = Agent::start_piped(&configuration);
+    let mut stream = TcpStream::connect(agent.tcp("net")).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let line = |number: usize| match number {
+        // More than a pipe holds.
+        0..400 => format!("{number} {}\n", "x".repeat(400)),
+        _ => format!("{number}\n"),
+    };
+    for number in 0..LINES {
+        stream.write_all(line(number).as_bytes()).unwrap();
+        let mut answer = String::new();
+        answers.read_line(&mut answer).unwrap();
+        assert_eq!(answer, "OK\n", "to line {number}");
+    }
+    let written = sum(&agent.ledger()["sinks"], "written_events");
+    assert!(written < LINES as u64, "the sink is not stuck");
+    let reader = std::thread::spawn(move || BufReader::new(stdout).lines().collect::<Vec<_>>());
+    drop((stream, answers));
+    agent.stop().well();
+    let lines: Vec<String> = reader.join().unwrap().into_iter().map(Result::unwrap).collect();
+    assert!(lines.iter().map(|line| format!("{line}\n")).eq((0..LINES).map(line)));
+}

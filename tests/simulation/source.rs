@@ -180,8 +180,8 @@ impl Source for AnsweredSource {
         self.told.lock().expect("one thread").listen();
     }
 
-    fn is_wanted(&self) -> bool {
-        self.slip.is_some()
+    fn wanted(&self) -> Option<Reached> {
+        self.slip.as_ref().map(ReceiptSlip::wanted)
     }
 
     fn slip(&mut self) -> Option<ReceiptSlip> {

@@ -172,6 +172,10 @@ impl Channel for Shared {
         (load(&self.unkept_events), load(&self.unkept_bytes))
     }
 
+    fn logs(&self) -> bool {
+        true
+    }
+
     fn keeps_frames(&self) -> bool {
         true
     }

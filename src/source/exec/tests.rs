@@ -61,7 +61,7 @@ impl Rig {
         let now = self.now();
         let received = self.source.receive(&mut self.page, now);
         self.finished = received.finished;
-        if received.full || received.finished || self.source.is_wanted() {
+        if received.full || received.finished || self.source.wanted().is_some() {
             self.source.slip();
             let texts = self.page.events().map(|it| String::from_utf8_lossy(it.bytes).into_owned());
             self.texts.extend(texts);
@@ -120,7 +120,7 @@ fn lines_wait_for_others_as_long_as_asked() {
     rig.until(|rig| rig.texts.len() == 1);
     assert!(rig.start.elapsed() >= Duration::from_millis(200));
     // And a new line begins anew.
-    assert!(!rig.source.is_wanted());
+    assert!(!rig.source.wanted().is_some());
 }
 
 #[test]

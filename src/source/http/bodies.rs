@@ -78,6 +78,12 @@ impl Staged {
         self.bytes.capacity()
     }
 
+    /// About how much of a page its events take; nothing of it was taken yet.
+    pub fn page_bytes(&self) -> usize {
+        // With slots for events of 64 bytes on average.
+        self.bytes.len() + self.bytes.len() / 4
+    }
+
     /// The next piece, of so many bytes at most; `took` moves on when it has found room.
     pub fn show(&mut self, most: usize) -> Option<Piece<'_>> {
         if self.open.is_none() {

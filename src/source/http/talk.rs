@@ -233,6 +233,12 @@ impl Talk {
             }
             return Some(if counter.turn.shut { Visit::Full } else { Visit::Starved });
         }
+        // In two pages it would wait for the second one, and be told nothing meanwhile.
+        let (whole, page) = (placing.staged.page_bytes(), &*desk.page);
+        let begins = !placing.touched && !page.is_empty() && whole <= page.capacity();
+        if begins && whole > page.free_bytes() {
+            return Some(Visit::Full);
+        }
         let mut count = 0;
         let full = loop {
             let Some(piece) = placing.staged.show(desk.rules.event_bytes_max) else { break false };

@@ -74,7 +74,7 @@ impl Rig {
         let now = self.now();
         self.source.settle(now);
         self.received = self.source.receive(&mut self.page, now);
-        if self.source.is_wanted() || self.received.full {
+        if self.source.wanted().is_some() || self.received.full {
             self.slips.extend(self.source.slip());
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             self.texts.extend(self.page.events().map(|event| text(event.bytes)));

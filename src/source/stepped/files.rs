@@ -94,7 +94,7 @@ impl<R: Reads> FileRig<R> {
         let source = self.source.as_mut().unwrap();
         source.settle(now);
         let received = source.receive(&mut self.page, now);
-        if all || received.full || source.is_wanted() {
+        if all || received.full || source.wanted().is_some() {
             self.slips.extend(source.slip());
             for event in self.page.events() {
                 self.texts.push(String::from_utf8_lossy(event.bytes).into_owned());
