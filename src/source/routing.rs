@@ -180,8 +180,7 @@ impl RoutingRunner {
         let wanted = source.wanted().is_some();
         for lane in lanes.iter_mut() {
             let turned = |page: &Lease| pace.turned(page, now.wall);
-            let due =
-                lane.page.as_ref().is_some_and(turned) || lane.due(now, pace, wanted);
+            let due = lane.page.as_ref().is_some_and(turned) || lane.due(now, pace, wanted);
             if all || due {
                 lane.offer(counters, slip.as_ref(), now);
             }

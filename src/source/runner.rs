@@ -3,7 +3,7 @@
 //! A page is offered when it is full or when its deadline comes; partly filled only to an eager
 //! sink, and when the channels are empty and it is waiting. Otherwise it keeps filling, so that a
 //! trickle does not spread over the whole pool: past its deadline, too, while nothing leaves the
-//! channels. Who only waits for those to have its events is told meanwhile, for their room is taken.
+//! channels. Who waits for those alone to have its events is told meanwhile: their room is taken.
 
 use std::sync::Arc;
 use std::time::Duration;
