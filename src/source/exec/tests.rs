@@ -120,7 +120,7 @@ fn lines_wait_for_others_as_long_as_asked() {
     rig.until(|rig| rig.texts.len() == 1);
     assert!(rig.start.elapsed() >= Duration::from_millis(200));
     // And a new line begins anew.
-    assert!(!rig.source.wanted().is_some());
+    assert!(rig.source.wanted().is_none());
 }
 
 #[test]
