@@ -79,8 +79,9 @@ pub fn finish(
 pub struct Rest {
     /// Events from here on were not tried to the end.
     pub settled: u32,
-    /// Of those before, what is refused, in order; the others are delivered.
-    pub refused: Vec<(u32, Refusal)>,
+    /// Of those before, what is left, in order: refused, or to be tried once more; the others are
+    /// delivered.
+    pub left: Vec<(u32, Option<Refusal>)>,
     pub truncated_events: u64,
     pub sent_bytes: u64,
     /// Its next hop is away; else it goes on.
@@ -106,13 +107,13 @@ pub fn hand_on(
     };
     let mut earlier = parcel.refusals.take().map_or_else(Refusals::default, |it| *it);
     let (mut said, mut index) = (Vec::new(), 0);
-    let mut refused = rest.refused.iter().peekable();
+    let mut left = rest.left.iter().peekable();
     let removed = page.retain(&Since::START, |_| {
         let before = earlier.said.get(usize_of(index)).and_then(Option::as_ref);
-        let own = refused.next_if(|(place, _)| *place == index);
+        let own = left.next_if(|(place, _)| *place == index);
         let is_left = own.is_some() || index >= rest.settled;
         if is_left {
-            let own = own.map(|(_, refusal)| refusal.clone().after(before));
+            let own = own.and_then(|(_, refusal)| Some(refusal.clone()?.after(before)));
             said.push(own.or_else(|| before.cloned()));
         }
         index += 1;
@@ -120,7 +121,7 @@ pub fn hand_on(
     });
     parcel.batch = page.seal();
     earlier.said = said;
-    parcel.refusals = Some(Box::new(earlier));
+    parcel.refusals = worth_keeping(earlier);
     deliver(removed, passes, counters, channel);
     counters.stored_bytes.add(rest.sent_bytes);
     counters.marked.add(Mark::Truncated, rest.truncated_events);
@@ -151,9 +152,10 @@ pub fn give_back(
                     index += 1;
                     index > delivered
                 });
-                if let Some(refusals) = &mut parcel.refusals {
+                parcel.refusals = parcel.refusals.take().and_then(|mut refusals| {
                     refusals.said.drain(..usize_of(delivered));
-                }
+                    worth_keeping(*refusals)
+                });
                 deliver(removed, passes, counters, channel);
                 page.seal()
             }
@@ -161,6 +163,11 @@ pub fn give_back(
     }
     let kept = channel.give_back(parcel, now);
     assert!(kept.is_none(), "only a group is given back to");
+}
+
+/// What was said of events that are gone is forgotten: the others are as if nothing had been.
+fn worth_keeping(refusals: Refusals) -> Option<Box<Refusals>> {
+    refusals.said.iter().any(Option::is_some).then(|| Box::new(refusals))
 }
 
 /// A page to take events out of.

@@ -1,5 +1,5 @@
-//! Events that a next hop refuses for ever: set aside once, whatever the disk does, and not again
-//! after a restart.
+//! Events that a next hop refuses for a time, or for ever: those are set aside once, whatever the
+//! disk does, and not again after a restart.
 
 use crate::forward::at_sinks;
 use crate::harness::{Agent, LINES, agent, sum, until, written};
@@ -25,34 +25,54 @@ dead_letters = "{letters}"
 backoff_max  = "100ms"
 "#;
 
-/// A RELP receiver that refuses whatever has `poison` in it, and keeps the rest.
+/// A RELP receiver that refuses whatever has `poison` in it, and twice what is `unripe`; it keeps
+/// the rest.
 pub(crate) struct Taster {
     pub(crate) address: SocketAddr,
-    taken: Arc<Mutex<Vec<String>>>,
+    shelf: Arc<Mutex<Shelf>>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    taken: Vec<String>,
+    refused: Vec<String>,
+}
+
+impl Shelf {
+    fn judge(&mut self, text: String) -> &'static str {
+        let noes = self.refused.iter().filter(|other| **other == text).count();
+        let is_refused = text.contains("poison") || text.contains("unripe") && noes < 2;
+        if is_refused { &mut self.refused } else { &mut self.taken }.push(text);
+        if is_refused { "500 not this one" } else { "200 OK" }
+    }
 }
 
 impl Taster {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let (address, taken) = (listener.local_addr().expect("bound"), Arc::default());
-        let shelf = Arc::clone(&taken);
+        let (address, shelf) = (listener.local_addr().expect("bound"), Arc::default());
+        let shared = Arc::clone(&shelf);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let shelf = Arc::clone(&shelf);
+                let shelf = Arc::clone(&shared);
                 // It ends with its connection.
                 std::thread::spawn(move || taste(&stream.expect("a connection"), &shelf));
             }
         });
-        Self { address, taken }
+        Self { address, shelf }
     }
 
     pub(crate) fn taken(&self) -> Vec<String> {
-        self.taken.lock().unwrap().clone()
+        self.shelf.lock().unwrap().taken.clone()
+    }
+
+    pub(crate) fn refused(&self) -> Vec<String> {
+        self.shelf.lock().unwrap().refused.clone()
     }
 }
 
 /// `NUMBER COMMAND LENGTH[ DATA]\n`, one after the other, until the connection ends.
-fn taste(stream: &TcpStream, shelf: &Mutex<Vec<String>>) -> Option<()> {
+fn taste(stream: &TcpStream, shelf: &Mutex<Shelf>) -> Option<()> {
     let mut from = BufReader::new(stream);
     loop {
         let (number, command) = (word(&mut from)?, word(&mut from)?);
@@ -65,11 +85,7 @@ fn taste(stream: &TcpStream, shelf: &Mutex<Vec<String>>) -> Option<()> {
         let text = String::from_utf8(data).ok()?;
         let answer = match command.trim_end() {
             "open" => "200 OK\nrelp_version=0\ncommands=syslog",
-            "syslog" if text.contains("poison") => "500 not this one",
-            "syslog" => {
-                shelf.lock().unwrap().push(text);
-                "200 OK"
-            }
+            "syslog" => shelf.lock().unwrap().judge(text),
             _ => return None,
         };
         let reply = format!("{}rsp {} {answer}\n", number, answer.len());
@@ -114,6 +130,7 @@ pub(crate) fn letters_of(file: &Path) -> Vec<Value> {
 fn letters(file: &Path) -> Vec<String> {
     let original = |letter: &Value| {
         assert_eq!(letter["error.message"], "the next hop answered 500");
+        assert_eq!(letter["dead_letter.attempts"], 3, "the default");
         letter["event.original"].as_str().expect("text").to_owned()
     };
     letters_of(file).iter().map(original).collect()
@@ -141,6 +158,7 @@ fn what_is_refused_is_set_aside_once_and_not_again_after_a_restart() {
     let file = ended.dir.path().join("letters/dead.ndjson");
     assert_eq!(letters(&file), of_kind(COUNT, true));
     assert_eq!(taster.taken(), of_kind(COUNT, false));
+    assert_eq!(taster.refused().len(), 3 * COUNT / 10);
     // The file was moved away, and is begun anew.
     fs::rename(&file, ended.dir.path().join("seen.ndjson")).unwrap();
     let agent = Agent::start_in(ended.dir, &text);
@@ -149,6 +167,35 @@ fn what_is_refused_is_set_aside_once_and_not_again_after_a_restart() {
     assert_eq!(sum(&ledger["channels"], "recovered_events"), 0, "{ledger:#}");
     agent.stop().well();
     assert_eq!(taster.taken().len(), COUNT - COUNT / 10, "nothing came twice");
+}
+
+/// Through a log, whose order it is but for what is sent again.
+#[test]
+fn what_is_refused_for_a_time_arrives_once_and_is_no_dead_letter() {
+    const COUNT: usize = 500;
+    let taster = Taster::start();
+    let text = configuration(taster.address, "{dir}/dead.ndjson");
+    let agent = Agent::start(&text);
+    let of = |number: usize| match number % 50 {
+        7 => format!("<13>Oct 11 22:14:15 h app: unripe {number:06}"),
+        _ => format!("<13>Oct 11 22:14:15 h app: food {number:06}"),
+    };
+    send(&agent, (0..COUNT).map(of));
+    let ledger = agent.wait("all is delivered", |ledger| written(ledger) == COUNT as u64);
+    assert_eq!(at_sinks(&ledger, "dead_lettered_events"), 0, "{ledger:#}");
+    assert_eq!(ledger["lost_events"], 0, "{ledger:#}");
+    assert!(at_sinks(&ledger, "retries") >= 2, "{ledger:#}");
+    let ended = agent.stop().well();
+    assert_eq!(letters_of(&ended.dir.path().join("dead.ndjson")), Vec::<Value>::new());
+    let ripe = |text: &String| !text.contains("unripe");
+    let (food, late): (Vec<_>, Vec<_>) = taster.taken().into_iter().partition(ripe);
+    let (sent_food, unripe): (Vec<_>, Vec<_>) = (0..COUNT).map(of).partition(ripe);
+    assert_eq!((food, &late), (sent_food, &unripe), "once each, and in order");
+    let mut refused = taster.refused();
+    refused.sort();
+    let mut twice = [unripe.clone(), unripe].concat();
+    twice.sort();
+    assert_eq!(refused, twice);
 }
 
 #[test]

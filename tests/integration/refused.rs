@@ -21,10 +21,11 @@ request_timeout = "60s"
 "#;
 
 const NEXT: &str = r#"
-[sinks.first]
+[sinks.{name}]
 type        = "syslog"
 channel     = "main"
 targets     = "relp://{at}"
+attempts    = {attempts}
 backoff_max = "50ms"
 "#;
 
@@ -39,6 +40,11 @@ const LETTERS: &str = "dead_letters = \"{dir}/dead.ndjson\"\n";
 
 fn web(name: &str, server: &Server) -> String {
     WEB.replace("{name}", name).replace("{at}", &server.at)
+}
+
+fn next(name: &str, taster: &Taster, attempts: u32) -> String {
+    let text = NEXT.replace("{name}", name).replace("{at}", &taster.address.to_string());
+    text.replace("{attempts}", &attempts.to_string())
 }
 
 fn group(kind: &str) -> String {
@@ -149,8 +155,8 @@ fn one_that_is_away_holds_up_nothing() {
 #[test]
 fn of_different_kinds_the_one_that_can_takes_it() {
     let taster = Taster::start();
-    let next = NEXT.replace("{at}", &taster.address.to_string());
-    let text = [lines_in(), next, plain_sink("second"), group("failover")].concat();
+    let first = next("first", &taster, 3);
+    let text = [lines_in(), first, plain_sink("second"), group("failover")].concat();
     let (agent, ledger) = run(&text);
     let counts = ["first", "second"].map(|sink| written_by(&ledger, sink));
     assert_eq!(counts, [COUNT as u64 - POISON, POISON], "{ledger:#}");
@@ -160,8 +166,8 @@ fn of_different_kinds_the_one_that_can_takes_it() {
     // Both refuse, and there is no file.
     let Some(second) = Server::with(88, "taste") else { return };
     let taster = Taster::start();
-    let next = NEXT.replace("{at}", &taster.address.to_string());
-    let text = [lines_in(), next, web("second", &second), group("load_balance")].concat();
+    let first = next("first", &taster, 3);
+    let text = [lines_in(), first, web("second", &second), group("load_balance")].concat();
     let (agent, ledger) = run(&text);
     assert_eq!(ledger["lost_events"], POISON, "{ledger:#}");
     assert_eq!(of(&ledger, "dead_lettered_events"), 0, "{ledger:#}");
@@ -169,4 +175,23 @@ fn of_different_kinds_the_one_that_can_takes_it() {
     let mut taken = [taster.taken(), second.accepted()].concat();
     taken.sort();
     assert_eq!(taken, of_kind(COUNT, false), "none twice, none missing");
+}
+
+#[test]
+fn each_has_its_own_attempts() {
+    let (first, second) = (Taster::start(), Taster::start());
+    let sinks = [next("first", &first, 2), next("second", &second, 4), group("failover")].concat();
+    let (agent, ledger) = run(&[&lines_in(), &sinks, LETTERS].concat());
+    assert_eq!(of(&ledger, "dead_lettered_events"), POISON, "{ledger:#}");
+    let ended = agent.stop().well();
+    let refused = [&first, &second].map(|taster| taster.refused().len() as u64);
+    assert_eq!(refused, [2 * POISON, 4 * POISON]);
+    assert_eq!(first.taken(), of_kind(COUNT, false), "in order, and none twice");
+    let letters = letters_of(&ended.dir.path().join("dead.ndjson"));
+    assert_eq!(letters.len() as u64, POISON);
+    for letter in &letters {
+        assert_eq!(letter["dead_letter.attempts"], 6, "{letter:#}");
+        let both = "first: the next hop answered 500; the next hop answered 500";
+        assert_eq!(letter["error.message"], both, "{letter:#}");
+    }
 }

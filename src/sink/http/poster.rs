@@ -275,9 +275,9 @@ impl Job {
 
     /// What it leaves to others as it stands now.
     fn rest(&self, sink: &str) -> Rest {
-        let refusal = |refused: &Refused| (refused.index, refused.refusal(sink));
-        let refused = self.refused.iter().map(refusal).collect();
-        Rest { settled: self.next, refused, sent_bytes: self.sent_bytes, ..Rest::default() }
+        let refusal = |refused: &Refused| (refused.index, Some(refused.refusal(sink)));
+        let left = self.refused.iter().map(refusal).collect();
+        Rest { settled: self.next, left, sent_bytes: self.sent_bytes, ..Rest::default() }
     }
 
     fn set_aside(&self, letters: &DeadLetters, sink: &str, now: Now) -> io::Result<()> {

@@ -98,7 +98,7 @@ impl DatagramWriter {
                 }
                 (self.trial, self.doubtful) = (None, 0);
             }
-            if load.taken == load.page().event_count() {
+            if load.taken == load.count() {
                 // The last one, too, while its event is still here to be sent again.
                 self.doubtful = self.doubtful.max(1);
                 self.check(load, socket)?;
@@ -146,12 +146,11 @@ impl DatagramWriter {
     ) -> io::Result<bool> {
         let most = if self.alone { 1 } else { MESSAGES_MAX };
         let mut pieces = [Piece::default(); MESSAGES_MAX];
-        let page = load.page();
-        let events = page.events().skip(load.taken as usize).take(most);
+        let events = load.events(load.taken).take(most);
         let mut count = 0;
         self.text.clear();
         self.ends.clear();
-        for event in events {
+        for (event, _) in events {
             match framer.datagram(&event, &mut self.text) {
                 Some(bytes) => pieces[count].bytes = bytes,
                 None => self.ends.push(self.text.len()),
@@ -196,17 +195,13 @@ impl DatagramWriter {
     }
 
     fn step_back(&mut self, load: &mut Load) {
-        load.taken = load.taken.saturating_sub(self.doubtful);
-        load.tally.forget_from(load.taken);
+        load.step_back(load.taken.saturating_sub(self.doubtful));
         self.doubtful = 0;
     }
 }
 
 /// It is longer than this socket or route takes, and will not become shorter.
 fn refuse(load: &mut Load) {
-    let mut tally = std::mem::take(&mut load.tally);
-    let event = load.page().events().nth(load.taken as usize);
-    event.iter().for_each(|event| tally.refuse(load.taken, event, Why::TooLong));
-    load.tally = tally;
+    load.tally.refuse(load.index(load.taken), Why::TooLong);
     load.taken += 1;
 }

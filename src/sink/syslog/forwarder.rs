@@ -39,6 +39,8 @@ pub(super) struct Parts {
     /// As the configuration calls it.
     pub(super) sink: String,
     pub(super) dead_letters: Option<Arc<DeadLetters>>,
+    /// How often an event is tried that is refused.
+    pub(super) attempts: u32,
     pub(super) mode: Mode,
     pub(super) links: Vec<Link>,
     pub(super) framer: Framer,
@@ -197,7 +199,11 @@ impl Forwarder {
             limits: parts.limits,
             tls: parts.tls.as_ref(),
             covered,
-            place: Place { sink: &parts.sink, letters: parts.dead_letters.as_deref() },
+            place: Place {
+                sink: &parts.sink,
+                attempts: parts.attempts,
+                letters: parts.dead_letters.as_deref(),
+            },
         };
         let done = act(link, &mut kit);
         self.orphans.extend(link.give_up());
@@ -223,7 +229,8 @@ impl Forwarder {
             channel.working();
         }
         self.down = if up { false } else { self.down | down };
-        let place = Place { sink: &self.parts.sink, letters: self.parts.dead_letters.as_deref() };
+        let Parts { sink, attempts, dead_letters, .. } = &self.parts;
+        let place = Place { sink, attempts: *attempts, letters: dead_letters.as_deref() };
         for _ in 0..self.orphans.len() {
             let goes = self.down && channel.is_covered();
             let Some(load) = goes.then(|| self.orphans.pop_front()).flatten() else { break };

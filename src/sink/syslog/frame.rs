@@ -58,25 +58,24 @@ impl Framer {
         page.events().all(|event| is_line(event.bytes)).then_some(bytes)
     }
 
-    /// Appends frames from event `taken` on until `limit` bytes are there; how many events are
-    /// taken then.
-    pub(super) fn fill(
+    /// Appends frames until `limit` bytes are there; how many events were taken. Each comes with
+    /// its place in the batch.
+    pub(super) fn fill<'e>(
         &mut self,
-        page: &Page,
-        taken: u32,
+        events: impl Iterator<Item = (Event<'e>, u32)>,
         tally: &mut Tally,
         limit: usize,
         out: &mut Vec<u8>,
     ) -> u32 {
-        let mut count = taken;
-        for event in page.events().skip(taken as usize) {
+        let mut count = 0;
+        for (event, index) in events {
             if out.len() >= limit {
                 break;
             }
             count += 1;
             if event.bytes.is_empty() && self.rewriter.is_none() {
                 // No stream framing has an empty message: receivers see nothing at all.
-                tally.refuse(count - 1, &event, Why::Empty);
+                tally.refuse(index, Why::Empty);
             } else {
                 self.frame(&event, out);
             }
@@ -161,7 +160,8 @@ mod tests {
         let mut taken = 0;
         // One event at a time, and the same comes out.
         while taken < page.event_count() {
-            taken = framer.fill(&page, taken, &mut tally, out.len() + 1, &mut out);
+            let events = page.events().zip(0..).skip(taken as usize);
+            taken += framer.fill(events, &mut tally, out.len() + 1, &mut out);
         }
         if let Some(bytes) = framer.as_is(&page) {
             assert_eq!(bytes, out, "sent as it stands, it is the same");

@@ -17,7 +17,7 @@ use mio::net::{TcpStream, UdpSocket};
 
 use super::datagram::{self, DatagramWriter};
 use super::frame::Framer;
-use super::load::{Load, Place as Letters};
+use super::load::{Load, Place as Letters, Why};
 use super::relp::RelpWriter;
 use super::renewal::Current;
 use super::stream::{self, Conduit, StreamWriter};
@@ -73,6 +73,8 @@ pub(super) struct Link {
     writer: Writer,
     load: Option<Load>,
     backoff: Backoff,
+    /// Between two attempts of what it refuses.
+    patience: Backoff,
     watch: Watch,
     addresses: Vec<SocketAddr>,
     /// Which address is next.
@@ -84,7 +86,7 @@ pub(super) struct Link {
     writable: bool,
     /// When the peer last took something, or had nothing to take.
     moved_at: Mono,
-    /// A datagram socket that is full tells nothing.
+    /// A datagram socket that is full tells nothing, and who refuses something may soon take it.
     later: Option<Mono>,
 }
 
@@ -147,6 +149,7 @@ impl Link {
             state: State::Rest,
             writer,
             load: None,
+            patience: backoff.clone(),
             backoff,
             watch,
             addresses,
@@ -223,6 +226,7 @@ impl Link {
         self.load = Some(load);
         self.moved_at = kit.now.mono;
         self.later = None;
+        self.patience.worked_for(Duration::MAX);
         // The peer may have hung up while there was nothing to send: better seen before than after.
         self.readable = true;
     }
@@ -319,9 +323,13 @@ impl Link {
     }
 
     /// The peer has its batch: counts it, unless what it refused cannot be set aside yet.
-    fn finish(&mut self, kit: &Kit<'_>) -> bool {
+    fn finish(&mut self, kit: &mut Kit<'_>) -> bool {
         let now = kit.now;
         let mut load = self.load.take().expect("it was just sent");
+        if let Some(why) = load.try_again(kit.place.attempts) {
+            self.pause(load, why, kit);
+            return false;
+        }
         if load.is_asked_on(kit.channel) {
             if let Some(load) = load.hand_on(&kit.place, kit.channel, kit.counters, now) {
                 // The other sinks work, and bring a page home.
@@ -345,9 +353,25 @@ impl Link {
         true
     }
 
+    /// What it refused of its batch is sent once more, after a while.
+    fn pause(&mut self, load: Load, why: Why, kit: &mut Kit<'_>) {
+        kit.counters.errors.add(1);
+        kit.counters.retries.add(1);
+        exempt(|| self.watch.fault(kit.now, &format!("{why}: what it refused is sent again")));
+        if let Writer::Stream(writer) = &mut self.writer {
+            writer.start(&load, kit.framer);
+        }
+        let until = self.patience.until(kit.now);
+        (self.load, self.later) = (Some(load), Some(until));
+        // It is not the peer that we wait for.
+        self.moved_at = until;
+    }
+
     /// The agent stops: nobody is waited for any longer than needed.
     pub(super) fn hurry(&mut self, now: Now) {
         self.backoff.hurry(HURRY);
+        self.patience.hurry(HURRY);
+        self.later = self.later.map(|until| until.min(now.mono.after(HURRY)));
         if let State::Away { until } = &mut self.state {
             *until = (*until).min(now.mono.after(HURRY));
         }
@@ -377,7 +401,7 @@ impl Link {
             Err(io::Error::new(ErrorKind::TimedOut, what))
         } else if std::mem::take(&mut self.readable) {
             match &mut self.writer {
-                Writer::Relp(_) if self.load.is_some() => {
+                Writer::Relp(_) if self.load.is_some() && self.later.is_none() => {
                     // Answers make room in the window.
                     self.writable = true;
                     Ok(())
@@ -414,8 +438,10 @@ impl Link {
         }
         self.failed = true;
         // What came as a datagram or did not is known; what of a stream arrived is not.
-        if let (Writer::Stream(_) | Writer::Relp(_), Some(load)) = (&self.writer, &mut self.load) {
-            load.start_again();
+        match (&self.writer, &mut self.load) {
+            (_, None) => {}
+            (Writer::Datagrams(_), Some(load)) => load.settle_taken(),
+            (_, Some(load)) => load.start_again(),
         }
         let told = exempt(|| error.to_string());
         if kit.covered {

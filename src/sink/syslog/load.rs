@@ -1,4 +1,11 @@
 //! A batch on its way to a peer: how far it has come, and what is to be counted when it is there.
+//!
+//! ```text
+//!   1000 events ──▶ 997 accepted, 3 refused ──pause──▶ 3 ──▶ 1 accepted, 2 refused ──pause──▶ 2 …
+//! ```
+//! What a peer that answers has refused goes out again when all of the batch has its answer, and
+//! alone; so often at most, and then it is refused for ever. All that is tried at a time has been
+//! refused equally often, so one number says it, whatever connections break meanwhile.
 
 use std::fmt;
 use std::io;
@@ -16,7 +23,9 @@ pub(super) struct Load {
     parcel: Parcel,
     /// Its first attempt.
     began: Now,
-    /// Events that are with the peer's kernel, or in our own buffer on their way there.
+    /// The places of what was refused and is tried once more; empty while all of it is tried.
+    again: Vec<u32>,
+    /// Events of those that are with the peer's kernel, or in our own buffer on their way there.
     pub(super) taken: u32,
     pub(super) tally: Tally,
     /// Of those, what will not be sent again whatever happens: the peer has said so.
@@ -31,6 +40,8 @@ pub(super) struct Load {
 /// What happened to a batch's events so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
+    /// How often what is tried now was refused before.
+    earlier: u32,
     /// Events that no peer will take in this form, in their order.
     refused: Vec<Refused>,
     /// Events that were sent without their end.
@@ -43,13 +54,19 @@ pub(super) struct Tally {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Refused {
     index: u32,
-    bytes: u32,
+    attempts: u32,
     why: Why,
 }
 
 impl Refused {
     fn refusal(&self, sink: &str) -> Refusal {
-        Refusal { sink: sink.to_owned(), attempts: 1, reason: self.why.to_string() }
+        let (sink, reason) = (sink.to_owned(), self.why.to_string());
+        Refusal { sink, attempts: self.attempts, reason }
+    }
+
+    /// The peer may think better of it; what cannot be sent stays so.
+    fn is_tried_again(&self, attempts: u32) -> bool {
+        matches!(self.why, Why::Answer(_)) && self.attempts < attempts
     }
 }
 
@@ -73,30 +90,42 @@ impl fmt::Display for Why {
 }
 
 impl Tally {
-    pub(super) fn refuse(&mut self, index: u32, event: &Event<'_>, why: Why) {
-        let bytes = u32_of(event.bytes.len());
-        exempt(|| self.refused.push(Refused { index, bytes, why }));
+    pub(super) fn refuse(&mut self, index: u32, why: Why) {
+        let refused = Refused { index, attempts: self.earlier + 1, why };
+        let place = self.refused.partition_point(|other| other.index < index);
+        exempt(|| self.refused.insert(place, refused));
     }
 
-    /// Events from this one on are tried once more.
-    pub(super) fn forget_from(&mut self, index: u32) {
-        self.refused.retain(|refused| refused.index < index);
+    /// What this attempt has said of events from this one on is open again.
+    fn forget_from(&mut self, index: u32) {
+        let earlier = self.earlier;
+        self.refused.retain(|refused| refused.index < index || refused.attempts <= earlier);
     }
 
     pub(super) fn refused_events(&self) -> u64 {
         self.refused.len() as u64
     }
 
-    /// What is left to others when so many events are settled.
-    fn rest(&self, settled: u32, sink: &str) -> Rest {
-        let refusal = |refused: &Refused| (refused.index, refused.refusal(sink));
-        let refused = exempt(|| self.refused.iter().map(refusal).collect());
+    /// What is left to others when so many events are settled, but for those that still `wait`.
+    fn rest(&self, settled: u32, wait: &[u32], place: &Place<'_>) -> Rest {
+        let refusal = |refused: &Refused| {
+            let is_over = !refused.is_tried_again(place.attempts);
+            (refused.index, is_over.then(|| refused.refusal(place.sink)))
+        };
+        let refused = self.refused.iter().map(refusal);
+        let all = refused.chain(wait.iter().map(|index| (*index, None)));
+        let mut left: Vec<_> = exempt(|| all.collect());
+        left.sort_unstable_by_key(|(index, _)| *index);
         let Self { truncated_events, sent_bytes, .. } = *self;
-        Rest { settled, refused, truncated_events, sent_bytes, failed: false }
+        Rest { settled, left, truncated_events, sent_bytes, failed: false }
     }
 
-    fn refused_bytes(&self) -> u64 {
-        self.refused.iter().map(|refused| u64::from(refused.bytes)).sum()
+    fn refused_bytes(&self, page: &Page) -> u64 {
+        let mut refused = self.refused.iter().map(|refused| refused.index).peekable();
+        let of = |(event, index): (Event<'_>, u32)| {
+            refused.next_if_eq(&index).map_or(0, |_| event.bytes.len() as u64)
+        };
+        if self.refused.is_empty() { 0 } else { page.events().zip(0..).map(of).sum() }
     }
 }
 
@@ -105,12 +134,44 @@ impl Load {
         counters.channel_wait.record(now.mono.since(parcel.offered_at));
         let (taken, settled) = (0, 0);
         let (tally, settled_tally) = (Tally::default(), Tally::default());
-        let (sent, set_aside) = (false, false);
-        Self { parcel, began: now, taken, tally, settled, settled_tally, sent, set_aside }
+        let (again, sent, set_aside) = (Vec::new(), false, false);
+        Self { parcel, began: now, again, taken, tally, settled, settled_tally, sent, set_aside }
     }
 
     pub(super) fn page(&self) -> &Page {
         &self.parcel.batch
+    }
+
+    /// All of it is tried, and not what was refused alone.
+    pub(super) fn is_whole(&self) -> bool {
+        self.again.is_empty()
+    }
+
+    /// Events that are tried.
+    pub(super) fn count(&self) -> u32 {
+        if self.is_whole() { self.page().event_count() } else { u32_of(self.again.len()) }
+    }
+
+    /// Events that are tried, without the first so many of them, with their places in the batch.
+    pub(super) fn events(&self, from: u32) -> impl Iterator<Item = (Event<'_>, u32)> {
+        let whole = self.is_whole();
+        let mut wanted = self.again.iter().skip(from as usize).peekable();
+        let first = wanted.peek().map_or(from, |index| **index);
+        let events = self.page().events().zip(0..).skip(first as usize);
+        events.filter(move |(_, index)| whole || wanted.next_if_eq(&index).is_some())
+    }
+
+    /// The place in the batch of one of them.
+    pub(super) fn index(&self, of: u32) -> u32 {
+        if self.is_whole() { of } else { self.again[of as usize] }
+    }
+
+    /// So many of them are taken, not more, as it turned out.
+    pub(super) fn step_back(&mut self, taken: u32) {
+        if taken < self.taken {
+            self.tally.forget_from(self.index(taken));
+        }
+        self.taken = taken;
     }
 
     /// All that is not settled, to whoever is next: the connection broke, and what of it arrived
@@ -122,12 +183,18 @@ impl Load {
         }
     }
 
+    /// What is taken is known to have come: that much is not sent again, whoever is next.
+    pub(super) fn settle_taken(&mut self) {
+        if !self.sent {
+            self.settled = self.taken;
+            self.settled_tally = exempt(|| self.tally.clone());
+        }
+    }
+
     /// The peer has the next event, or has said that it does not want it.
     pub(super) fn settle(&mut self, refused: Option<Why>) {
         if let Some(why) = refused {
-            let index = self.settled;
-            let event = self.parcel.batch.events().nth(index as usize);
-            event.iter().for_each(|event| self.settled_tally.refuse(index, event, why));
+            self.settled_tally.refuse(self.index(self.settled), why);
         }
         self.settled += 1;
     }
@@ -140,6 +207,20 @@ impl Load {
     pub(super) fn conclude(&mut self) {
         let sent_bytes = self.tally.sent_bytes;
         self.tally = Tally { sent_bytes, ..std::mem::take(&mut self.settled_tally) };
+    }
+
+    /// All of it has its answer: what the peer refused is tried next, and nothing else, if any of
+    /// it may be tried once more. Why it was refused.
+    pub(super) fn try_again(&mut self, attempts: u32) -> Option<Why> {
+        let is_next = |refused: &Refused| refused.is_tried_again(attempts);
+        let why = self.tally.refused.iter().find(|it| is_next(it)).filter(|_| !self.sent)?.why;
+        let next = self.tally.refused.iter().filter(|it| is_next(it));
+        self.again = exempt(|| next.map(|refused| refused.index).collect());
+        self.tally.refused.retain(|refused| !is_next(refused));
+        self.tally.earlier += 1;
+        self.settled_tally = exempt(|| self.tally.clone());
+        (self.taken, self.settled) = (0, 0);
+        Some(why)
     }
 
     /// Nothing of it is to be sent any more, whatever becomes of the connection.
@@ -178,8 +259,7 @@ impl Load {
         now: Now,
     ) -> Option<Self> {
         self.sent = true;
-        let settled = self.parcel.batch.event_count();
-        let rest = self.tally.rest(settled, place.sink);
+        let rest = self.tally.rest(self.page().event_count(), &[], place);
         self.leave(&rest, channel, counters, now)
     }
 
@@ -207,18 +287,20 @@ impl Load {
             let goes = self.is_asked_on(channel);
             return if goes { self.hand_on(place, channel, counters, now) } else { Some(self) };
         }
-        if self.settled_tally.refused.is_empty() {
+        if self.is_whole() && self.settled_tally == Tally::default() {
             leaving::give_back(self.parcel, self.settled, counters, channel, now);
             return None;
         }
-        let rest = self.settled_tally.rest(self.settled, place.sink);
+        let settled = if self.is_whole() { self.settled } else { self.page().event_count() };
+        let wait = self.again.get(self.settled as usize..).unwrap_or_default();
+        let rest = self.settled_tally.rest(settled, wait, place);
         self.leave(&Rest { failed: true, ..rest }, channel, counters, now)
     }
 
     /// It is sent: counted, its page goes home.
     pub(super) fn finish(self, counters: &SinkCounters, channel: &dyn Channel, now: Now) {
         let Self { parcel, began, tally, set_aside, .. } = self;
-        let (events, bytes) = (tally.refused_events(), tally.refused_bytes());
+        let (events, bytes) = (tally.refused_events(), tally.refused_bytes(&parcel.batch));
         let fate = Fate {
             refused: Amount { events, bytes },
             set_aside,
@@ -233,5 +315,7 @@ impl Load {
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) sink: &'a str,
+    /// How often an event is tried that is refused.
+    pub(super) attempts: u32,
     pub(super) letters: Option<&'a DeadLetters>,
 }

@@ -9,7 +9,8 @@
 //! Promises: an event counts as written when the kernel has taken it, over RELP when the peer has
 //! acknowledged it; a batch that was cut by a
 //! failing connection is sent again, whole, to whoever works next; nothing blocks; while no target
-//! works nothing is taken from the channel. TCP says nothing of what the peer has read: see the
+//! works nothing is taken from the channel; what a peer refuses is sent again `attempts` times in
+//! all, and no other event with it. TCP says nothing of what the peer has read: see the
 //! manual, "Sending on".
 
 mod datagram;
@@ -88,6 +89,11 @@ const OPTIONS: &[OptionDoc] = &[
         doc: "on relp://, how many messages may wait for their answer",
     },
     OptionDoc {
+        name: ATTEMPTS,
+        default: Some("3"),
+        doc: "on relp://, how often an event that is refused is tried before it is set aside",
+    },
+    OptionDoc {
         name: "format",
         default: Some("as_received"),
         doc: "as_received: every byte as it came; rfc5424 or rfc3164: written anew in that format",
@@ -121,6 +127,8 @@ const OPTIONS: &[OptionDoc] = &[
     },
 ];
 
+const ATTEMPTS: &str = "attempts";
+
 #[derive(Clone)]
 struct Options {
     targets: Vec<Target>,
@@ -132,6 +140,7 @@ struct Options {
     limits: Limits,
     tls: Option<TlsOptions>,
     window: u32,
+    attempts: u32,
     backoff_max: Duration,
     dead_letters: Option<PathBuf>,
     threads: usize,
@@ -166,7 +175,6 @@ fn plan(section: &Section) -> Options {
     let window = section.integer("window", 1..=1_000_000);
     let threads = section.integer("threads", 1..=limits::THREADS_MAX as i64);
     Options {
-        targets,
         mode,
         framing,
         form,
@@ -175,10 +183,23 @@ fn plan(section: &Section) -> Options {
         limits,
         tls: TlsOptions::plan(section, secure),
         window: u32::try_from(window).unwrap_or(1),
+        attempts: attempts(section, &targets),
         backoff_max: section.duration_in("backoff_max", times),
         dead_letters: dead_letters::plan(section),
         threads: usize::try_from(threads).unwrap_or(1),
+        targets,
     }
+}
+
+fn attempts(section: &Section, targets: &[Target]) -> u32 {
+    if targets.is_empty() || targets.iter().any(Target::is_relp) {
+        return u32::try_from(section.integer(ATTEMPTS, 1..=1000)).unwrap_or(1);
+    }
+    if section.explicit(ATTEMPTS) {
+        let remedy = "write \"relp://host:2514\" in `targets`, or leave it out";
+        section.fail(ATTEMPTS, "no target refuses anything: only RELP answers", remedy);
+    }
+    1
 }
 
 /// The zone as a parser and as a writer know it.
@@ -275,6 +296,7 @@ impl SinkPlan for Options {
                 name: format!("sink.{}.{thread}", context.name),
                 sink: context.name.clone(),
                 dead_letters: letters.clone(),
+                attempts: self.attempts,
                 mode: self.mode,
                 links: links.map(|index| self.link(context, index, seed())).collect(),
                 framer: self.framer(context.event_bytes_max),

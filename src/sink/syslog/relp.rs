@@ -1,6 +1,7 @@
 //! A batch over RELP: an event is written when the peer has acknowledged it, and what has no answer
 //! when the connection breaks is sent again on the next one. So none is lost, and some may come
-//! twice: the peer may have taken what it could no longer answer.
+//! twice: the peer may have taken what it could no longer answer. What it refuses is no business of
+//! this file: the load says what is to be sent.
 
 use std::io::{self, ErrorKind};
 
@@ -75,7 +76,7 @@ impl RelpWriter {
         framer.turn_to(load.page());
         loop {
             self.hear(conduit, Some(load))?;
-            if load.settled() == load.page().event_count() {
+            if load.settled() == load.count() {
                 load.conclude();
                 return Ok(Sent::All);
             }
@@ -93,7 +94,7 @@ impl RelpWriter {
     /// Frames as many events as the window and the buffer take.
     fn fill(&mut self, load: &mut Load, framer: &mut Framer) {
         let mut taken = load.taken;
-        for event in load.page().events().skip(taken as usize) {
+        for (event, _) in load.events(taken) {
             if self.client.room() == 0 || self.out.len() >= TEXT_BYTES {
                 break;
             }

@@ -85,7 +85,7 @@ impl StreamWriter {
     pub(super) fn start(&mut self, load: &Load, framer: &mut Framer) {
         self.text.clear();
         self.written = 0;
-        self.as_is = load.taken == 0 && framer.as_is(load.page()).is_some();
+        self.as_is = load.taken == 0 && load.is_whole() && framer.as_is(load.page()).is_some();
         framer.turn_to(load.page());
     }
 
@@ -95,7 +95,7 @@ impl StreamWriter {
         framer: &mut Framer,
         conduit: &mut dyn Conduit,
     ) -> io::Result<Sent> {
-        let events = load.page().event_count();
+        let events = load.count();
         loop {
             let text = match load.page().contiguous() {
                 Some(bytes) if self.as_is && load.taken < events => bytes,
@@ -120,9 +120,10 @@ impl StreamWriter {
             if load.taken == events {
                 break;
             }
-            let (taken, mut tally) = (load.taken, std::mem::take(&mut load.tally));
-            load.taken = framer.fill(load.page(), taken, &mut tally, TEXT_BYTES, &mut self.text);
-            load.tally = tally;
+            let mut tally = std::mem::take(&mut load.tally);
+            let left = load.events(load.taken);
+            let taken = framer.fill(left, &mut tally, TEXT_BYTES, &mut self.text);
+            (load.taken, load.tally) = (load.taken + taken, tally);
         }
         match conduit.flush() {
             Ok(()) => Ok(Sent::All),

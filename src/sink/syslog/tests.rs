@@ -2,6 +2,8 @@
 
 mod acknowledged;
 #[cfg(test)]
+mod attempts;
+#[cfg(test)]
 mod dead_letters;
 mod forwarding;
 #[cfg(test)]
@@ -27,7 +29,7 @@ use crate::time::{Mono, Now, Wall};
 
 #[test]
 fn rows_hold() {
-    crate::config::check_docs(OPTIONS, "targets = 'tcp://127.0.0.1:514'", |section| {
+    crate::config::check_docs(OPTIONS, "targets = 'relp://127.0.0.1:514'", |section| {
         plan(section);
     });
 }
@@ -43,6 +45,7 @@ fn mistakes_are_told() {
         ("targets_mode = 'both'", "balance"),
         ("write_timeout = '2d'", "above 1d"),
         ("backoff_max = '0s'", "below 10ms"),
+        ("attempts = 2", "no target refuses anything: only RELP answers (write \"relp://"),
         ("dead_letters = '/var/lib/letters/'", "is no name of a file"),
         ("dead_letters = '/var/lib/%Y.ndjson'", "it has no escapes"),
     ] {
@@ -50,6 +53,28 @@ fn mistakes_are_told() {
         plan(&section);
         let told = section.diagnostics().lines().join("\n");
         assert!(told.contains(what), "{body}: {told}");
+    }
+}
+
+#[test]
+fn attempts_are_for_targets_that_answer() {
+    for (targets, attempts) in [
+        ("'relp://h:1'", Some("3")),
+        ("['udp://h:1', 'relps://h:1']", Some("3")),
+        ("'tcp://h:1'", None),
+    ] {
+        let section = Section::parse(&format!("targets = {targets}"), OPTIONS);
+        plan(&section);
+        assert!(section.diagnostics().lines().is_empty(), "{targets}");
+        let shown = section.settings().into_iter().find(|setting| setting.key == ATTEMPTS);
+        assert_eq!(shown.and_then(|it| it.value).as_deref(), attempts, "{targets}");
+    }
+    for (attempts, what) in [("0", "below 1"), ("1001", "above 1000"), ("'3'", "an integer")] {
+        let body = format!("targets = 'relp://h:1'\nattempts = {attempts}");
+        let section = Section::parse(&body, OPTIONS);
+        plan(&section);
+        let told = section.diagnostics().lines().join("\n");
+        assert!(told.contains(what), "{attempts}: {told}");
     }
 }
 

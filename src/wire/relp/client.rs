@@ -24,8 +24,8 @@ pub const WINDOW_DEFAULT: u32 = 128;
 pub enum Answer {
     /// The peer has it.
     Accepted,
-    /// The peer has it not, and does not want it: sending it again would change nothing. With the
-    /// code that it said.
+    /// The peer has it not. With the code that it said, which does not tell whether it would take
+    /// it later.
     Refused(u16),
 }
 

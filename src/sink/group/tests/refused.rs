@@ -24,8 +24,8 @@ impl Scene {
     ) -> Result<(), Parcel> {
         let (sink, reason) = (format!("sink{member}"), format!("no, says {member}"));
         let refusal = Refusal { sink, attempts: 3, reason };
-        let refused = refused.iter().map(|index| (*index, refusal.clone())).collect();
-        let rest = Rest { settled, refused, failed, ..Rest::default() };
+        let left = refused.iter().map(|index| (*index, Some(refusal.clone()))).collect();
+        let rest = Rest { settled, left, failed, ..Rest::default() };
         let channel = self.members[member].as_ref();
         leaving::hand_on(parcel, &rest, &self.counters[member], channel, self.now)
     }
@@ -151,6 +151,50 @@ fn what_was_not_tried_is_no_dead_letter() {
     assert!(numbers(&rest) == [3, 4] && rest.refusals.is_none(), "as if nothing had been");
     scene.finish(0, rest, 0);
     assert_eq!(scene.fates(), [[3, 1, 0], [0, 0, 0]]);
+    assert!(scene.waiting() == 0 && scene.is_drained());
+}
+
+/// A sink goes away before it has tried something as often as it would.
+#[test]
+fn what_was_to_be_tried_once_more_is_no_dead_letter() {
+    for refused in [None, Some(3)] {
+        let mut scene = scene(Course::Failover, 2);
+        scene.offer_batch(&[1, 2, 3, 4], None);
+        let parcel = scene.poll(0).expect("all");
+        let refusal = Refusal { sink: "sink0".to_owned(), attempts: 3, reason: "no".to_owned() };
+        let over = refused.map(|index| (index, Some(refusal)));
+        let left = std::iter::once((1, None)).chain(over).collect();
+        let rest = Rest { settled: 4, left, failed: true, ..Rest::default() };
+        let channel = scene.members[0].as_ref();
+        let own = &scene.counters[0];
+        assert!(leaving::hand_on(parcel, &rest, own, channel, scene.now).is_ok());
+        scene.members[1].failing(scene.now);
+        let lost = u64::from(refused.is_some());
+        assert_eq!((scene.fates()[0], scene.waiting()), ([3 - lost, lost, 0], 1));
+        scene.pass(PENALTY);
+        let rest = scene.poll(0).expect("it has rested");
+        assert!(numbers(&rest) == [2] && rest.refusals.is_none(), "as if nothing had been");
+        scene.finish(0, rest, 0);
+        assert!(scene.waiting() == 0 && scene.is_drained());
+    }
+}
+
+/// It takes what another one refused, with something that nobody has tried, and then it goes.
+#[test]
+fn who_delivers_what_was_refused_leaves_the_rest_as_if_nothing_had_been() {
+    let mut scene = scene(Course::Failover, 2);
+    scene.offer_batch(&[1, 2, 3], None);
+    let parcel = scene.poll(0).expect("all");
+    assert!(scene.hand_on(0, parcel, 1, &[0], true).is_ok());
+    let rest = scene.poll(1).expect("it is asked");
+    assert_eq!(numbers(&rest), [1, 2, 3]);
+    let channel = scene.members[1].as_ref();
+    leaving::give_back(rest, 1, &scene.counters[1], channel, scene.now);
+    assert_eq!((scene.fates(), scene.waiting()), (vec![[0; 3], [1, 0, 0]], 2));
+    scene.pass(PENALTY);
+    let rest = scene.poll(0).expect("it has rested");
+    assert!(numbers(&rest) == [2, 3] && rest.refusals.is_none());
+    scene.finish(0, rest, 0);
     assert!(scene.waiting() == 0 && scene.is_drained());
 }
 

@@ -42,9 +42,10 @@ impl Relp {
         out
     }
 
-    fn answer(&mut self, count: usize, code: u16) -> Vec<u8> {
+    fn answer(&mut self, count: usize, judge: impl Fn(&[u8]) -> u16) -> Vec<u8> {
         let mut out = Vec::new();
         for (number, text) in self.open.drain(..count.min(self.open.len())) {
+            let code = judge(&text);
             out.extend(format!("{number} rsp 6 {code} ok\n").as_bytes());
             self.answered.push(text);
         }
@@ -52,12 +53,22 @@ impl Relp {
     }
 
     pub(super) fn serve(&mut self, socket: &mut TcpStream, answers: usize, code: u16) {
+        self.judge(socket, answers, |_| code);
+    }
+
+    /// Answers up to so many, each by its text.
+    pub(super) fn judge(
+        &mut self,
+        socket: &mut TcpStream,
+        answers: usize,
+        judge: impl Fn(&[u8]) -> u16,
+    ) {
         let mut bytes = [0; 4096];
         while let Ok(count @ 1..) = socket.read(&mut bytes) {
             self.heard.extend_from_slice(&bytes[..count]);
         }
         let mut out = self.take();
-        out.extend(self.answer(answers, code));
+        out.extend(self.answer(answers, judge));
         socket.write_all(&out).expect("few bytes fit");
     }
 }
@@ -82,7 +93,8 @@ pub(super) fn relp_target(peer: &Peer) -> String {
 #[test]
 fn an_event_is_written_when_it_is_acknowledged() {
     let (mut peer, mut relp) = (Peer::new(), Relp::default());
-    let mut sink = Sink::new(&format!("targets = '{}'\nwindow = 7", relp_target(&peer)));
+    let target = relp_target(&peer);
+    let mut sink = Sink::new(&format!("targets = '{target}'\nwindow = 7\nattempts = 1"));
     sink.line.offer(&events(20), Marks::NONE);
     sink.until("the window is full", |_| {
         peer.accept();

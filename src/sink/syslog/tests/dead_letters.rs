@@ -10,15 +10,16 @@ use super::*;
 fn sink(peer: &Peer, file: &Path) -> Sink {
     let (target, file) = (relp_target(peer), file.display());
     Sink::new(&format!(
-        "targets = '{target}'\nbackoff_max = '10ms'\nwindow = 5\ndead_letters = '{file}'"
+        "targets = '{target}'\nbackoff_max = '10ms'\nwindow = 5\nattempts = 1\n\
+         dead_letters = '{file}'"
     ))
 }
 
-fn set_aside(line: &Line) -> u64 {
+pub(super) fn set_aside(line: &Line) -> u64 {
     line.ledger.snapshot().sinks[0].dead_lettered_events
 }
 
-fn letters(file: &Path) -> Vec<serde_json::Value> {
+pub(super) fn letters(file: &Path) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(file).expect("it is there");
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write as _};
 use std::net::{TcpListener, TcpStream};
 
+use super::acknowledged::{Relp, relp_target};
 use super::*;
 use crate::runtime::Progress;
 use crate::runtime::clock::{Clock, SystemClock};
@@ -37,10 +38,19 @@ impl Sink {
         }
     }
 
+    /// One turn of all workers, whatever time it is.
+    pub(super) fn step_at(&mut self, now: Now) -> Progress {
+        self.helpers.iter_mut().for_each(|helper| while helper.work(now) == Progress::Worked {});
+        self.worker.work(now)
+    }
+
+    pub(super) fn close_at(&mut self, now: Now) {
+        self.worker.close(now);
+    }
+
     pub(super) fn step(&mut self) -> Progress {
         let now = self.clock.now();
-        self.helpers.iter_mut().for_each(|helper| while helper.work(now) == Progress::Worked {});
-        let progress = self.worker.work(now);
+        let progress = self.step_at(now);
         if let Progress::Idle { until } = progress {
             // What others do in this test is not always told to the worker.
             self.worker.wait(now, until.min(now.mono.after(Duration::from_millis(2))));
@@ -78,7 +88,7 @@ impl Sink {
 pub(super) struct Peer {
     pub(super) listener: TcpListener,
     pub(super) connections: Vec<TcpStream>,
-    got: Vec<u8>,
+    pub(super) got: Vec<u8>,
 }
 
 impl Peer {
@@ -99,7 +109,7 @@ impl Peer {
         }
     }
 
-    fn read(&mut self) -> usize {
+    pub(super) fn read(&mut self) -> usize {
         self.accept();
         let mut bytes = [0; 64 << 10];
         self.connections.retain_mut(|socket| {
@@ -190,6 +200,38 @@ fn a_batch_cut_by_a_reset_goes_whole_to_the_next() {
     assert_eq!(written(&line) as usize, offered * 15);
     let sink = &line.ledger.snapshot().sinks[0];
     assert!(sink.errors >= 1);
+}
+
+/// What a machine is known to have taken in datagrams stays taken when another goes on.
+#[test]
+fn what_went_out_in_datagrams_does_not_come_again_over_relp() {
+    let address = Receiver::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let address = address.expect("a socket");
+    let (mut peer, mut relp) = (Peer::new(), Relp::default());
+    let mut sink = Sink::new(&format!(
+        "targets = ['udp://{address}', '{}']\nbackoff_max = '10ms'",
+        relp_target(&peer)
+    ));
+    let mut serve = |line: &Line, count: u64| {
+        peer.accept();
+        peer.connections.iter_mut().for_each(|socket| relp.serve(socket, usize::MAX, 200));
+        written(line) == count
+    };
+    sink.line.offer(&events(3), Marks::NONE);
+    sink.until("nobody listens, so the second has it", |line| serve(line, 3));
+    let receiver = Receiver::bind(address).expect("the port is free again");
+    receiver.set_nonblocking(true).expect("a socket");
+    let clock = SystemClock::default();
+    let back = clock.now().mono.after(Duration::from_millis(10));
+    sink.until("the first is preferred again", |_| clock.now().mono > back);
+    sink.line.offer(&events(200), Marks::NONE);
+    let mut bytes = [0; 100];
+    // One goes ahead, and the others do not follow at once.
+    sink.until("the first has one", |_| receiver.recv(&mut bytes).is_ok());
+    drop(receiver);
+    sink.until("the second has the rest", |line| serve(line, 203));
+    assert_eq!(relp.answered, [events(3), events(200).split_off(1)].concat());
+    sink.line.adds_up();
 }
 
 #[test]
