@@ -144,9 +144,12 @@ pub fn whole_blocks(file: &dyn ReadAt) -> io::Result<Option<Whole>> {
 
 /// Where the marker stands next.
 pub fn find_marker(file: &dyn ReadAt, from: u64, marker: &Marker) -> io::Result<Option<u64>> {
-    let mut buffer = vec![0; 256 << 10];
+    let mut buffer = Vec::new();
     let mut at = from;
     loop {
+        // Where little is damaged it stands near.
+        let bytes = (4 * buffer.len()).clamp(4 << 10, 256 << 10);
+        buffer.resize(bytes, 0);
         let read = read_full_at(file, at, &mut buffer)?;
         if let Some(found) = memchr::memmem::find(&buffer[..read], marker) {
             return Ok(Some(at + found as u64));

@@ -7,8 +7,9 @@
 //! what a client of memcached sends: `memcached`, with `stores/`; what stands in a file of Flume's:
 //! `properties`, with `properties/`;
 //! what stands for a PROXY header: `proxy`, with `headers/`; what the journal and the kernel's log
-//! hold: `entries`; what lies as an archive: `archive`; what lies as a channel's log: `log`, with
-//! `logs/`; and the names that become files: `paths`, with `names/`.
+//! hold: `entries`; what lies as an archive: `archive`; what lies as a container file of Avro's:
+//! `containers`, with `containers/`; what lies as a channel's log: `log`, with `logs/`; and the
+//! names that become files: `paths`, with `names/`.
 
 #![cfg_attr(fuzzing, no_main)]
 
@@ -19,6 +20,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| check::message(bytes));
 
 #[cfg(not(fuzzing))]
 mod archive;
+#[cfg(not(fuzzing))]
+mod containers;
 #[cfg(not(fuzzing))]
 mod entries;
 #[cfg(not(fuzzing))]

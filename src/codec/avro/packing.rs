@@ -1,4 +1,5 @@
-//! How Avro's blocks are compressed: unpacked whole, and never to more than was asked for.
+//! How Avro's blocks are compressed: unpacked whole, and never to more than was asked for. Memory
+//! is touched only as far as there are bytes for it: what may come is a thousand times what does.
 //!
 //! What follows a stream's end within its block is passed over: Avro's library for Python leaves
 //! some bytes of a checksum there.
@@ -8,6 +9,10 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 /// What any of them holds beside the blocks: bzip2 the most, for its blocks of 900 KB.
 pub const CONTEXT_BYTES_MAX: usize = 4 << 20;
+/// Unpacked at first; then as much again as there is.
+const STEP_BYTES: usize = 64 << 10;
+/// More than a byte of snappy's ever stands for: three say a copy of 64.
+const SNAPPY_RATIO_MAX: usize = 32;
 /// Behind snappy's bytes stands a CRC-32 of what they stand for, the highest byte first.
 const SNAPPY_SUM_BYTES: usize = 4;
 
@@ -61,8 +66,6 @@ impl Unpacker {
         out: &mut Vec<u8>,
     ) -> Result<(), NotUnpacked> {
         out.clear();
-        // One more, so that what is too much is seen.
-        out.reserve_exact(bytes_max + 1);
         let ended = match packing {
             Packing::Null if stored.len() > bytes_max => return Err(NotUnpacked::Long),
             Packing::Null => {
@@ -72,19 +75,31 @@ impl Unpacker {
             Packing::Deflate => {
                 let deflate = self.deflate.get_or_insert_with(|| Decompress::new(false));
                 deflate.reset(false);
-                let status = deflate.decompress_vec(stored, out, FlushDecompress::Finish);
-                status.map_err(broken)? == Status::StreamEnd
+                by_steps(bytes_max, out, |into| {
+                    let (read, made) = (deflate.total_in(), deflate.total_out());
+                    let rest = &stored[read as usize..];
+                    let status = deflate.decompress(rest, into, FlushDecompress::None);
+                    let ended = status.map_err(broken)? == Status::StreamEnd;
+                    Ok(((deflate.total_out() - made) as usize, ended))
+                })?
             }
             Packing::Snappy => return unsnap(stored, bytes_max, out),
             Packing::Bzip2 => {
-                let status = bzip2::Decompress::new(false).decompress_vec(stored, out);
-                status.map_err(broken)? == bzip2::Status::StreamEnd
+                let mut bzip2 = bzip2::Decompress::new(false);
+                by_steps(bytes_max, out, |into| {
+                    let (read, made) = (bzip2.total_in(), bzip2.total_out());
+                    let status = bzip2.decompress(&stored[read as usize..], into);
+                    let ended = status.map_err(broken)? == bzip2::Status::StreamEnd;
+                    Ok(((bzip2.total_out() - made) as usize, ended))
+                })?
             }
             Packing::Zstandard => {
                 let zstandard = match &mut self.zstandard {
                     Some(zstandard) => zstandard,
                     none => none.insert(zstd::bulk::Decompressor::new().map_err(broken)?),
                 };
+                // One more, so that what is too much is seen. It is not touched before it is used.
+                out.reserve_exact(bytes_max + 1);
                 match zstandard.decompress_to_buffer(stored, out) {
                     Ok(_) => true,
                     // The library says it only in words.
@@ -102,10 +117,35 @@ impl Unpacker {
     }
 }
 
+/// Unpacks until a step says that it was the last, or makes nothing. It is told how much may come,
+/// and says how much did. What is too much is left longer than it may be. Says whether it ended.
+fn by_steps(
+    bytes_max: usize,
+    out: &mut Vec<u8>,
+    mut step: impl FnMut(&mut [u8]) -> Result<(usize, bool), NotUnpacked>,
+) -> Result<bool, NotUnpacked> {
+    while out.len() <= bytes_max {
+        let at = out.len();
+        // One more than may come, so that what is too much is seen.
+        let end = (at + at.max(STEP_BYTES)).min(bytes_max + 1);
+        out.reserve_exact(end - at);
+        out.resize(end, 0);
+        let (made, ended) = step(&mut out[at..])?;
+        out.truncate(at + made);
+        if ended || made == 0 {
+            return Ok(ended);
+        }
+    }
+    Ok(false)
+}
+
 fn unsnap(stored: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Result<(), NotUnpacked> {
     let parts = stored.split_last_chunk::<SNAPPY_SUM_BYTES>();
     let (packed, sum) = parts.ok_or_else(|| broken("it ends too early"))?;
     let bytes = snap::raw::decompress_len(packed).map_err(broken)?;
+    if bytes / SNAPPY_RATIO_MAX > packed.len() {
+        return Err(broken("it says that it is longer than it can be"));
+    }
     if bytes > bytes_max {
         return Err(NotUnpacked::Long);
     }
@@ -169,6 +209,24 @@ mod tests {
             }
         }
         assert_eq!(Packing::of("lzo"), None);
+    }
+
+    /// The flate library zeroes whatever it may write to: 256 MiB for each block of an archive.
+    #[test]
+    fn what_may_come_is_not_touched_before_it_does() {
+        let text = b"one and another\n".repeat(100);
+        for (name, packing) in Packing::ALL {
+            let (mut unpacker, mut out) = (Unpacker::default(), Vec::new());
+            unpacker.unpack(packing, &pack(packing, &text), 256 << 20, &mut out).unwrap();
+            assert!(out == text, "{name}");
+            if packing != Packing::Zstandard {
+                assert!(out.capacity() <= 2 * STEP_BYTES, "{name}: {}", out.capacity());
+            }
+        }
+        let (mut unpacker, mut out) = (Unpacker::default(), Vec::new());
+        let told = unpacker.unpack(Packing::Snappy, b"\xff\xff\x7fxsums", 256 << 20, &mut out);
+        assert!(matches!(told, Err(NotUnpacked::Broken(why)) if why.contains("longer")));
+        assert_eq!(out.capacity(), 0);
     }
 
     #[test]
