@@ -139,9 +139,10 @@ pub trait DiskFile: ReadAt + Send + Sync {
             None => Ok(0),
         }
     }
-    /// Sets room apart, so that later writes up to there find it; the length stays. Where the file
-    /// system cannot, nothing is done.
-    fn allocate(&self, _bytes: u64) -> io::Result<()> {
+    /// Sets room apart for so many bytes from `from` on, so that later writes find it; the length
+    /// stays, and a `truncate` gives back what is behind it. Where the file system cannot, nothing
+    /// is done.
+    fn allocate(&self, _from: u64, _bytes: u64) -> io::Result<()> {
         Ok(())
     }
     fn sync_data(&self) -> io::Result<()>;

@@ -188,10 +188,10 @@ impl DiskFile for OsFile {
         Ok(rustix::io::pwritev(&self.0, parts, offset)?)
     }
 
-    fn allocate(&self, bytes: u64) -> io::Result<()> {
+    fn allocate(&self, from: u64, bytes: u64) -> io::Result<()> {
         use rustix::fs::{FallocateFlags, fallocate};
         use rustix::io::Errno;
-        match fallocate(&self.0, FallocateFlags::KEEP_SIZE, 0, bytes) {
+        match fallocate(&self.0, FallocateFlags::KEEP_SIZE, from, bytes) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             outcome => Ok(outcome?),
         }

@@ -133,6 +133,11 @@ impl DiskFile for WatchedFile {
         self.file.write_at(offset, bytes)
     }
 
+    fn allocate(&self, from: u64, bytes: u64) -> io::Result<()> {
+        self.disk.called("allocate", &self.path)?;
+        self.file.allocate(from, bytes)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.disk.called("sync_data", &self.path)
     }

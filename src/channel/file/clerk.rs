@@ -97,7 +97,7 @@ impl Clerk {
             }
             outcome => outcome?,
         };
-        let made = file.allocate(self.segment_bytes).and_then(|()| {
+        let made = file.allocate(0, self.segment_bytes).and_then(|()| {
             let mut names = self.names.iter_mut();
             names.try_for_each(|names| {
                 names.changed(path);

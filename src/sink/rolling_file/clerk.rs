@@ -27,6 +27,7 @@ use super::block::Place;
 use super::known::Known;
 use super::on_seal::Finished;
 use super::path::Template;
+use super::preallocation::Preallocation;
 
 /// A segment in its writer's or the clerk's hands.
 pub(super) struct Segment {
@@ -39,6 +40,7 @@ pub(super) struct Segment {
     /// Bytes appended: the truth about the file's length.
     pub(super) bytes: u64,
     pub(super) synced_bytes: u64,
+    pub(super) ahead: Preallocation,
     pub(super) blocks: Known,
     pub(super) place: Place,
     /// A sync failed: another one may say ok about bytes that never reach the disk.
@@ -271,6 +273,7 @@ impl Clerk {
             head_bytes: self.head.len() as u64,
             bytes: self.head.len() as u64,
             synced_bytes: 0,
+            ahead: Preallocation::default(),
             blocks: Known::new(self.entries_expected, self.sealer.is_some()),
         })
     }

@@ -27,6 +27,7 @@ mod open_blocks;
 mod options;
 mod ordered;
 mod path;
+mod preallocation;
 mod records;
 mod roll_policy;
 mod safe;

@@ -280,14 +280,16 @@ impl Writer {
 
     /// Appends the lane's first block; on failure says why and when to try again.
     fn append(&mut self, id: usize, now: Now) -> bool {
-        let container = self.rules.container;
+        let (container, full) = (self.rules.container, self.rules.roll.bytes);
         let before = self.ties.clock.now().mono;
         let lane = self.lanes[id].as_mut().expect("the caller's lane exists");
         let State::Open(open) = &mut lane.state else { return false };
         let Some(mut block) = lane.parked.pop_front() else { return false };
         let segment = &mut open.segment;
         let value = segment.blocks.stamp(container, &mut block.buffer, segment.id);
-        if let Err(error) = write_all_at(segment.file.as_ref(), segment.bytes, block.bytes()) {
+        let file = segment.file.as_ref();
+        segment.ahead.prepare(file, segment.bytes, block.bytes().len(), full);
+        if let Err(error) = write_all_at(file, segment.bytes, block.bytes()) {
             // What was written of it lies behind the length; cutting it is a courtesy to readers.
             let _ = segment.file.truncate(segment.bytes);
             lane.parked.push_front(block);
