@@ -31,6 +31,7 @@ mod requests;
 mod send;
 mod standing;
 mod text;
+mod touched;
 mod turns;
 
 use cases::{CASES, Case};

@@ -18,7 +18,7 @@ use crate::reading::{self, Archive};
 use crate::receiver::{Receiver, Transport, Usage, free_port};
 use crate::send::{Connections, Datagrams, Stream};
 use crate::text::Text;
-use crate::{acknowledged, answered, latency, standing};
+use crate::{acknowledged, answered, latency, standing, touched};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -42,12 +42,18 @@ pub(crate) struct Bench {
     pub(crate) archive: Option<Archive>,
 }
 
+/// Of a line and what is written of it, generously.
+const LINE_BYTES: u64 = 400;
+
 /// Datagrams of the warm-up, and their gentle rate: none of them is lost.
 const WARM_DATAGRAMS: u64 = 20_000;
 const WARM_RATE: f64 = 40_000.0;
 
 pub(crate) fn run(bench: &mut Bench, case: &Case, party: &Party) -> io::Result<Figures> {
     let dir = tempfile::Builder::new().prefix("flumen-perf-").tempdir()?;
+    if case.sink == "none" {
+        touched::touch(bench.events / party.share * LINE_BYTES);
+    }
     match case.load {
         Load::Lines(_) if matches!(party.program, Program::Limit("memory", _)) => {
             output_alone(bench, case, party, dir.path())

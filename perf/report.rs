@@ -172,7 +172,27 @@ pub(crate) fn verdicts(results: &[Results]) -> String {
 const BEGIN: &str = "<!-- measured: begin (perf/run --readme writes this) -->\n";
 const END: &str = "<!-- measured: end -->\n";
 
-/// Puts a row for each case between README.md's two marks.
+/// What README.md shows; all of them stand in the folder of results.
+const SHOWN: &[&str] = &[
+    "tcp_to_zstd",
+    "tcp_to_lz4",
+    "tcp_to_gzip",
+    "tcp_to_none",
+    "tls_to_null",
+    "relp_to_zstd",
+    "durable_tcp_to_zstd",
+    "many_tcp_to_zstd",
+    "small_tcp_to_zstd",
+    "tcp_to_zstd_by_host",
+    "udp_to_zstd",
+    "udp_gro_to_zstd",
+    "syslogtcp_to_file_roll",
+    "multiport_to_file_roll",
+    "netcat_to_file_roll",
+    "zstd_to_grep",
+];
+
+/// Puts a row for each of those between README.md's two marks.
 pub(crate) fn refresh_readme(machine: &Description, results: &[Results]) -> io::Result<()> {
     let path = Path::new("README.md");
     let text = std::fs::read_to_string(path)?;
@@ -185,27 +205,35 @@ pub(crate) fn refresh_readme(machine: &Description, results: &[Results]) -> io::
 fn readme(machine: &Description, results: &[Results]) -> String {
     let value = |name: &str| machine.iter().find(|line| line.0 == name).map_or("", |line| &line.1);
     let mut out = format!(
-        "`perf/run`, {}, {} cores, {}: medians of {} turns.\n\n\
-         | case | | M events/s | CPU µs/event | steady | ratio |\n|---|---|---|---|---|---|\n",
+        "`perf/run`, {}, {} cores, {}: medians of {} turns, CPU between two rests.\n\n\
+         | case | M events/s | CPU µs/event | ratio | CPU µs/event of others |\n\
+         |---|---|---|---|---|\n",
         value("processor"),
         value("cores"),
         jiff::Zoned::now().strftime("%Y-%m-%d"),
         results.iter().flat_map(|one| &one.parties).map(|one| one.1.len()).max().unwrap_or(0),
     );
-    for one in results {
-        if !one.parties.iter().any(|(_, runs)| runs.iter().any(|run| run.contains_key(&Key::Rate)))
-        {
-            continue;
-        }
-        for (index, (name, _)) in one.parties.iter().enumerate() {
-            let first = if index == 0 { format!("`{}`", one.case.name) } else { String::new() };
-            let _ = write!(out, "| {first} | {} |", in_a_cell(name));
-            for key in [Key::Rate, Key::Processor, Key::Steady, Key::Ratio] {
-                let cell = one.spread(name, key).map_or_else(String::new, |it| key.show(it.median));
-                let _ = write!(out, " {cell} |");
-            }
-            out.push('\n');
-        }
+    for one in results.iter().filter(|one| SHOWN.contains(&one.case.name)) {
+        let show = |name: &str, key: Key| {
+            one.spread(name, key).map_or_else(String::new, |it| key.show(it.median))
+        };
+        let processor = |name: &str| match show(name, Key::Steady) {
+            none if none.is_empty() => show(name, Key::Processor),
+            steady => steady,
+        };
+        let Some(((agent, _), others)) = one.parties.split_first() else { continue };
+        let cost = |(name, _): &(&str, Vec<Figures>)| format!("{name} {}", processor(name));
+        let others: Vec<String> = others.iter().map(cost).collect();
+        let _ = writeln!(
+            out,
+            "| `{}`: {} | {} | {} | {} | {} |",
+            one.case.name,
+            one.case.what,
+            show(agent, Key::Rate),
+            processor(agent),
+            show(agent, Key::Ratio),
+            in_a_cell(&others.join(", "))
+        );
     }
     out
 }
@@ -218,5 +246,11 @@ mod tests {
     fn the_readme_has_its_marks() {
         let readme = include_str!("../README.md");
         assert!(readme.split_once(BEGIN).is_some_and(|(_, rest)| rest.contains(END)));
+    }
+
+    #[test]
+    fn what_the_readme_shows_is_measured() {
+        let is_case = |shown: &&str| crate::cases::CASES.iter().any(|case| case.name == *shown);
+        assert!(SHOWN.iter().all(is_case));
     }
 }

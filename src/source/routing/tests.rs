@@ -20,6 +20,8 @@ struct Letters {
     letters: &'static str,
     next: usize,
     total: usize,
+    /// In one turn.
+    most: usize,
     receipts: Option<Arc<ReceiptPool>>,
 }
 
@@ -27,7 +29,8 @@ impl Source for Letters {
     fn receive(&mut self, page: &mut Page, now: Now) -> Received {
         let origin = page.push_origin(Origin::LOCAL).expect("room for one");
         let head = EventHead { at: now.wall, origin, pri: None, marks: Marks::NONE };
-        while self.next < self.total {
+        let turn = self.next.saturating_add(self.most);
+        while self.next < self.total.min(turn) {
             let letter = self.letters.as_bytes()[self.next % self.letters.len()];
             let text = format!("{} {:05} {}", char::from(letter), self.next, "x".repeat(100));
             if page.append_event(text.as_bytes(), head).is_err() {
@@ -35,7 +38,7 @@ impl Source for Letters {
             }
             self.next += 1;
         }
-        Received { finished: true, ..Received::default() }
+        Received { finished: self.next == self.total, ..Received::default() }
     }
 
     fn wait(&mut self, _now: Now, _until: Mono, _open: bool) {}
@@ -62,6 +65,16 @@ fn scene(
     letters: &'static str,
     credits: [u32; 3],
     receipts: Option<Arc<ReceiptPool>>,
+) -> Scene {
+    scene_of(selector, letters, credits, receipts, usize::MAX)
+}
+
+fn scene_of(
+    selector: &str,
+    letters: &'static str,
+    credits: [u32; 3],
+    receipts: Option<Arc<ReceiptPool>>,
+    most: usize,
 ) -> Scene {
     let mut builder = Ledger::builder("test");
     let counters = builder.source("in").worker();
@@ -92,7 +105,7 @@ fn scene(
     let staging = Staging::new(pool.take().expect("free"), chain, 4096);
     let parsers = vec![None, None, None];
     let route = Route { mapping, inlets, pool, parsers, keeps_headers: true };
-    let source = Box::new(Letters { letters, next: 0, total: 3000, receipts });
+    let source = Box::new(Letters { letters, next: 0, total: 3000, most, receipts });
     let pace = Pace { age: Duration::from_secs(1), eager: false, backlog: None, slice_ns: None };
     let runner = RoutingRunner::new("in".to_owned(), source, staging, route, counters, pace);
     Scene { runner, channels, ledger }
@@ -219,4 +232,27 @@ fn a_receipt_waits_for_all_channels() {
     let after: Vec<_> = std::iter::from_fn(|| receipts.poll()).map(|it| it.1).collect();
     assert_eq!(after.len(), 3, "{before}");
     assert!(after.iter().all(|outcome| *outcome == Outcome::Confirmed));
+}
+
+/// Behind sinks that stand still whoever waits for the channels alone is told, and pages fill up.
+#[test]
+fn answered_readings_share_the_pages_of_channels_that_stand_still() {
+    let receipts = ReceiptPool::new(1, Reached::Received);
+    let mut scene = scene_of(MAPPED, "XYZ", [16; 3], Some(Arc::clone(&receipts)), 3);
+    for turn in 0..900 {
+        let progress = scene.runner.work(now(turn));
+        assert!(matches!(progress, Progress::Idle { .. }), "{progress:?} at turn {turn}");
+        let outcome = receipts.poll().map(|it| it.1);
+        assert_eq!(outcome, Some(Outcome::Confirmed), "at turn {turn}");
+    }
+    // They move again: all comes, once and in order.
+    let mut found = [Vec::new(), Vec::new(), Vec::new()];
+    while found.iter().map(Vec::len).sum::<usize>() < 4000 {
+        let _ = scene.runner.work(now(1000));
+        let _ = receipts.poll();
+        for (channel, numbers) in found.iter_mut().enumerate() {
+            numbers.extend(scene.numbers(channel));
+        }
+    }
+    assert_eq!(found, [every("XYZ", "XY"), every("XYZ", "Y"), every("XYZ", "Z")]);
 }
