@@ -21,8 +21,8 @@ pub(super) struct Preallocation {
 }
 
 impl Preallocation {
-    /// Before `more` bytes are appended to a file of `bytes`, which is finished at `full`. A refusal
-    /// is no failure (no room for so much, no such call): the append will see.
+    /// Before `more` bytes are appended to a file of `bytes`, which is finished at `full`. That
+    /// there is no room for so much, or no such call, is no failure: the append will see.
     pub(super) fn prepare(
         &mut self,
         file: &dyn DiskFile,
