@@ -9,6 +9,7 @@ use flumen::codec::Codec;
 use flumen::storage::Container;
 use flumen::storage::block::crc32c;
 use flumen::storage::catalog::{SegmentName, State};
+use flumen::storage::lzop;
 use flumen::storage::segment::{Check, End, scan, whole_blocks_after};
 
 use crate::event::Id;
@@ -98,6 +99,11 @@ fn decode(
         lines(&bytes[..whole], json, lenient, &mut ids)?;
         return Ok(ids);
     }
+    if container == Container::Lzo {
+        let text = of_lzop(bytes, state, excuse, lenient)?;
+        lines(&text, json, false, &mut ids)?;
+        return Ok(ids);
+    }
     let found = scan(&bytes, Check::Stored).map_err(|error| error.to_string())?;
     match (state, found.end) {
         (State::Finished, End::Sealed) | (State::Bad, _) => {}
@@ -138,6 +144,31 @@ fn decode(
         return Err("a stock decoder reads something else".to_owned());
     }
     Ok(ids)
+}
+
+/// What is in the whole blocks of a file of lzop's, none of which says how many events it has.
+fn of_lzop(bytes: &[u8], state: State, excuse: Excuse, lenient: bool) -> Result<Vec<u8>, String> {
+    let finished = state == State::Finished && excuse != Excuse::Forgotten;
+    let found = lzop::whole_blocks(&bytes).map_err(|error| error.to_string())?;
+    let Some(whole) = found else {
+        return match lenient || state == State::Open && lzop::HEAD.starts_with(bytes) {
+            _ if finished => Err("finished, and no file of lzop's".to_owned()),
+            true => Ok(Vec::new()),
+            false => Err("open, and not one of lzop's".to_owned()),
+        };
+    };
+    if whole.more && !lenient {
+        return Err(format!("whole blocks behind a torn one at {}", whole.bytes));
+    }
+    let (front, tail) = bytes.split_at(whole.bytes as usize);
+    if finished && tail != lzop::END {
+        return Err(format!("finished, and {} bytes are no end: {:?}", tail.len(), whole.why));
+    }
+    let mut text = Vec::new();
+    let stream = Codec::Lzo.kind().stream;
+    let read = stream(Box::new(front.chain(&lzop::END[..]))).read_to_end(&mut text);
+    read.map_err(|error| format!("whole blocks that do not decode: {error}"))?;
+    Ok(text)
 }
 
 /// The whole file by a decoder that knows nothing of us. The lz4 crate stops after one frame.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use flumen::channel::WhenFull;
 use flumen::channel::selector::{Lanes, Mapping, SELECTOR, Selector};
+use flumen::codec::Codec;
 use flumen::config::{OptionDoc, Section};
 use flumen::sink::group::{Course, Penalty};
 use flumen::telemetry::LostReason;
@@ -13,7 +14,7 @@ use flumen::telemetry::LostReason;
 use crate::event::Id;
 use crate::life::{Life, World};
 use crate::oracle::Checked;
-use crate::plan::{ChannelShape, Plan, SinkShape, SourceShape};
+use crate::plan::{ChannelShape, Plan, SinkShape, SourceShape, of_codec};
 use crate::random::Random;
 
 /// The header by which events are dealt out.
@@ -21,11 +22,13 @@ pub(crate) const HEADER: &[u8] = b"lane";
 
 /// How much of a plan is dealt out. What is drawn later than the rest was added later: a seed is
 /// the same plan for ever in the manner in which it was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Dealing {
     Nothing,
     /// Not by headers what somebody waits for.
     Unanswered,
+    /// Everything into files whose blocks have headers, or into text.
+    Headed,
     All,
 }
 
@@ -162,8 +165,23 @@ impl Plan {
                 self.groups.push(GroupShape { channel, course: *random.pick(&courses), penalty });
             }
         }
-        if dealing == Dealing::All {
+        if dealing >= Dealing::Headed {
             self.deal_answered(random);
+        }
+        if dealing >= Dealing::All {
+            self.deal_codecs(random);
+        }
+    }
+
+    /// Some sinks write files of lzop's, if this build has the codec.
+    fn deal_codecs(&mut self, random: &mut Random) {
+        let known = Codec::from_name("lzo").is_some();
+        for sink in &mut self.sinks {
+            if random.once_in(5) && known {
+                let old = sink.codec;
+                sink.options = sink.options.replace(&of_codec(old), &of_codec("lzo"));
+                sink.codec = "lzo";
+            }
         }
     }
 

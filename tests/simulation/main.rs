@@ -60,6 +60,7 @@ fn seeds_hold() {
                 total.unrouted += report.unrouted;
                 total.failovers += report.failovers;
                 total.answered += report.answered;
+                total.lzo += report.lzo;
             }
             Err(what) => failures.push((seed, what)),
         }
@@ -75,6 +76,7 @@ fn seeds_hold() {
     let Report { crashes, faults, rounds, evicted, unrouted, failovers, answered, .. } = total;
     let all = [crashes, faults, rounds, evicted, unrouted, failovers, answered];
     assert!(all.iter().all(|count| *count > 0), "{total:?}");
+    assert_eq!(total.lzo > 0, cfg!(feature = "lzo"), "{total:?}");
 }
 
 #[test]

@@ -41,6 +41,7 @@ pub(crate) struct SinkShape {
     /// TOML, as in a configuration.
     pub(crate) options: String,
     pub(crate) root: String,
+    pub(crate) codec: &'static str,
     pub(crate) json: bool,
 }
 
@@ -101,11 +102,12 @@ fn sink(random: &mut Random, channel: usize, number: usize) -> SinkShape {
     };
     let mut choose = |from: &[&'static str]| *random.pick(from);
     let options = format!(
-        "path = '{root}/{path}'\nzone = 'UTC'\nthreads = {}\ncodec = '{codec}'\n\
+        "path = '{root}/{path}'\nzone = 'UTC'\nthreads = {}\n{}\n\
          encoder = '{encoder}'\nsync = '{sync}'\nopen_files = {}\n{keep}\
          block = {{ bytes = '{}', age = '{}' }}\n\
          roll = {{ bytes = '{}', age = '{}', idle = '{}' }}",
         choose(&["1", "1", "2", "3", "4"]),
+        of_codec(codec),
         choose(&["1", "2", "8", "1024"]),
         choose(&["4KiB", "16KiB", "64KiB"]),
         choose(&["10ms", "100ms", "1s"]),
@@ -113,5 +115,10 @@ fn sink(random: &mut Random, channel: usize, number: usize) -> SinkShape {
         choose(&["1s", "5s", "1h"]),
         choose(&["1s", "10m"]),
     );
-    SinkShape { channel, options, root, json: encoder == "json" }
+    SinkShape { channel, options, root, codec, json: encoder == "json" }
+}
+
+/// The row of a sink's options that says its codec.
+pub(crate) fn of_codec(codec: &str) -> String {
+    format!("codec = '{codec}'")
 }

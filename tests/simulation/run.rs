@@ -62,6 +62,8 @@ pub(crate) struct Report {
     pub(crate) failovers: u64,
     /// Events dealt out by their headers, of which their source knows how far they came.
     pub(crate) answered: u64,
+    /// Sinks that write files of lzop's.
+    pub(crate) lzo: u64,
     /// Lines traced, and their hash.
     pub(crate) digest: (u64, u64),
 }
@@ -127,7 +129,8 @@ impl Run {
         }
         let world = World { plan, clock, disk, trace, feeds, accepted, evicted };
         let oracle = Oracle::new(&world);
-        let report = Report::default();
+        let lzo = world.plan.sinks.iter().filter(|sink| sink.codec == "lzo").count() as u64;
+        let report = Report { lzo, ..Report::default() };
         Self { random, world, oracle, sabotage, report, faultless: true, moves: 0 }
     }
 
