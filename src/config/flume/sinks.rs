@@ -163,7 +163,7 @@ fn avro(made: &mut Made<'_>, kept: &[Kept], span: &Span) {
 
 fn serializer(made: &mut Made<'_>, kept: &[Kept]) {
     let part = made.part;
-    let kind = part.text("sink.serializer").or_else(|| part.text("serializer"));
+    let kind = part.text("sink.serializer");
     let span = kind.as_ref().map_or_else(|| part.place(), |kind| kind.span.clone());
     let word = kind.as_ref().map_or_else(|| "text".to_owned(), |kind| refused::word(kind));
     let avro_event = matches!(word.as_str(), "avro_event" | "flumeeventavroeventserializer");
@@ -182,13 +182,11 @@ fn serializer(made: &mut Made<'_>, kept: &[Kept]) {
             part.fail(&span, what, "there is `text`, `header_and_text` and `avro_event`");
         }
     }
-    for key in ["sink.serializer.appendNewline", "serializer.appendNewline"] {
-        if let Some(flag) = part.flag(key)
-            && !flag.value
-        {
-            let what = "events without a newline between them are not built";
-            part.fail(&flag.span, what, "leave it out: each event is a line");
-        }
+    if let Some(flag) = part.flag("sink.serializer.appendNewline")
+        && !flag.value
+    {
+        let what = "events without a newline between them are not built";
+        part.fail(&flag.span, what, "leave it out: each event is a line");
     }
 }
 
