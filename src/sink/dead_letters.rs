@@ -3,19 +3,19 @@
 //! ```text
 //!   sink ──refused for ever──▶ one line each ──append, sync──▶ dead.ndjson
 //! ```
-//! Promises: a letter counts as set aside when it is synced, and its event leaves the channel only
-//! then; a file that cannot be written holds the sink, and nothing is lost. The file is opened for
-//! each batch of letters, so that it may be moved away or deleted at any time, and is locked while
-//! it is written, so that several sinks, and processes, may share it. Letters are rare: whoever
-//! writes them waits for the disk.
+//! Promises: a letter counts as set aside when it is synced, and with it the file's name; its event
+//! leaves the channel only then; a file that cannot be written holds the sink, and nothing is lost.
+//! The file is opened for each batch of letters, so that it may be moved away or deleted at any
+//! time, and is locked while it is written, so that several sinks, and processes, may share it.
+//! Letters are rare: whoever writes them waits for the disk.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::BuildError;
 use crate::config::{OptionDoc, Section};
-use crate::storage::{Disk, DiskFile, write_all_at};
+use crate::storage::{Disk, DiskFile, DurableNames, catalog, write_all_at};
 
 pub const DEAD_LETTERS: OptionDoc = OptionDoc {
     name: "dead_letters",
@@ -43,17 +43,19 @@ pub fn plan(section: &Section) -> Option<PathBuf> {
 pub struct DeadLetters {
     path: PathBuf,
     disk: Arc<dyn Disk>,
-    /// One at a time; what is in it says nothing.
-    turn: Mutex<()>,
+    /// One writes at a time. Which directories keep the file's name.
+    names: Mutex<DurableNames>,
 }
 
 impl DeadLetters {
     /// Makes sure that letters can be written; `whose` they are, `sinks.next`.
     pub fn open(path: &Path, disk: &Arc<dyn Disk>, whose: &str) -> Result<Arc<Self>, BuildError> {
         let (path, disk) = (path.to_path_buf(), Arc::clone(disk));
-        let letters = Self { path, disk, turn: Mutex::new(()) };
-        match letters.file() {
-            Ok(_) => Ok(Arc::new(letters)),
+        let names = DurableNames::below(catalog::directory(&path).to_path_buf());
+        let letters = Self { path, disk, names: Mutex::new(names) };
+        let opened = letters.file(&mut letters.names()).map(drop);
+        match opened {
+            Ok(()) => Ok(Arc::new(letters)),
             Err(error) => Err(BuildError {
                 what: format!(
                     "{whose} cannot write its dead letters to {}: {error}",
@@ -67,10 +69,7 @@ impl DeadLetters {
     /// Appends whole lines and waits until they are synced. After an error none of them is there,
     /// unless the machine fails in this moment.
     pub fn keep(&self, lines: &[u8]) -> io::Result<()> {
-        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = self.append(lines);
-        drop(turn);
-        outcome.map_err(|error| {
+        self.append(lines, &mut self.names()).map_err(|error| {
             let path = self.path.display();
             io::Error::new(
                 error.kind(),
@@ -79,8 +78,13 @@ impl DeadLetters {
         })
     }
 
-    fn append(&self, lines: &[u8]) -> io::Result<()> {
-        let file = self.file()?;
+    /// Whoever panicked with it has left it as it may be.
+    fn names(&self) -> MutexGuard<'_, DurableNames> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append(&self, lines: &[u8], names: &mut DurableNames) -> io::Result<()> {
+        let file = self.file(names)?;
         if !file.try_lock_exclusive()? {
             return Err(io::Error::other("somebody else is writing it"));
         }
@@ -95,6 +99,7 @@ impl DeadLetters {
             _ => write_all_at(file.as_ref(), end, &[b"\n", lines].concat()),
         };
         let outcome = outcome.and_then(|()| file.sync_data());
+        let outcome = outcome.and_then(|()| names.sync(&*self.disk, &self.path));
         if outcome.is_err() {
             // What cannot be cut off, either, is told twice: better than never.
             let _ = file.truncate(end);
@@ -102,8 +107,8 @@ impl DeadLetters {
         outcome
     }
 
-    fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
-        let directory = self.path.parent().unwrap_or_else(|| Path::new(""));
+    fn file(&self, names: &mut DurableNames) -> io::Result<Arc<dyn DiskFile>> {
+        let directory = catalog::directory(&self.path);
         loop {
             match self.disk.open_write(&self.path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -113,11 +118,10 @@ impl DeadLetters {
             match self.disk.create_new(&self.path) {
                 // Another one was quicker.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Ok(file) => {
-                    self.disk.sync_dir(directory)?;
-                    return Ok(file);
+                made => {
+                    names.changed(&self.path);
+                    return made;
                 }
-                failed => return failed,
             }
         }
     }

@@ -151,6 +151,11 @@ impl State {
     pub(super) fn must_settle(&self) -> bool {
         self.settle_at <= self.now && self.abandoned().is_some()
     }
+
+    /// What could not be set aside is another member's by now.
+    fn was_taken(&self) -> bool {
+        self.settle_at > Mono(0) && !self.settles && self.abandoned().is_none()
+    }
 }
 
 impl Group {
@@ -172,6 +177,7 @@ impl Group {
                 state.settles = false;
                 match outcome {
                     Ok(untried) => {
+                        state.settle_at = Mono(0);
                         state.returned.extend(untried);
                         state.wake_all();
                         self.inner.pass_on();
@@ -187,6 +193,17 @@ impl Group {
                 }
             }
         });
+    }
+
+    /// Nothing waits any more to be set aside, though it could not be.
+    fn calm(&self, now: Now) {
+        let mut settling = self.settling();
+        let mut state = self.lock();
+        if state.was_taken() {
+            state.settle_at = Mono(0);
+            drop(state);
+            settling.watch.recovered(now);
+        }
     }
 
     fn take_abandoned(&self) -> Option<Parcel> {
@@ -225,10 +242,12 @@ impl Member {
 
     /// Who was to take something may be gone by now.
     pub(super) fn settle(&self, state: MutexGuard<'_, State>, now: Now) {
-        let must = state.must_settle();
+        let (must, taken) = (state.must_settle(), state.was_taken());
         drop(state);
         if must {
             self.group.settle(now);
+        } else if taken {
+            self.group.calm(now);
         }
     }
 

@@ -20,6 +20,7 @@ struct Scene {
     counters: Vec<Arc<SinkCounters>>,
     /// Of what nobody takes.
     asides: Vec<Arc<SinkCounters>>,
+    incidents: Arc<Incidents>,
     now: Now,
 }
 
@@ -40,8 +41,8 @@ fn scene_with(course: Course, members: usize, letters: Option<Arc<DeadLetters>>)
     };
     let waker = Parker::default().waker();
     let valve = Valve::new(Pool::new(32, 64 << 10), vec![inlet], &waker);
-    let refuse =
-        Refuse { copies: Pool::new(1, 64 << 10), watch: Incidents::new().watch("group out") };
+    let incidents = Incidents::new();
+    let refuse = Refuse { copies: Pool::new(1, 64 << 10), watch: incidents.watch("group out") };
     let group = Group::new("out".to_owned(), channel, course, EVERY_SECOND, 7, refuse);
     let counters: Vec<Arc<SinkCounters>> = (0..members).map(|_| Arc::default()).collect();
     let asides: Vec<Arc<SinkCounters>> = (0..members).map(|_| Arc::default()).collect();
@@ -50,7 +51,7 @@ fn scene_with(course: Course, members: usize, letters: Option<Arc<DeadLetters>>)
         group.join(format!("sink{index}"), vec![Arc::clone(own)], aside)
     };
     let members = counters.iter().enumerate().map(join).collect();
-    Scene { valve, group, members, counters, asides, now: Now::default() }
+    Scene { valve, group, members, counters, asides, incidents, now: Now::default() }
 }
 
 impl Scene {

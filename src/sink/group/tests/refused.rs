@@ -273,6 +273,29 @@ fn a_disk_that_fails_holds_it_and_nothing_else() {
     assert_eq!(receipts.poll(), Some((receipt, Outcome::Failed)));
 }
 
+/// A disk that cannot take a letter hinders nobody any more when somebody takes the event.
+#[test]
+fn a_member_that_comes_back_ends_what_a_disk_could_not() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = dir.path().join("letters");
+    let file = folder.join("dead.ndjson");
+    let mut scene = scene_with(Course::Failover, 2, Some(letters(&file)));
+    fs::remove_dir_all(&folder).expect("ours");
+    fs::write(&folder, "in the way").expect("ours");
+    scene.members[1].failing(scene.now);
+    scene.offer_batch(b"12", None);
+    let parcel = scene.poll(0).expect("a batch");
+    scene.refuse(0, parcel, &[1]);
+    assert_eq!((scene.incidents.blocking().len(), scene.waiting()), (1, 1));
+    scene.members[1].working();
+    scene.pass(PENALTY);
+    let again = scene.poll(1).expect("it is back, and has not had it");
+    scene.finish(1, again, 0);
+    scene.members[0].tick(scene.now);
+    assert_eq!(scene.incidents.blocking(), Vec::<String>::new(), "nothing waits for the disk");
+    assert!(scene.waiting() == 0 && scene.is_drained());
+}
+
 /// Members that refuse and go away as chance has it. The third is always there, so an event is
 /// lost exactly when all three refuse it.
 #[test]
