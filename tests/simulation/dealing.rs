@@ -27,7 +27,7 @@ pub(crate) enum Dealing {
     Nothing,
     /// Not by headers what somebody waits for.
     Unanswered,
-    /// Everything into files whose blocks have headers, or into text.
+    /// Everything into files whose blocks have headers, or into text; and nothing is refused.
     Headed,
     All,
 }
@@ -48,6 +48,8 @@ pub(crate) struct GroupShape {
     pub(crate) channel: usize,
     pub(crate) course: Course,
     pub(crate) penalty: Penalty,
+    /// There is a next hop in it, which refuses some events.
+    pub(crate) hop: bool,
 }
 
 /// What an event's header says, if it has one.
@@ -162,7 +164,8 @@ impl Plan {
                     [Course::Failover, Course::RoundRobin, Course::Random, Course::LeastWaiting];
                 let max = Duration::from_secs(random.within(1..6));
                 let penalty = Penalty { max, grows: random.once_in(2) };
-                self.groups.push(GroupShape { channel, course: *random.pick(&courses), penalty });
+                let course = *random.pick(&courses);
+                self.groups.push(GroupShape { channel, course, penalty, hop: false });
             }
         }
         if dealing >= Dealing::Headed {
@@ -170,6 +173,7 @@ impl Plan {
         }
         if dealing >= Dealing::All {
             self.deal_codecs(random);
+            self.groups.iter_mut().for_each(|group| group.hop = random.once_in(2));
         }
     }
 

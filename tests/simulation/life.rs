@@ -13,6 +13,7 @@ use flumen::memory::{Credit, Lease, Pool};
 use flumen::ring::Wake;
 use flumen::runtime::clock::{Clock, ManualClock};
 use flumen::runtime::{Progress, Worker};
+use flumen::sink::dead_letters::DeadLetters;
 use flumen::sink::group::{Aside, Group, Refuse};
 use flumen::sink::{BuildError, Orders, SinkContext, SinkPlan};
 use flumen::source::Source;
@@ -20,13 +21,16 @@ use flumen::source::intercepting::Staging;
 use flumen::source::restraint::Backlog;
 use flumen::source::routing::{Route, RoutingRunner};
 use flumen::source::runner::{Pace, SourceRunner};
+use flumen::storage::Disk;
 use flumen::telemetry::{
     Incidents, InletCounters, Ledger, LedgerBuilder, Snapshot, SourceCounters,
 };
+use flumen::time::Mono;
 
 use crate::dealing::Way;
 use crate::disk::SimDisk;
 use crate::event::Id;
+use crate::hop::{Hop, letters_of, read_letters};
 use crate::plan::{Plan, SinkShape, SourceShape};
 use crate::probe::{Accepted, Probe};
 use crate::random::Random;
@@ -45,6 +49,8 @@ pub(crate) struct World {
     pub(crate) feeds: Vec<Arc<Mutex<Feed>>>,
     pub(crate) accepted: Vec<Accepted>,
     pub(crate) evicted: Vec<Accepted>,
+    /// What the next hop of each channel's group took.
+    pub(crate) taken: Vec<Accepted>,
 }
 
 pub(crate) struct Life {
@@ -57,6 +63,8 @@ pub(crate) struct Life {
     /// Pages that sources read into.
     pub(crate) staged: u32,
     groups: Vec<Arc<Group>>,
+    /// Of each group, where it sets aside what nobody takes.
+    letters: Vec<Option<Arc<DeadLetters>>>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) incidents: Arc<Incidents>,
     pub(crate) orders: Arc<Orders>,
@@ -123,6 +131,7 @@ impl Life {
             begins: Vec::new(),
             staged: 0,
             groups: Vec::new(),
+            letters: Vec::new(),
             ledger: Ledger::builder("none").build(),
             incidents,
             orders,
@@ -132,9 +141,12 @@ impl Life {
             kept: None,
             actors: Vec::new(),
         };
-        life.add_groups(world);
+        life.add_groups(world)?;
         for index in 0..plan.sinks.len() {
             life.add_sink(world, &mut parts, index)?;
+        }
+        for index in 0..plan.groups.len() {
+            life.add_hop(world, &mut parts, index);
         }
         for index in 0..plan.sources.len() {
             life.add_source(world, &mut parts, index);
@@ -143,16 +155,38 @@ impl Life {
         Ok(life)
     }
 
-    fn add_groups(&mut self, world: &World) {
+    fn add_groups(&mut self, world: &World) -> Result<(), BuildError> {
+        let disk: Arc<dyn Disk> = Arc::new(world.disk.clone());
         for shape in &world.plan.groups {
             let channel = Arc::clone(&self.probes[shape.channel]) as Arc<dyn Channel>;
             let name = format!("g{}", shape.channel);
-            // Its files refuse nothing.
+            let letters = shape.hop.then(|| {
+                DeadLetters::open(&letters_of(shape.channel), &disk, &format!("groups.{name}"))
+            });
+            self.letters.push(letters.transpose()?);
+            // Files refuse nothing.
             let watch = self.incidents.watch(&format!("group {name}"));
-            let refuse = Refuse { copies: Pool::new(0, PAGE_BYTES), watch };
+            let refuse = Refuse { copies: Pool::new(usize::from(shape.hop), PAGE_BYTES), watch };
             let group = Group::new(name, channel, shape.course, shape.penalty, 7, refuse);
             self.groups.push(group);
         }
+        Ok(())
+    }
+
+    fn add_hop(&mut self, world: &World, parts: &mut Parts, index: usize) {
+        let shape = &world.plan.groups[index];
+        let Some(letters) = self.letters[index].clone() else { return };
+        let name = format!("hop{}", shape.channel);
+        let entry = parts.builder.sink(&name, &format!("c{}", shape.channel));
+        let (counters, own) = (entry.worker(), entry.worker());
+        let aside = Aside { letters: Some(Arc::clone(&letters)), counters: own };
+        let channel =
+            self.groups[index].join(name.clone(), vec![Arc::clone(&counters)], aside) as _;
+        let watch = self.incidents.watch(&format!("sink {name}"));
+        let taken = Arc::clone(&world.taken[shape.channel]);
+        let (held, retry_at, closing) = (None, Mono(0), false);
+        let hop = Hop { name, channel, counters, letters, watch, taken, held, retry_at, closing };
+        self.add(Box::new(hop), Role::Sink);
     }
 
     fn add_sink(
@@ -167,7 +201,8 @@ impl Life {
         let counters: Vec<_> = (0..plan.threads()).map(|_| entry.worker()).collect();
         let channel = match world.plan.group_of(shape) {
             Some(group) => {
-                let aside = Aside { letters: None, counters: entry.worker() };
+                let letters = self.letters[group].clone();
+                let aside = Aside { letters, counters: entry.worker() };
                 self.groups[group].join(name.clone(), counters.clone(), aside) as _
             }
             None => Arc::clone(&self.probes[shape.channel]) as Arc<dyn Channel>,
@@ -421,6 +456,13 @@ impl Parts {
 }
 
 impl World {
+    /// What nobody took of a channel's events.
+    pub(crate) fn letters(&self, channel: usize) -> Vec<Id> {
+        let own = letters_of(channel);
+        let files = self.disk.files().into_iter();
+        files.filter(|(path, _)| *path == own).flat_map(|(_, it)| read_letters(&it)).collect()
+    }
+
     pub(crate) fn roots(&self) -> Vec<PathBuf> {
         self.plan.sinks.iter().map(|sink| PathBuf::from(&sink.root)).collect()
     }

@@ -4,9 +4,10 @@
 //! A seed decides everything: the plan (sources, channels, sinks, options), who gets a turn, how
 //! time passes, what fails and when the machine stops. Lives end by close, kill or power cut, and
 //! the next one recovers. Checked: ledger exact between any two steps; pages and credit home;
-//! order per connection and file; each event once, in the channels that are its own, or counted as
-//! lost there; what was synced survives; files valid at any instant and finished ones for ever;
-//! recovery idempotent; the sink resumes by itself.
+//! order per connection and file; each event once, in the channels that are its own, be it in a
+//! file, at a next hop that refuses some, or a dead letter, or counted as lost there; what was
+//! synced survives; files valid at any instant and finished ones for ever; recovery idempotent;
+//! the sink resumes by itself.
 //!
 //! ```text
 //!   FLUMEN_SEED=42 cargo test --test simulation one_seed -- --nocapture     replays a seed
@@ -18,6 +19,7 @@ mod archive;
 mod dealing;
 mod disk;
 mod event;
+mod hop;
 mod life;
 mod log;
 mod model;
@@ -61,6 +63,8 @@ fn seeds_hold() {
                 total.failovers += report.failovers;
                 total.answered += report.answered;
                 total.lzo += report.lzo;
+                total.taken += report.taken;
+                total.letters += report.letters;
             }
             Err(what) => failures.push((seed, what)),
         }
@@ -74,7 +78,8 @@ fn seeds_hold() {
         panic!("{} of {count} seeds failed: {seeds:?}", seeds.len());
     }
     let Report { crashes, faults, rounds, evicted, unrouted, failovers, answered, .. } = total;
-    let all = [crashes, faults, rounds, evicted, unrouted, failovers, answered];
+    let Report { taken, letters, .. } = total;
+    let all = [crashes, faults, rounds, evicted, unrouted, failovers, answered, taken, letters];
     assert!(all.iter().all(|count| *count > 0), "{total:?}");
     assert_eq!(total.lzo > 0, cfg!(feature = "lzo"), "{total:?}");
 }

@@ -13,6 +13,7 @@ use crate::archive::{Archivist, Excuse, FileView, in_order};
 use crate::dealing::{Way, all_dealt};
 use crate::disk::Crash;
 use crate::event::Id;
+use crate::hop::LETTERS;
 use crate::life::{Life, World, sink_plan};
 
 type Ids = BTreeSet<Id>;
@@ -37,6 +38,8 @@ pub(crate) struct Oracle {
     doubtful: Vec<Ids>,
     /// By sink: what this life had counted when it crashed.
     counted: Vec<(u64, u64)>,
+    /// By channel: dead letters that were there when it crashed.
+    letters: Vec<Vec<Id>>,
     /// Between a crash and the end of recovery.
     crashed: bool,
     ever_crashed: bool,
@@ -52,6 +55,9 @@ pub(crate) struct View {
     /// By sink, only in files set aside or moved away: nobody promises what stands there. Events
     /// that a failed sync lost may; what was appended to a file after it was moved may be lost.
     aside: Vec<Ids>,
+    /// By channel, what the next hop of its group took, and what nobody did.
+    taken: Vec<Ids>,
+    letters: Vec<Vec<Id>>,
 }
 
 impl Oracle {
@@ -89,12 +95,14 @@ impl Oracle {
         }
         let mut present = self.gone.clone();
         let mut files = Vec::new();
-        for (path, bytes) in world.disk.files() {
+        for (path, bytes) in world.disk.files().into_iter().filter(|it| !it.0.starts_with(LETTERS))
+        {
             files.push(self.archivist.look(path, &bytes, sinks, excuse)?);
         }
         for file in &files {
-            // What a sink of a group gives back comes behind what others have by then.
-            if !(world.plan.faults && world.plan.group_of(&sinks[file.sink]).is_some()) {
+            // What a sink of a group gives back, or refuses, comes behind what others have by then.
+            let group = world.plan.group_of(&sinks[file.sink]);
+            if group.is_none_or(|group| !world.plan.faults && !world.plan.groups[group].hop) {
                 in_order(file)?;
             }
             let ours = file.path.starts_with(&sinks[file.sink].root);
@@ -107,7 +115,9 @@ impl Oracle {
             present.extend(aside.iter());
         }
         self.compare_finished(&files)?;
-        Ok(View { files, present, aside })
+        let lists = world.taken.iter().map(|ids| ids.lock().expect("one thread").clone());
+        let letters = (0..world.plan.channels.len()).map(|channel| world.letters(channel));
+        Ok(View { files, present, aside, taken: lists.collect(), letters: letters.collect() })
     }
 
     fn compare_finished(&mut self, files: &[FileView]) -> Checked {
@@ -144,6 +154,18 @@ impl Oracle {
                     let (one, two) = (other.path.display(), file.path.display());
                     return Err(format!("{id:?} stands in {one} and in {two}"));
                 }
+            }
+        }
+        for (channel, seen) in seen.iter().enumerate() {
+            let mut once: Ids = seen.keys().chain(&view.taken[channel]).copied().collect();
+            if once.len() != seen.len() + view.taken[channel].len() {
+                return Err(format!("c{channel}: events that a hop took stand in a file, too"));
+            }
+            // A letter that could not be synced and cannot be cut off is told twice.
+            let told_once = world.disk.struck("truncate") == 0;
+            let twice = view.letters[channel].iter().find(|id| !once.insert(**id));
+            if let Some(id) = twice.filter(|_| told_once) {
+                return Err(format!("{id:?} is a dead letter of c{channel}, and not only that"));
             }
         }
         Ok(())
@@ -202,7 +224,8 @@ impl Oracle {
     fn in_channel(world: &World, view: &View, channel: usize) -> Ids {
         let sinks = world.plan.sinks.iter().zip(&view.present);
         let mine = sinks.filter(|(sink, _)| sink.channel == channel);
-        mine.flat_map(|(_, ids)| ids.iter().copied()).collect()
+        let files = mine.flat_map(|(_, ids)| ids);
+        files.chain(&view.taken[channel]).chain(&view.letters[channel]).copied().collect()
     }
 
     fn aside_of(world: &World, view: &View, channel: usize) -> usize {
@@ -348,6 +371,7 @@ impl Oracle {
             let mut sinks = world.plan.sinks.iter().filter(|sink| sink.channel == channel);
             source.way.is_optional(place)
                 || world.plan.channels[channel].when_full == WhenFull::Wait
+                    && world.plan.groups.iter().all(|it| it.channel != channel || !it.hop)
                     && sinks.all(|sink| sink_plan(sink).confirms().0 == Reached::Synced)
         })
     }
@@ -355,7 +379,10 @@ impl Oracle {
     /// Notes what a crash must leave.
     pub(crate) fn before_crash(&mut self, world: &World, life: &Life, crash: Crash) -> Checked {
         self.listen(world, life);
-        self.look(world, Excuse::None)?;
+        let view = self.look(world, Excuse::None)?;
+        // A letter whose sync failed is cut off, if that is possible.
+        let sure = world.disk.struck("sync") + world.disk.struck("truncate") == 0;
+        self.letters = if sure { view.letters } else { Vec::new() };
         let sinks = life.snapshot().sinks.into_iter();
         self.counted = sinks
             .filter(|sink| sink.name.starts_with("out"))
@@ -379,6 +406,11 @@ impl Oracle {
         let view = self.look(world, Excuse::None)?;
         self.ever_crashed |= crash.is_some();
         self.no_doubles(world, &view)?;
+        for (before, now) in std::mem::take(&mut self.letters).iter().zip(&view.letters) {
+            if let Some(id) = before.iter().find(|id| !now.contains(id)) {
+                return Err(format!("{id:?} was set aside, and its letter lost by {crash:?}"));
+            }
+        }
         let kept = crash != Some(Crash::Power) && world.disk.struck("sync") == 0;
         self.confirmed(world, &view, kept)?;
         for (sink, &(synced, written)) in self.counted.iter().enumerate() {

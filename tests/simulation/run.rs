@@ -64,6 +64,9 @@ pub(crate) struct Report {
     pub(crate) answered: u64,
     /// Sinks that write files of lzop's.
     pub(crate) lzo: u64,
+    /// Events that a next hop took that refuses some, and those that nobody took.
+    pub(crate) taken: u64,
+    pub(crate) letters: u64,
     /// Lines traced, and their hash.
     pub(crate) digest: (u64, u64),
 }
@@ -124,10 +127,11 @@ impl Run {
         let feeds = plan.sources.iter().enumerate().map(feed).collect();
         let accepted = plan.channels.iter().map(|_| Arc::default()).collect();
         let evicted = plan.channels.iter().map(|_| Arc::default()).collect();
+        let taken = plan.channels.iter().map(|_| Arc::default()).collect();
         if sabotage == Sabotage::LyingDisk {
             disk.lie_about_syncs();
         }
-        let world = World { plan, clock, disk, trace, feeds, accepted, evicted };
+        let world = World { plan, clock, disk, trace, feeds, accepted, evicted, taken };
         let oracle = Oracle::new(&world);
         let lzo = world.plan.sinks.iter().filter(|sink| sink.codec == "lzo").count() as u64;
         let report = Report { lzo, ..Report::default() };
@@ -341,6 +345,11 @@ impl Run {
         self.report.unrouted += life.unrouted();
         self.report.failovers += life.failovers(&self.world);
         self.report.answered = self.oracle.answered(&self.world);
+        let taken = self.world.taken.iter().map(|ids| ids.lock().expect("one thread").len());
+        self.report.taken = taken.sum::<usize>() as u64;
+        let channels = 0..self.world.plan.channels.len();
+        let letters = channels.map(|channel| self.world.letters(channel).len());
+        self.report.letters = letters.sum::<usize>() as u64;
         self.oracle.closed(&self.world, &life, self.faultless)
     }
 
