@@ -134,6 +134,9 @@ fn escaped(text: &str) -> String {
     text.replace('%', "%%")
 }
 
+/// What `block.bytes` may be.
+const BLOCK_BYTES: (i64, i64) = (4 << 10, 16 << 20);
+
 /// Container files of Avro's, compressed inside.
 fn avro(made: &mut Made<'_>, kept: &[Kept], span: &Span) {
     let part = made.part;
@@ -156,7 +159,12 @@ fn avro(made: &mut Made<'_>, kept: &[Kept], span: &Span) {
         },
     }
     if let Some(bytes) = part.number("sink.serializer.syncIntervalBytes") {
-        let bounded = bytes.value.clamp(4 << 10, 16 << 20);
+        let bounded = bytes.value.clamp(BLOCK_BYTES.0, BLOCK_BYTES.1);
+        if bounded != bytes.value {
+            let what = format!("a block of {} bytes is one of {bounded} here", bytes.value);
+            let remedy = "write 4096 to 16777216, or leave it out";
+            part.diagnostics.warning(bytes.span.clone(), what, remedy);
+        }
         made.put("block", &bytes.span, inline(&bytes.span, [("bytes", Value::Integer(bounded))]));
     }
 }
