@@ -385,6 +385,7 @@ impl Source for Exec {
     }
 
     fn wanted(&self) -> Option<Reached> {
+        // Nobody is told anything: it is to go, and not only to be as good as received.
         self.late.then_some(Reached::Written)
     }
 

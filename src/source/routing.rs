@@ -5,18 +5,16 @@
 //! rest waits, and the source is not read; an optional one without room loses the event.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Source;
 use super::intercepting::{Put, Staging, copy};
 use super::parsing::Parser;
-use super::runner::{Pace, STILL, TICK, mark_key};
+use super::runner::{Pace, mark_key};
 use crate::channel::selector::Mapping;
 use crate::channel::{Inlet, Valve};
 use crate::codec::field::Field;
 use crate::event::{Copying, Event, Mark, Marks, Removed};
 use crate::interceptor::{Draft, Filters};
-use crate::limits;
 use crate::memory::receipt::Reached;
 use crate::memory::{Lease, Pool, ReceiptSlip};
 use crate::ring::Wake;
@@ -179,9 +177,10 @@ impl RoutingRunner {
         let Self { lanes, counters, slip, pace, source, .. } = self;
         let wanted = source.wanted().is_some();
         for lane in lanes.iter_mut() {
-            let turned = |page: &Lease| pace.turned(page, now.wall);
-            let due = lane.page.as_ref().is_some_and(turned) || lane.due(now, pace, wanted);
-            if all || due {
+            let due = |page: &Lease| {
+                pace.turned(page, now.wall) || pace.due(&lane.valve, lane.first_at, wanted, now)
+            };
+            if all || lane.page.as_ref().is_some_and(due) {
                 lane.offer(counters, slip.as_ref(), now);
             }
         }
@@ -194,14 +193,9 @@ impl RoutingRunner {
 
     /// When to look at the open pages again.
     fn look_again(&self, now: Now) -> Mono {
-        let eager = self.pace.eager || self.source.wanted().is_some();
-        let wait = if eager { Duration::from_nanos(limits::LINGER_NS) } else { self.pace.age };
-        let open = self.lanes.iter().filter(|lane| lane.first_at != Mono::MAX);
-        let look = |lane: &Lane| match lane.first_at {
-            first_at if now.mono >= first_at.after(self.pace.age) => now.mono.after(STILL),
-            first_at => first_at.after(wait).max(now.mono.after(TICK)),
-        };
-        open.map(look).min().unwrap_or(Mono::MAX)
+        let wanted = self.source.wanted().is_some();
+        let look = |lane: &Lane| self.pace.look_again(lane.first_at, wanted, now);
+        self.lanes.iter().map(look).min().unwrap_or(Mono::MAX)
     }
 }
 
@@ -363,16 +357,6 @@ impl Lane {
         self.awaited = false;
         self.valve.offer(page, slip, self.first_at, now);
         self.first_at = Mono::MAX;
-    }
-
-    fn due(&self, now: Now, pace: &Pace, wanted: bool) -> bool {
-        if self.first_at == Mono::MAX {
-            return false;
-        }
-        let age = now.mono.since(self.first_at);
-        let lingered = age >= Duration::from_nanos(limits::LINGER_NS);
-        let taken = || self.valve.drained() && (lingered || self.valve.awaited());
-        age >= pace.age && self.valve.moves() || (pace.eager || wanted) && taken()
     }
 
     /// The page may wait for company though somebody waits for its events: for no more than that

@@ -69,6 +69,29 @@ impl Pace {
         let turned = |ns| slice(page.time_min(), ns) != slice(wall, ns);
         !page.is_empty() && self.slice_ns.is_some_and(turned)
     }
+
+    /// Whether a partial page goes now, whose first event came then. `wanted`: somebody waits for
+    /// it to go.
+    pub(super) fn due(&self, valve: &Valve, first_at: Mono, wanted: bool, now: Now) -> bool {
+        let age = now.mono.since(first_at);
+        let taken = || age >= Duration::from_nanos(limits::LINGER_NS) || valve.awaited();
+        // Whoever waits for an answer may send nothing more before it.
+        let goes = || wanted || self.eager && taken();
+        age >= self.age && valve.moves() || valve.drained() && goes()
+    }
+
+    /// When to look at it again. Without a page there is nothing to look at.
+    pub(super) fn look_again(&self, first_at: Mono, wanted: bool, now: Now) -> Mono {
+        let due = first_at.after(self.age);
+        match first_at {
+            Mono::MAX => Mono::MAX,
+            _ if now.mono >= due => now.mono.after(STILL),
+            _ if self.eager || wanted => {
+                first_at.after(Duration::from_nanos(limits::LINGER_NS)).max(now.mono.after(TICK))
+            }
+            _ => due,
+        }
+    }
 }
 
 impl SourceRunner {
@@ -207,34 +230,12 @@ impl SourceRunner {
         received
     }
 
-    /// Whether a partial page goes now.
-    fn due(&self, now: Now) -> bool {
-        let age = now.mono.since(self.first_at);
-        let lingered = age >= Duration::from_nanos(limits::LINGER_NS);
-        let taken = lingered || self.valve.awaited();
-        // Whoever waits for an answer may send nothing more before it.
-        let goes = self.source.wanted().is_some() || self.pace.eager && taken;
-        age >= self.pace.age && self.valve.moves() || goes && self.valve.drained()
-    }
-
     /// Tells whoever only waits for the channels to have what is in the page: they have room for
     /// it, and nothing moves that would take it.
     fn vouch(&mut self) {
         let settled = self.slip.is_none() && self.waiting() == 0;
         if settled && self.valve.vouches() {
             self.source.slip().into_iter().for_each(|slip| self.valve.confirm(slip));
-        }
-    }
-
-    /// When to look at a partial page again.
-    fn look_again(&self, now: Now) -> Mono {
-        match self.first_at {
-            Mono::MAX => Mono::MAX,
-            first_at if now.mono >= first_at.after(self.pace.age) => now.mono.after(STILL),
-            first_at if self.pace.eager || self.source.wanted().is_some() => {
-                first_at.after(Duration::from_nanos(limits::LINGER_NS)).max(now.mono.after(TICK))
-            }
-            first_at => first_at.after(self.pace.age),
         }
     }
 
@@ -276,7 +277,8 @@ impl Worker for SourceRunner {
         }
         let partial = (held > 0 || wanted.is_some()) && !received.more;
         self.finished = received.finished;
-        if received.full || received.finished || rest || partial && self.due(now) {
+        let due = || self.pace.due(&self.valve, self.first_at, wanted.is_some(), now);
+        if received.full || received.finished || rest || partial && due() {
             self.offer(now);
         } else if partial && wanted == Some(Reached::Received) {
             self.vouch();
@@ -284,7 +286,10 @@ impl Worker for SourceRunner {
         match received {
             _ if self.finished => Progress::Done,
             _ if received.full || received.more => Progress::Worked,
-            _ => Progress::Idle { until: self.look_again(now) },
+            _ => {
+                let wanted = self.source.wanted().is_some();
+                Progress::Idle { until: self.pace.look_again(self.first_at, wanted, now) }
+            }
         }
     }
 
@@ -314,9 +319,9 @@ impl Worker for SourceRunner {
 }
 
 /// A worker with a partial page looks at its rings again after so long at the least.
-pub(super) const TICK: Duration = Duration::from_millis(1);
+const TICK: Duration = Duration::from_millis(1);
 /// And with one that would have gone, if anything moved.
-pub(super) const STILL: Duration = Duration::from_millis(10);
+const STILL: Duration = Duration::from_millis(10);
 
 /// Counts a page that is about to be offered. Received and routed are counted together, so that
 /// the source's equation holds at every moment; what is still in hand is `held_events`.

@@ -8,6 +8,7 @@ use crate::channel::{Channel, SELECTOR, Selector, WhenFull};
 use crate::config::{Section, Spanned};
 use crate::event::{EventHead, Origin, Page};
 use crate::interceptor::{CHAIN, ChainPlan, Tools};
+use crate::limits;
 use crate::memory::Credit;
 use crate::memory::receipt::{Outcome, Reached, ReceiptPool};
 use crate::runtime::parker::Parker;
