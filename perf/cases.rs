@@ -85,7 +85,6 @@ const SLOW: Stream = Stream { rate: Some(100_000), ..ONE };
 
 const FLUMEN: Party = party("flumen", Program::Flumen);
 const TCP: Party = party("limit", Program::Limit("tcp", ""));
-const TCP_SYNCED: Party = party("limit synced", Program::Limit("tcp", "--synced"));
 /// The same lines with nothing around them.
 const BARE: Party = TCP.stream(ONE);
 const CROWD: Party = party("limit", Program::Limit("crowd", ""));
@@ -216,7 +215,7 @@ pub(crate) const CASES: &[Case] = &[
         what: "one connection, plain files",
         load: Load::Lines(ONE),
         sink: "none",
-        parties: &[FLUMEN, TCP, TCP_SYNCED, WRITE, RSYSLOG, SYSLOG_NG],
+        parties: &[FLUMEN, TCP, WRITE, RSYSLOG, SYSLOG_NG],
         goals: &[at_most(Key::Steady, 1.05, "limit")],
     },
     for_flume!("syslogtcp_to_file_roll", SYSLOGTCP, Load::Lines(ONE)),
