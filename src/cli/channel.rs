@@ -154,7 +154,7 @@ fn export(log: &LogReader, args: &ExportArgs, out: &mut impl Write) -> io::Resul
         keys,
         |page| {
             text.clear();
-            encoder.encode_page(page, 0, &mut text, usize::MAX);
+            encoder.encode_events(page, 0..page.event_count(), &mut text);
             out.write_all(&text)
         },
         |what| {

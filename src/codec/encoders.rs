@@ -24,8 +24,10 @@ mod raw;
 mod template;
 mod text;
 
+use std::ops::Range;
+
 use super::Encoding;
-use crate::event::{Event, HeaderNames, Page};
+use crate::event::{Event, HeaderNames, Marks, Page};
 use crate::limits::usize_of;
 use crate::syslog::parse::Fields;
 
@@ -63,14 +65,27 @@ pub trait Encoder: Send {
     /// The most bytes one event of `event_bytes`, its headers among them, can become.
     fn bound(&self, event_bytes: usize) -> usize;
 
+    /// The same of an event without control bytes that would be escaped.
+    fn bound_plain(&self, event_bytes: usize) -> usize {
+        self.bound(event_bytes)
+    }
+
     /// The most bytes this event can become: tighter than `bound`.
     fn bound_event(&self, event: &Event<'_>) -> usize {
-        self.bound(event.bytes_with_headers())
+        let bytes = event.bytes_with_headers();
+        match event.marks.contains(Marks::CONTROL) {
+            true => self.bound(bytes),
+            false => self.bound_plain(bytes),
+        }
     }
 
     /// The most bytes the page's events can become; cheap and not tight.
     fn bound_page(&self, page: &Page) -> usize {
-        self.bound(page.bytes_with_headers()) + usize_of(page.event_count()) * self.bound(0)
+        let (bytes, events) = (page.bytes_with_headers(), usize_of(page.event_count()));
+        match page.contiguous() {
+            Some(_) => self.bound_plain(bytes) + events * self.bound_plain(0),
+            None => self.bound(bytes) + events * self.bound(0),
+        }
     }
 
     /// Appends one event.
@@ -81,9 +96,15 @@ pub trait Encoder: Send {
         None
     }
 
+    /// Appends the page's events of these indices.
+    fn encode_events(&self, page: &Page, indices: Range<u32>, out: &mut Vec<u8>) {
+        let (from, count) = (usize_of(indices.start), indices.len());
+        page.events().skip(from).take(count).for_each(|event| self.encode_event(&event, out));
+    }
+
     /// Appends the page's events from index `from` on until `out` holds `full_bytes`; returns the
     /// index of the first event that was not taken. At least one is taken.
-    fn encode_page(&self, page: &Page, from: u32, out: &mut Vec<u8>, full_bytes: usize) -> u32 {
+    fn encode_until(&self, page: &Page, from: u32, out: &mut Vec<u8>, full_bytes: usize) -> u32 {
         let mut index = from;
         for event in page.events().skip(usize_of(from)) {
             if index > from && out.len() >= full_bytes {
@@ -100,7 +121,7 @@ pub trait Encoder: Send {
 mod tests {
     use super::*;
     use crate::event::parsed::start_of;
-    use crate::event::{Beside, EventHead, Form, Found, Marks, Origin, Reading, Shape, Span};
+    use crate::event::{Beside, EventHead, Form, Found, Origin, Reading, Shape, Span};
     use crate::syslog::parse::{Arrival, Expect, Format, Zone, parse};
     use crate::time::Wall;
 

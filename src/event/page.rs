@@ -9,6 +9,7 @@
 //! `raw` encoder copies nothing. One owner fills a page; after `seal` it is read only.
 
 mod beside;
+mod events;
 mod fresh;
 mod headers;
 mod image;
@@ -16,6 +17,7 @@ mod origins;
 mod select;
 
 pub use beside::Beside;
+pub use events::Events;
 pub use image::{Misfit, Outline};
 pub use origins::{Name, Names, ORIGIN_BYTES_MAX, OriginPlace};
 pub use select::{Removed, Since};
@@ -236,6 +238,8 @@ impl Page {
         self.slots += self.stride;
         self.events += 1;
         self.event_bytes += u64::from(length);
+        // Whoever writes its bytes has to look at them.
+        self.contiguous &= !head.marks.contains(Marks::CONTROL);
         self.time_min = self.time_min.min(head.at);
         self.time_max = self.time_max.max(head.at);
         if head.marks.any_counted() {
@@ -254,7 +258,6 @@ impl Page {
         spare[..bytes.len()].copy_from_slice(bytes);
         spare[bytes.len()] = b'\n';
         self.tail += bytes.len() + 1;
-        self.contiguous &= !head.marks.contains(Marks::CONTROL);
         self.push_event(offset, limits::u32_of(bytes.len()), head)
     }
 
@@ -302,34 +305,10 @@ impl Page {
 
     // ── reading ──
 
-    /// All bytes, when they are exactly the events in order, each with its LF.
+    /// All bytes, when they are exactly the events in order, each with its LF, and no event is
+    /// marked CONTROL.
     pub fn contiguous(&self) -> Option<&[u8]> {
         self.contiguous.then(|| &self.body()[..self.tail])
-    }
-
-    pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
-        let slots = self.slot_slice();
-        let (mut end, stride) = (slots.len(), self.stride);
-        let store = self.header_store();
-        let mut origins = Origins::default();
-        std::iter::from_fn(move || {
-            while end > 0 && slots[end - 1].kind() == KIND_ORIGIN {
-                end -= 1;
-            }
-            let below = end.checked_sub(stride)?;
-            let top = end - 1;
-            let slot = &slots[top];
-            end = below;
-            let start = usize_of(slot.offset);
-            Some(Event {
-                bytes: &self.body()[start..start + usize_of(slot.length)],
-                at: Wall(self.base.0 + i64::from(slot.delta)),
-                origin: origins.find(slots, slot.origin),
-                pri: (slot.pri != PRI_NONE).then_some(slot.pri),
-                marks: Marks::from_bits(slot.tag),
-                beside: Beside::new(store, slots, top, stride),
-            })
-        })
     }
 
     pub fn event_count(&self) -> u32 {

@@ -57,6 +57,7 @@ impl Records<'_> {
         self.push(offset, length, pri);
         let index = self.next.wrapping_add(self.stride);
         self.slots[index].tag = KIND_EVENT | marks.bits();
+        self.sums.scattered |= marks.contains(Marks::CONTROL);
         marks.counted().for_each(|mark| self.sums.marks[mark as usize] += 1);
     }
 

@@ -105,7 +105,7 @@ impl BatchSink for Stdout {
             if self.taken == page.event_count() {
                 break;
             }
-            self.taken = self.encoder.encode_page(page, self.taken, &mut self.text, WRITE_BYTES);
+            self.taken = self.encoder.encode_until(page, self.taken, &mut self.text, WRITE_BYTES);
         }
         self.taken = 0;
         Ok(std::mem::take(&mut self.stored))

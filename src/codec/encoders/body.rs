@@ -40,14 +40,13 @@ pub struct Body {
     pub keep_control: bool,
 }
 
-/// A message taken apart; a field that it does not have is empty.
+/// What stands in front of a message's body; a field that it does not have is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Pieces<'e> {
     priority: &'e [u8],
     version: &'e [u8],
     timestamp: &'e [u8],
     hostname: &'e [u8],
-    body: &'e [u8],
 }
 
 impl Encoder for Body {
@@ -64,8 +63,25 @@ impl Encoder for Body {
         (event_bytes + 4) * if self.keep_control { 1 } else { 4 } + 1
     }
 
+    fn bound_plain(&self, event_bytes: usize) -> usize {
+        event_bytes + 5
+    }
+
     fn encode_event(&self, event: &Event<'_>, out: &mut Vec<u8>) {
         let from = out.len();
+        if !self.kept.is_empty() {
+            self.put_kept(event, out);
+        }
+        out.extend_from_slice(event.bytes.get(event.parsed().body_at()..).unwrap_or_default());
+        if event.marks.contains(Marks::CONTROL) && !self.keep_control {
+            escape_control(out, from);
+        }
+        out.push(b'\n');
+    }
+}
+
+impl Body {
+    fn put_kept(&self, event: &Event<'_>, out: &mut Vec<u8>) {
         let pieces = take_apart(event);
         for (_, field) in KeptField::ALL.iter().filter(|(_, field)| self.kept.contains(field)) {
             let (text, behind) = match field {
@@ -79,41 +95,34 @@ impl Encoder for Body {
                 out.extend(behind);
             }
         }
-        out.extend_from_slice(pieces.body);
-        if event.marks.contains(Marks::CONTROL) && !self.keep_control {
-            escape_control(out, from);
-        }
-        out.push(b'\n');
     }
 }
 
 fn take_apart<'e>(event: &Event<'e>) -> Pieces<'e> {
     let bytes = event.bytes;
     let form = event.parsed().form();
-    let whole = Pieces { body: bytes, ..Pieces::default() };
     if !matches!(form, Form::Rfc3164 | Form::Rfc5424) {
-        return whole;
+        return Pieces::default();
     }
     let pri_end = match bytes.first() {
         Some(b'<') => memchr::memchr(b'>', bytes).map_or(0, |at| at + 1),
         _ => 0,
     };
     let (priority, rest) = bytes.split_at(pri_end);
-    let body = bytes.get(event.parsed().body_at()..).unwrap_or_default();
     if form == Form::Rfc5424 {
         let mut words = rest.splitn(4, |byte| *byte == b' ');
         let mut word = || words.next().unwrap_or_default();
         let (version, timestamp, hostname) = (word(), word(), word());
-        return Pieces { priority, version, timestamp, hostname, body };
+        return Pieces { priority, version, timestamp, hostname };
     }
     // What stands in front of the host name, or of the tag without one, is the time.
     let (end, hostname) = match (event.parsed().host(), event.parsed().app()) {
         (Some(host), _) => (start_of(host, bytes), host),
         (None, Some(app)) => (start_of(app, bytes), &bytes[..0]),
-        (None, None) => return whole,
+        (None, None) => return Pieces::default(),
     };
     let timestamp = bytes.get(pri_end..end).unwrap_or_default().trim_ascii();
-    Pieces { priority, version: b"", timestamp, hostname, body }
+    Pieces { priority, version: b"", timestamp, hostname }
 }
 
 #[cfg(test)]

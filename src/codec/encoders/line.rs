@@ -4,7 +4,7 @@
 //! host, structured data in front of the text, and of the header all but version and MSGID.
 
 use super::Encoder;
-use super::raw::{bound_text, escape_control};
+use super::raw::escape_control;
 use crate::codec::Encoding;
 use crate::event::{Event, Form, Marks};
 use crate::syslog::parse::Fields;
@@ -28,8 +28,8 @@ impl Encoder for Line {
         if self.keep_control { event_bytes + 1 } else { 4 * event_bytes + 1 }
     }
 
-    fn bound_event(&self, event: &Event<'_>) -> usize {
-        bound_text(event, self.keep_control)
+    fn bound_plain(&self, event_bytes: usize) -> usize {
+        event_bytes + 1
     }
 
     fn encode_event(&self, event: &Event<'_>, out: &mut Vec<u8>) {

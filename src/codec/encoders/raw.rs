@@ -20,8 +20,8 @@ impl Encoder for Raw {
         if self.keep_control { event_bytes + 1 } else { 4 * event_bytes + 1 }
     }
 
-    fn bound_event(&self, event: &Event<'_>) -> usize {
-        bound_text(event, self.keep_control)
+    fn bound_plain(&self, event_bytes: usize) -> usize {
+        event_bytes + 1
     }
 
     fn as_is<'page>(&self, page: &'page Page) -> Option<&'page [u8]> {
@@ -36,12 +36,6 @@ impl Encoder for Raw {
         }
         out.push(b'\n');
     }
-}
-
-/// Only marked events can grow.
-pub(super) fn bound_text(event: &Event<'_>, keep_control: bool) -> usize {
-    let grows = event.marks.contains(Marks::CONTROL) && !keep_control;
-    event.bytes.len() * if grows { 4 } else { 1 } + 1
 }
 
 /// Writes the control bytes of `out[from..]` but TAB as `#ooo`, in place.

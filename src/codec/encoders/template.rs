@@ -71,6 +71,14 @@ impl Template {
         Ok(Self { parts, keep_control })
     }
 
+    fn bound_growing(&self, event_bytes: usize, times: usize) -> usize {
+        let part = |part: &Part| match part {
+            Part::Literal(text) => text.len(),
+            Part::Field(field) => times * field.bound(event_bytes).max(1),
+        };
+        self.parts.iter().map(part).sum::<usize>() + 1
+    }
+
     fn fields(&self) -> impl Iterator<Item = &Field> {
         self.parts.iter().filter_map(|part| match part {
             Part::Field(field) => Some(field),
@@ -99,22 +107,11 @@ impl Encoder for Template {
     }
 
     fn bound(&self, event_bytes: usize) -> usize {
-        let grows = if self.keep_control { 1 } else { 4 };
-        let part = |part: &Part| match part {
-            Part::Literal(text) => text.len(),
-            Part::Field(field) => grows * field.bound(event_bytes).max(1),
-        };
-        self.parts.iter().map(part).sum::<usize>() + 1
+        self.bound_growing(event_bytes, if self.keep_control { 1 } else { 4 })
     }
 
-    fn bound_event(&self, event: &Event<'_>) -> usize {
-        let escapes = event.marks.contains(Marks::CONTROL) && !self.keep_control;
-        let bytes = event.bytes_with_headers();
-        let part = |part: &Part| match part {
-            Part::Literal(text) => text.len(),
-            Part::Field(field) => field.bound(bytes).max(1) * if escapes { 4 } else { 1 },
-        };
-        self.parts.iter().map(part).sum::<usize>() + 1
+    fn bound_plain(&self, event_bytes: usize) -> usize {
+        self.bound_growing(event_bytes, 1)
     }
 
     fn encode_event(&self, event: &Event<'_>, out: &mut Vec<u8>) {

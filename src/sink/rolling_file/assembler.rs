@@ -226,7 +226,7 @@ impl Assembler {
         match self.encoder.as_is(batch) {
             Some(bytes) => self.open.raw.extend_from_slice(bytes),
             None => {
-                self.encoder.encode_page(batch, 0, &mut self.open.raw, usize::MAX);
+                self.encoder.encode_events(batch, 0..batch.event_count(), &mut self.open.raw);
             }
         }
         let contents = self.open.contents.get_or_insert_with(|| Contents::none(place));
@@ -258,20 +258,31 @@ impl Assembler {
         let (mut parcel, from) = self.current.take().expect("the caller saw a current batch");
         let place = self.places.of(parcel.batch.time_min());
         let batch = &parcel.batch;
+        let (events, event_bytes) = (batch.event_count(), batch.event_bytes());
         let as_is = self.encoder.as_is(batch).map(<[u8]>::len);
-        let whole = as_is.is_some_and(|bytes| bytes <= self.sizes.block.max(self.sizes.raw));
+        let whole = match as_is {
+            Some(bytes) => bytes <= self.sizes.block.max(self.sizes.raw),
+            None => {
+                event_bytes + u64::from(events) <= self.sizes.block as u64
+                    && self.encoder.bound_page(batch) <= self.sizes.raw
+            }
+        };
         if from == 0 && whole && self.take_meta(&parcel) {
             self.meta.iter_mut().for_each(|meta| meta.finish(fields));
             let contents = Contents {
                 place,
-                events: batch.event_count(),
-                event_bytes: batch.event_bytes(),
+                events,
+                event_bytes,
                 passing: Amount::of(batch).when(parcel.passes()),
                 time_min: batch.time_min(),
                 time_max: batch.time_max(),
                 slips: with(slips, parcel.slip.take()),
             };
-            return self.job(Body::Whole(parcel), contents);
+            let body = match as_is {
+                Some(_) => Body::Whole(parcel),
+                None => Body::Part { batch: parcel.batch.clone(), from: 0, to: events },
+            };
+            return self.job(body, contents);
         }
         let mut contents = Contents::none(place);
         let (mut most, mut length, mut to) = (0, 0, from);

@@ -94,10 +94,7 @@ impl Ordered {
                 self.press.press_batch(parcel, self.encoder.as_ref(), buffer, contents)
             }
             Body::Part { batch, from, to } => {
-                let part = (to - from) as usize;
-                for event in batch.events().skip(from as usize).take(part) {
-                    self.encoder.encode_event(&event, &mut self.raw);
-                }
+                self.encoder.encode_events(&batch, from..to, &mut self.raw);
                 self.press.press(&self.raw, buffer, contents)
             }
             Body::Gathered => self.press.press(&self.raw, buffer, contents),

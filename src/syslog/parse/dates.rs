@@ -8,26 +8,27 @@ use super::zone::abbreviation;
 /// The time at `from`, and where it ends, zone and year included.
 pub(super) fn any(bytes: &[u8], from: usize) -> Option<(Time<'_>, usize)> {
     let from = weekday(bytes, from).unwrap_or(from);
-    let (time, end) = match bytes.get(from)? {
+    let (mut time, end) = match bytes.get(from)? {
         b'0'..=b'9' => digits_first(bytes, from)?,
         _ => month_first(bytes, from)?,
     };
-    let (time, end) = after(bytes, end, time);
+    let end = after(bytes, end, &mut time);
     let ends = matches!(bytes.get(end), None | Some(b' ' | b'\t' | b':' | b';' | b',' | b']'));
     (ends && time.is_real()).then_some((time, end))
 }
 
-/// What may follow the seconds: AM or PM, a zone, a year that did not come before.
+/// Reads what may follow the seconds: AM or PM, a zone, a year that did not come before. Returns
+/// where it ends. The time stays where it is: to move it right behind its writing stalls.
 #[inline(always)]
-pub(super) fn after<'a>(bytes: &'a [u8], from: usize, time: Time<'a>) -> (Time<'a>, usize) {
+pub(super) fn after<'a>(bytes: &'a [u8], from: usize, time: &mut Time<'a>) -> usize {
     // Most messages go on with a host name in lower case, and are done here.
     match bytes.get(from..) {
-        Some([b' ', next, ..]) if next.is_ascii_lowercase() || *next == b' ' => (time, from),
+        Some([b' ', next, ..]) if next.is_ascii_lowercase() || *next == b' ' => from,
         _ => trailers(bytes, from, time),
     }
 }
 
-fn trailers<'a>(bytes: &'a [u8], from: usize, mut time: Time<'a>) -> (Time<'a>, usize) {
+fn trailers<'a>(bytes: &'a [u8], from: usize, time: &mut Time<'a>) -> usize {
     let mut at = from;
     for _ in 0..4 {
         let blank = usize::from(bytes.get(at) == Some(&b' '));
@@ -49,7 +50,7 @@ fn trailers<'a>(bytes: &'a [u8], from: usize, mut time: Time<'a>) -> (Time<'a>, 
             break;
         }
     }
-    (time, at)
+    at
 }
 
 /// Whether a zone says more than the one before: `CET +01:00` says which `CET`.

@@ -23,15 +23,19 @@ pub(super) fn parse<'a>(
         return Ok(());
     }
     let at = if bytes.get(from) == Some(&b' ') { scan::skip_blanks(bytes, from) } else { from };
-    let usual = time::bsd(bytes, at).filter(|_| bytes.get(at + 15) == Some(&b' '));
-    let found = match usual {
-        Some(time) => Some(dates::after(bytes, at + 15, time)),
-        None => dates::any(bytes, at),
+    if bytes.get(at + 15) == Some(&b' ') {
+        message.time = time::bsd(bytes, at);
+    }
+    let at = match &mut message.time {
+        Some(time) => dates::after(bytes, at + 15, time),
+        None => match dates::any(bytes, at) {
+            Some((time, end)) => {
+                message.time = Some(time);
+                end
+            }
+            None => return vendors::parse(bytes, at, has_pri, wanted, message),
+        },
     };
-    let Some((time, at)) = found else {
-        return vendors::parse(bytes, at, has_pri, wanted, message);
-    };
-    message.time = Some(time);
     if wanted.beyond(Fields::TIME) {
         header(bytes, at, wanted, message);
     }

@@ -49,6 +49,7 @@ pub(super) const FRACTION_DIGITS_MAX: usize = 9;
 
 impl Time<'_> {
     /// Whether the calendar has this time.
+    #[inline(always)]
     pub(super) fn is_real(&self) -> bool {
         // A day that some year has is real while the year is unknown.
         let year = self.year.unwrap_or(2000);

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The file after some blocks, one every two seconds.
 fn written(options: &str, name: &str) -> (Vec<u8>, String) {
     let mut stand = Stand::new(&format!("{options}\nblock = {{ age = '1s' }}"));
-    for block in 0..8 {
+    for block in 0..24 {
         let text = |n: usize| format!("session {} of user {} opened for {n}", n * n, n % 7 + block);
         let texts: Vec<String> = (0..400).map(text).collect();
         let events: Vec<_> = texts.iter().map(|text| ("10.0.0.1", text.as_str())).collect();
