@@ -95,6 +95,7 @@ const WRITE: Party = party("output alone", Program::Limit("memory", ""));
 const WINDOW: u32 = 128;
 const RSYSLOG: Party = party("rsyslog", Program::Rsyslog);
 const SYSLOG_NG: Party = party("syslog-ng", Program::SyslogNg);
+const OTELCOL: Party = party("otelcol", Program::Otelcol);
 
 const SYSLOGTCP: &str = "type = syslogtcp\nperf.sources.net.host = 127.0.0.1\n\
                          perf.sources.net.port = {port}\nperf.sources.net.eventSize = 65536";
@@ -215,7 +216,7 @@ pub(crate) const CASES: &[Case] = &[
         what: "one connection, plain files",
         load: Load::Lines(ONE),
         sink: "none",
-        parties: &[FLUMEN, TCP, WRITE, RSYSLOG, SYSLOG_NG],
+        parties: &[FLUMEN, TCP, WRITE, RSYSLOG, SYSLOG_NG, OTELCOL],
         goals: &[at_most(Key::Steady, 1.05, "limit")],
     },
     for_flume!("syslogtcp_to_file_roll", SYSLOGTCP, Load::Lines(ONE)),

@@ -24,6 +24,7 @@ pub(crate) fn describe() -> Description {
         ("rsyslog", "FLUMEN_RSYSLOGD", "-v"),
         ("syslog-ng", "FLUMEN_SYSLOG_NG", "--version"),
         ("Apache Flume", "FLUMEN_FLUME", "--version"),
+        ("OpenTelemetry Collector", "FLUMEN_OTELCOL", "--version"),
     ];
     for (name, variable, option) in peers {
         if let Some(program) = std::env::var_os(variable) {

@@ -40,6 +40,8 @@ pub(crate) enum Program {
     Limit(&'static str, &'static str),
     Rsyslog,
     SyslogNg,
+    /// OpenTelemetry Collector.
+    Otelcol,
     /// The lines of the source in its properties.
     Flume(&'static str),
     /// The agent, given Flume's properties.
@@ -155,6 +157,7 @@ impl Party {
             Program::Rsyslog => "FLUMEN_RSYSLOGD",
             Program::Shell(command) => return missing_tool(command),
             Program::SyslogNg => "FLUMEN_SYSLOG_NG",
+            Program::Otelcol => "FLUMEN_OTELCOL",
             _ => "FLUMEN_FLUME",
         };
         env::var_os(variable).is_none().then_some(variable)
@@ -184,21 +187,7 @@ impl Party {
                 command.arg("-c").arg(words);
                 command
             }
-            Program::Rsyslog => {
-                let template = match place.transport {
-                    _ if place.sink == "syslog" => include_str!("peers/rsyslog-forward.conf"),
-                    "relp" => include_str!("peers/rsyslog-relp.conf"),
-                    "udp" => include_str!("peers/rsyslog-udp.conf"),
-                    _ => include_str!("peers/rsyslog-tcp.conf"),
-                };
-                let level = if place.sink == "none" { "0" } else { "1" };
-                let text = fill(place, template).replace("{level}", level);
-                let mut command = Command::new(path("FLUMEN_RSYSLOGD")?);
-                let pid = place.dir.join("pid");
-                command.arg("-n").arg("-i").arg(pid);
-                command.arg("-f").arg(write(place, "rsyslog.conf", &text)?);
-                command
-            }
+            Program::Rsyslog => rsyslog(place)?,
             Program::SyslogNg => {
                 let text = fill(place, include_str!("peers/syslog-ng.conf"));
                 let mut command = Command::new(path("FLUMEN_SYSLOG_NG")?);
@@ -207,6 +196,12 @@ impl Party {
                 command.arg("-f").arg(write(place, "syslog-ng.conf", &text)?);
                 command.arg("-p").arg(file("pid")).arg("-c").arg(file("ctl"));
                 command.arg("-R").arg(file("persist"));
+                command
+            }
+            Program::Otelcol => {
+                let text = fill(place, include_str!("peers/otelcol.yaml"));
+                let mut command = Command::new(path("FLUMEN_OTELCOL")?);
+                command.arg("--config").arg(write(place, "otelcol.yaml", &text)?);
                 command
             }
             Program::Flume(source) => {
@@ -236,6 +231,21 @@ fn missing_tool(command: &'static str) -> Option<&'static str> {
     // Between blanks: an expression may have one, too.
     let tools = command.split(" | ").filter_map(|part| part.split_whitespace().next());
     tools.filter(|tool| !tool.starts_with('{')).find(|tool| !there(tool))
+}
+
+fn rsyslog(place: &Place<'_>) -> io::Result<Command> {
+    let template = match place.transport {
+        _ if place.sink == "syslog" => include_str!("peers/rsyslog-forward.conf"),
+        "relp" => include_str!("peers/rsyslog-relp.conf"),
+        "udp" => include_str!("peers/rsyslog-udp.conf"),
+        _ => include_str!("peers/rsyslog-tcp.conf"),
+    };
+    let level = if place.sink == "none" { "0" } else { "1" };
+    let text = fill(place, template).replace("{level}", level);
+    let mut command = Command::new(path("FLUMEN_RSYSLOGD")?);
+    command.arg("-n").arg("-i").arg(place.dir.join("pid"));
+    command.arg("-f").arg(write(place, "rsyslog.conf", &text)?);
+    Ok(command)
 }
 
 fn agent(place: &Place<'_>, party: &Party) -> String {
