@@ -252,7 +252,7 @@ impl Assembler {
         self.job(Body::Gathered, contents)
     }
 
-    /// The whole current batch as it is, or its next part.
+    /// The whole current batch, as it is or to be rewritten, or its next part.
     fn take_part(&mut self, vessel: Vessel<'_>) -> Job {
         let Vessel { fields, slips, .. } = vessel;
         let (mut parcel, from) = self.current.take().expect("the caller saw a current batch");
