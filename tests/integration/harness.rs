@@ -382,7 +382,8 @@ pub(crate) fn lines_of(path: &Path) -> Vec<String> {
     let output = command.stdin(input).output().unwrap_or_else(|error| panic!("{tool}: {error}"));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{tool} {}: {errors}", path.display());
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let text = String::from_utf8(output.stdout)
+        .unwrap_or_else(|error| panic!("{}: {}", path.display(), error.utf8_error()));
     assert!(text.is_empty() || text.ends_with('\n'), "the last event has its newline");
     text.lines().map(str::to_owned).collect()
 }
