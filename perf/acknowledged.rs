@@ -22,7 +22,7 @@ const BEGUN: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(bench: &Bench, case: &Case, party: &Party, dir: &Path) -> io::Result<Figures> {
     let place = measure::place(bench, case, dir)?;
-    let events = bench.events / party.share;
+    let events = party.events(bench.events);
     let mut receiver = Receiver::start(&mut party.command(&place)?, dir)?;
     receiver.wait_listening(Transport::Tcp, place.port)?;
     let before = receiver.settle()?.processor();

@@ -29,9 +29,10 @@ pub(crate) fn run(
     receiver.wait_listening(Transport::Tcp, place.port)?;
     let mut sender = Requests::open(&bench.lines, place.port, dialect)?;
 
-    let events = bench.events / party.share;
+    let events = party.events(bench.events);
     let warm = sender.send(events / 5)?;
     let before = receiver.settle()?.processor();
+    measure::touch(bench, case, party);
     let began = Instant::now();
     let sent = sender.send(events - warm)?;
     let rest = receiver.settle()?;

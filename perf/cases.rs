@@ -85,6 +85,7 @@ const SLOW: Stream = Stream { rate: Some(100_000), ..ONE };
 
 const FLUMEN: Party = party("flumen", Program::Flumen);
 const TCP: Party = party("limit", Program::Limit("tcp", ""));
+const TCP_SYNCED: Party = party("limit synced", Program::Limit("tcp", "--synced"));
 /// The same lines with nothing around them.
 const BARE: Party = TCP.stream(ONE);
 const CROWD: Party = party("limit", Program::Limit("crowd", ""));
@@ -164,7 +165,7 @@ pub(crate) const CASES: &[Case] = &[
         what: "one connection, the whole pipeline, zstd level 1 files",
         load: Load::Lines(ONE),
         sink: "zstd",
-        parties: &[FLUMEN, TCP, WRITE, RSYSLOG],
+        parties: &[FLUMEN.times(4), TCP.times(4), WRITE.times(4), RSYSLOG.times(4)],
         goals: &[
             at_most(Key::Steady, 1.0, "limit"),
             at_most(Key::Processor, 1.0 / 6.0, "rsyslog"),
@@ -216,8 +217,16 @@ pub(crate) const CASES: &[Case] = &[
         what: "one connection, plain files",
         load: Load::Lines(ONE),
         sink: "none",
-        parties: &[FLUMEN, TCP, WRITE, RSYSLOG, SYSLOG_NG, OTELCOL],
-        goals: &[at_most(Key::Steady, 1.05, "limit")],
+        parties: &[
+            FLUMEN.times(4),
+            TCP.times(4),
+            TCP_SYNCED.times(4),
+            WRITE.times(4),
+            RSYSLOG,
+            SYSLOG_NG,
+            OTELCOL,
+        ],
+        goals: &[at_most(Key::Steady, 1.05, "limit"), at_most(Key::Steady, 1.05, "limit synced")],
     },
     for_flume!("syslogtcp_to_file_roll", SYSLOGTCP, Load::Lines(ONE)),
     for_flume!("multiport_to_file_roll", MULTIPORT, Load::Lines(ONE)),

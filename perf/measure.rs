@@ -51,9 +51,7 @@ const WARM_RATE: f64 = 40_000.0;
 
 pub(crate) fn run(bench: &mut Bench, case: &Case, party: &Party) -> io::Result<Figures> {
     let dir = tempfile::Builder::new().prefix("flumen-perf-").tempdir()?;
-    if case.sink == "none" {
-        touched::touch(bench.events / party.share * LINE_BYTES);
-    }
+    touch(bench, case, party);
     match case.load {
         Load::Lines(_) if matches!(party.program, Program::Limit("memory", _)) => {
             output_alone(bench, case, party, dir.path())
@@ -91,6 +89,14 @@ pub(crate) fn run(bench: &mut Bench, case: &Case, party: &Party) -> io::Result<F
         Load::Read => reading::run(bench, case, party, dir.path()),
         Load::Idle => standing::idle(bench, case, party, dir.path()),
         Load::Stuck => standing::stuck(bench, case, party, dir.path()),
+    }
+}
+
+/// Plain text fills as much of the page cache. Also right before the part between two rests: pages
+/// at home are given back to the host two seconds later.
+pub(crate) fn touch(bench: &Bench, case: &Case, party: &Party) {
+    if case.sink == "none" {
+        touched::touch(party.events(bench.events) * LINE_BYTES);
     }
 }
 
@@ -155,10 +161,11 @@ fn lines(
         sender.secure()?;
     }
 
-    let events = bench.events / party.share;
+    let events = party.events(bench.events);
     let warm = events / 5;
     sender.send(warm)?;
     let before = receiver.settle()?.processor();
+    touch(bench, case, party);
     let began = Instant::now();
     sender.send(events - warm)?;
     let rest = receiver.settle()?;
@@ -205,7 +212,7 @@ fn output_alone(bench: &Bench, case: &Case, party: &Party, dir: &Path) -> io::Re
     let log = receiver.log().to_owned();
     let usage = end(receiver, party)?;
     let kept = received(case, party, dir, &log)?;
-    let (processor, events) = (usage.user + usage.system, bench.events / party.share);
+    let (processor, events) = (usage.user + usage.system, party.events(bench.events));
     let part = Part { events, processor, took: rest.done(Duration::ZERO) - began };
     let mut figures = sum_up(kept, usage, part, 0);
     figures.remove(&Key::Peak);

@@ -15,6 +15,8 @@ pub(crate) struct Party {
     pub(crate) program: Program,
     /// Gets one event in so many: a run of a slow one would take minutes.
     pub(crate) share: u64,
+    /// Gets so many times the events: a run of a fast one would be over before it has synced much.
+    pub(crate) times: u64,
     /// Other connections than the case's.
     pub(crate) stream: Option<Stream>,
     /// In another way than the case's.
@@ -81,6 +83,7 @@ pub(crate) const fn party(name: &'static str, program: Program) -> Party {
         name,
         program,
         share: 1,
+        times: 1,
         stream: None,
         dialect: None,
         idle: 0,
@@ -107,6 +110,16 @@ impl Party {
     pub(crate) const fn share(mut self, share: u64) -> Self {
         self.share = share;
         self
+    }
+
+    pub(crate) const fn times(mut self, times: u64) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// Of a run, when most get so many.
+    pub(crate) const fn events(&self, of_most: u64) -> u64 {
+        of_most * self.times / self.share
     }
 
     pub(crate) const fn stream(mut self, stream: Stream) -> Self {
@@ -325,7 +338,7 @@ fn limit(place: &Place<'_>, party: &Party, input: &str, option: &str) -> io::Res
     command.args([input, output, "--listen", &place.port.to_string()]);
     command.arg("--file").arg(place.dir.join("out/out.log"));
     if matches!(input, "memory" | "sync") {
-        let events = place.events / party.share;
+        let events = party.events(place.events);
         command.args(["--events", &events.to_string(), "--text"]).arg(place.text);
         command.args(["--window", &party.window.to_string()]);
     }

@@ -99,9 +99,9 @@ fn summary(machine: &Description, bench: &Bench, results: &[Results]) -> String 
     }
     let _ = writeln!(
         out,
-        "- {} events a run (slow parties: a share of them); medians, and in brackets the least and \
-         the most\n- CPU is user + system of the receiver's whole life, start and drain included; \
-         steady CPU is that between two rests, after the warm-up",
+        "- {} events a run (slow parties: a share of them, fast ones more); medians, and in \
+         brackets the least and the most\n- CPU is user + system of the receiver's whole life, \
+         start and drain included; steady CPU is that between two rests, after the warm-up",
         bench.events
     );
     if let Some(rate) = bench.highest_rate {

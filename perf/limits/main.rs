@@ -15,6 +15,8 @@
 //!   zstd lz4 gzip none    1 MiB blocks, level 1, appended to a file
 //! ```
 //!
+//! `--synced` has a second thread that calls fdatasync every second, as the agent's does.
+//!
 //! One thread, no ledger, no queue, no sync, no time, no memory limit: what any pipeline must pay
 //! at least. The codecs are the agent's own (`flumen::codec`), so that a distance to these programs
 //! is never a difference of libraries. They end when the last connection has closed, `udp` at
@@ -82,6 +84,9 @@ struct Arguments {
     /// What `search` looks for
     #[arg(long, default_value = "")]
     needle: String,
+    /// What is written is on the disk a second later
+    #[arg(long)]
+    synced: bool,
     #[arg(long)]
     gro: bool,
     #[arg(long, default_value_t = 4 << 20)]
@@ -113,6 +118,14 @@ fn run(arguments: &Arguments) -> std::io::Result<u64> {
         Output::None => Some(Codec::None),
     };
     let mut block = Block::new(codec, arguments.file.as_deref())?;
+    if let (true, Some(path)) = (arguments.synced, &arguments.file) {
+        let file = std::fs::File::open(path)?;
+        std::thread::spawn(move || {
+            while file.sync_data().is_ok() {
+                std::thread::sleep(std::time::Duration::from_secs(1));
+            }
+        });
+    }
     let address = SocketAddr::from(([127, 0, 0, 1], arguments.listen));
     match arguments.input {
         Input::Tcp => tcp::run(address, &mut block),
