@@ -297,8 +297,10 @@ fn lines(
     let (mut at, mut middle) = (at, middle);
     for found in Ends::of(&bytes[seen..]) {
         let end = seen + found;
-        if bytes[end] == 0 {
-            return Run { at, middle, stop: Stop::Nul(end) };
+        match bytes[end] {
+            b'\n' => {}
+            0 => return Run { at, middle, stop: Stop::Nul(end) },
+            _ => continue,
         }
         let length = end - at;
         let plain = length > 0 && length <= rules.event_bytes_max && bytes[end - 1] != b'\r';

@@ -139,6 +139,17 @@ fn lines_end_at_lf_or_nul_and_stay_where_they_are() {
 }
 
 #[test]
+fn no_byte_but_lf_and_nul_ends_a_line() {
+    let others: Vec<u8> = (1..=255).filter(|byte| !b"\n\r".contains(byte)).collect();
+    for byte in others {
+        let line = [b"<13>", &[byte][..], b"two ", &[byte; 9], b"three"].concat();
+        let (texts, contiguous) = framed(&[&[&line[..], b"\n", &line, b"\n"].concat()], &LINES);
+        assert_eq!(texts, [(line.clone(), Marks::NONE), (line, Marks::NONE)], "{byte}");
+        assert!(contiguous);
+    }
+}
+
+#[test]
 fn counted_frames_are_told_from_lines_frame_by_frame() {
     let stream = b"7 <1>abc200 OK\n<2>line\n5 <3>\n\n8 <4>a\nb\r\n12 ";
     let mut expected = plain(&["<1>abc", "200 OK", "<2>line", "<3>", "<4>a\nb", "12 "]);
