@@ -92,8 +92,8 @@ pub(crate) fn run(bench: &mut Bench, case: &Case, party: &Party) -> io::Result<F
     }
 }
 
-/// Plain text fills as much of the page cache. Also right before the part between two rests: pages
-/// at home are given back to the host two seconds later.
+/// Before a turn, and again right before what is measured, if plain text is to fill the page cache:
+/// two seconds after it was given back, memory is the host's again.
 pub(crate) fn touch(bench: &Bench, case: &Case, party: &Party) {
     if case.sink == "none" {
         touched::touch(party.events(bench.events) * LINE_BYTES);

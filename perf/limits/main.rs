@@ -15,12 +15,11 @@
 //!   zstd lz4 gzip none    1 MiB blocks, level 1, appended to a file
 //! ```
 //!
-//! `--synced` has a second thread that calls fdatasync every second, as the agent's does.
-//!
 //! One thread, no ledger, no queue, no sync, no time, no memory limit: what any pipeline must pay
 //! at least. The codecs are the agent's own (`flumen::codec`), so that a distance to these programs
 //! is never a difference of libraries. They end when the last connection has closed, `udp` at
-//! SIGTERM, and say how many events there were.
+//! SIGTERM, and say how many events there were. With `--synced` a second thread calls fdatasync
+//! every second, as the agent's does.
 
 mod block;
 mod crowd;
