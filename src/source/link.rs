@@ -21,6 +21,7 @@ use socket2::SockRef;
 
 use super::tls::{TlsLink, TlsListener};
 use crate::sys::credentials::{self, Credentials};
+use crate::sys::receive_room;
 use crate::sys::socket_file::SocketFile;
 
 /// Where connections come in.
@@ -181,6 +182,16 @@ impl Link {
         let _ = match self {
             Self::Tcp(socket) => SockRef::from(socket).set_tcp_quickack(true),
             Self::Tls(tls) => SockRef::from(&tls.socket).set_tcp_quickack(true),
+            Self::Unix(_) => Ok(()),
+        };
+    }
+
+    /// Has the kernel keep so much of what comes while nobody reads.
+    pub fn widen(&self, bytes: usize) {
+        // As above.
+        let _ = match self {
+            Self::Tcp(socket) => receive_room::widen(socket, bytes),
+            Self::Tls(tls) => receive_room::widen(&tls.socket, bytes),
             Self::Unix(_) => Ok(()),
         };
     }

@@ -171,6 +171,8 @@ struct Connection {
     allowance: Option<usize>,
     /// It waits for a free receipt.
     starved: bool,
+    /// The kernel has been asked to keep more of what it sends.
+    wide: bool,
 }
 
 struct Bell(Waker);
@@ -339,6 +341,7 @@ impl Reactor {
     }
 
     fn read(&mut self, index: usize, page: &mut Page, now: Now) -> After {
+        let open = self.open();
         let Some(connection) = &mut self.connections[index] else { return After::Rest };
         let peer = connection.origin.peer.map(|peer| peer.ip());
         let held = if self.stopping { None } else { self.warden.holds(peer, now) };
@@ -347,17 +350,15 @@ impl Reactor {
             self.resume = self.resume.min(until);
             return After::Rest;
         }
-        let mut bound = connection.bound(self.stopping);
-        if self.warden.limits() {
-            bound = bound.min(LIMITED_VISIT_BYTES);
-        }
+        let most = if self.warden.limits() { LIMITED_VISIT_BYTES } else { VISIT_BYTES };
+        let bound = connection.bound(self.stopping).min(most);
         let before = page.event_count();
         let (rules, carries, counter) = (&self.rules, &mut self.carries, self.counter.as_mut());
         let limited = held.map(|until| until.since(now.mono));
         let counter =
             counter.map(|counter| counter.at(Turn { now: now.mono, shut: self.shut, limited }));
         let agreed = connection.agree();
-        let Connection { link, protocol, origin, name, host, labels, ended, .. } = connection;
+        let Connection { link, protocol, origin, name, host, labels, ended, wide, .. } = connection;
         let names = names(name, host);
         let mut desk = Desk { page, carries, rules, at: now.wall, names, labels, counter };
         let agreed = agreed.and_then(|()| link.push());
@@ -370,9 +371,9 @@ impl Reactor {
         if taken > 0 {
             connection.heard = self.attention.at(now);
         }
-        if let Some(age) = protocol.patience() {
-            self.ripe = self.ripe.min(now.mono.after(age));
-        }
+        rest::widen(link, wide, taken, open);
+        let ripe = protocol.patience().map_or(Mono::MAX, |age| now.mono.after(age));
+        self.ripe = self.ripe.min(ripe);
         self.alarm = self.alarm.min(protocol.alarm());
         self.miscounts.ask(protocol, *origin, &self.counters, now);
         self.inflations.kept(Some(*origin), &self.counters, now);
@@ -423,15 +424,18 @@ impl Reactor {
         self.count_open();
     }
 
+    /// Connections that are open.
+    fn open(&self) -> usize {
+        self.connections.len() - self.vacant.len()
+    }
+
     fn count_open(&self) {
-        let open = self.connections.len() - self.vacant.len();
-        self.counters.open_connections.set(open as u64);
+        self.counters.open_connections.set(self.open() as u64);
     }
 
     /// While stopping: whether everybody who had come has been read.
     fn drained(&mut self) -> bool {
-        let open = self.connections.len() > self.vacant.len();
-        let waiting = self.gates.iter().any(Option::is_some) || open;
+        let waiting = self.gates.iter().any(Option::is_some) || self.open() > 0;
         self.ready.is_empty() && !waiting && self.datagrams.finish()
     }
 }

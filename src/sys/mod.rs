@@ -11,6 +11,7 @@ pub mod ofd_lock;
 pub mod passed;
 pub mod permissions;
 pub mod readable;
+pub mod receive_room;
 pub mod socket_file;
 pub mod udp_receive;
 pub mod udp_send;

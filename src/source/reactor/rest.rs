@@ -1,6 +1,24 @@
 //! When the reactor has nothing to do, or no room to do it in.
 
-use super::{Connection, Cut, Desk, Mono, Now, Page, Reactor, names, timeout};
+use super::{Connection, Cut, Desk, Link, Mono, Now, Page, Reactor, VISIT_BYTES, names, timeout};
+use crate::limits;
+
+/// What leaves a channel while its source rests: as much may come meanwhile.
+const MEANWHILE_BYTES: usize = limits::BACKLOG_BYTES / 2;
+
+/// A stream of which a visit `took` all that it may will send more while we rest. What then finds
+/// no room its sender keeps, and all that a sender keeps is sent at our cost, for the most part: as
+/// we read, by the acknowledgement that there is room again. `open` connections share the room,
+/// unless they are too many for that.
+pub(super) fn widen(link: &Link, wide: &mut bool, took: usize, open: usize) {
+    if took < VISIT_BYTES || std::mem::replace(wide, true) {
+        return;
+    }
+    let share = MEANWHILE_BYTES / open.max(1);
+    if share >= VISIT_BYTES {
+        link.widen(share);
+    }
+}
 
 impl Reactor {
     pub(super) fn sleep(&mut self, now: Now, until: Mono, open: bool) {
@@ -38,5 +56,37 @@ impl Reactor {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mio::net::TcpStream;
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_is_widened_once_and_shares_with_all_that_are_open() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let room = |link: &Link| match link {
+            Link::Tcp(socket) => SockRef::from(socket).recv_buffer_size().unwrap(),
+            Link::Unix(_) | Link::Tls(_) => unreachable!(),
+        };
+        let link = Link::Tcp(socket);
+        let before = room(&link);
+        // As many as have a visit's bytes each, and one more.
+        let mut wide = false;
+        widen(&link, &mut wide, VISIT_BYTES - 1, 1);
+        assert_eq!((room(&link), wide), (before, false), "too slow");
+        widen(&link, &mut wide, VISIT_BYTES, MEANWHILE_BYTES / VISIT_BYTES + 1);
+        assert_eq!((room(&link), wide), (before, true), "too many");
+        widen(&link, &mut wide, VISIT_BYTES, 1);
+        assert_eq!(room(&link), before, "it had its turn");
+        widen(&link, &mut false, VISIT_BYTES, 4);
+        let quarter = room(&link);
+        widen(&link, &mut false, VISIT_BYTES, 1);
+        assert!(before < quarter && quarter <= room(&link), "{before}, {quarter}, {}", room(&link));
     }
 }
