@@ -188,7 +188,7 @@ impl Link {
 
     /// Has the kernel keep so much of what comes while nobody reads.
     pub fn widen(&self, bytes: usize) {
-        // As above.
+        // Without it reading costs more, and nothing else.
         let _ = match self {
             Self::Tcp(socket) => receive_room::widen(socket, bytes),
             Self::Tls(tls) => receive_room::widen(&tls.socket, bytes),

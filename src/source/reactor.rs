@@ -171,7 +171,7 @@ struct Connection {
     allowance: Option<usize>,
     /// It waits for a free receipt.
     starved: bool,
-    /// The kernel has been asked to keep more of what it sends.
+    /// It was fast once, and had its turn for more room in the kernel.
     wide: bool,
 }
 

@@ -13,6 +13,7 @@ pub mod permissions;
 pub mod readable;
 pub mod receive_room;
 pub mod socket_file;
+mod socket_option;
 pub mod udp_receive;
 pub mod udp_send;
 pub mod written_back;

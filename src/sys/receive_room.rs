@@ -6,12 +6,11 @@
 //! rmem_max, often 208 KiB. SO_RCVLOWAT brings room for as much as it asks for (Linux 4.18, commit
 //! 03f45c883c6f), up to half of tcp_rmem's largest, and leaves the rest to be adjusted; so it is
 //! set, and taken back at once.
-#![expect(unsafe_code, reason = "SO_RCVLOWAT is in no safe wrapper among our dependencies")]
 
 use std::io;
-use std::mem;
-use std::os::fd::{AsFd, AsRawFd};
-use std::ptr;
+use std::os::fd::AsFd;
+
+use super::socket_option::set_int;
 
 /// Room for so many bytes at least, or for as many as the system lets anybody have.
 pub fn widen(socket: impl AsFd, bytes: usize) -> io::Result<()> {
@@ -21,18 +20,7 @@ pub fn widen(socket: impl AsFd, bytes: usize) -> io::Result<()> {
 }
 
 fn wake_at(socket: &impl AsFd, bytes: libc::c_int) -> io::Result<()> {
-    // SAFETY: the option's value is one int that outlives the call, and its length is passed; the
-    // descriptor is open for as long as `socket` is borrowed.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RCVLOWAT,
-            ptr::from_ref(&bytes).cast(),
-            mem::size_of_val(&bytes) as libc::socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    set_int(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RCVLOWAT, bytes)
 }
 
 #[cfg(test)]

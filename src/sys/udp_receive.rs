@@ -19,6 +19,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use super::credentials::Credentials;
+use super::socket_option::set_int;
 
 /// One byte more than any datagram, so that a cut one is seen as cut.
 pub const SLOT_BYTES: usize = 64 * 1024 + 1;
@@ -317,25 +318,6 @@ fn memory_info(socket: BorrowedFd<'_>) -> io::Result<[u32; MEMORY_COUNT]> {
         )
     };
     if result == 0 { Ok(values) } else { Err(io::Error::last_os_error()) }
-}
-
-fn set_int(
-    socket: BorrowedFd<'_>,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
-    // SAFETY: the option value is one int that outlives the call, and its length is passed.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            ptr::from_ref(&value).cast(),
-            mem::size_of_val(&value) as libc::socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
+use super::socket_option::set_int;
+
 /// Datagrams (with GSO: buffers) of one call. More gains nothing and makes the turn long.
 pub const MESSAGES_MAX: usize = 64;
 
@@ -69,19 +71,7 @@ pub fn send_pieces<'a>(
 /// From now on the kernel cuts every buffer sent on the socket into datagrams of `bytes`; only the
 /// last of a buffer may be shorter.
 pub fn set_segment_bytes(socket: BorrowedFd<'_>, bytes: u16) -> io::Result<()> {
-    let value = libc::c_int::from(bytes);
-    let length = mem::size_of_val(&value) as libc::socklen_t;
-    // SAFETY: `value` is an int of `length` bytes that lives through the call.
-    let outcome = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_SEGMENT,
-            (&raw const value).cast(),
-            length,
-        )
-    };
-    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    set_int(socket, libc::SOL_UDP, libc::UDP_SEGMENT, libc::c_int::from(bytes))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! When the reactor has nothing to do, or no room to do it in.
+//! When the reactor has nothing to do, or no room to do it in, and where bytes wait meanwhile.
 
 use super::{Connection, Cut, Desk, Link, Mono, Now, Page, Reactor, VISIT_BYTES, names, timeout};
 use crate::limits;
