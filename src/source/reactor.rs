@@ -171,8 +171,8 @@ struct Connection {
     allowance: Option<usize>,
     /// It waits for a free receipt.
     starved: bool,
-    /// It was fast once, and had its turn for more room in the kernel.
-    wide: bool,
+    /// Room in the kernel that it was given for being fast, in bytes.
+    room: usize,
 }
 
 struct Bell(Waker);
@@ -358,7 +358,7 @@ impl Reactor {
         let counter =
             counter.map(|counter| counter.at(Turn { now: now.mono, shut: self.shut, limited }));
         let agreed = connection.agree();
-        let Connection { link, protocol, origin, name, host, labels, ended, wide, .. } = connection;
+        let Connection { link, protocol, origin, name, host, labels, ended, room, .. } = connection;
         let names = names(name, host);
         let mut desk = Desk { page, carries, rules, at: now.wall, names, labels, counter };
         let agreed = agreed.and_then(|()| link.push());
@@ -371,7 +371,7 @@ impl Reactor {
         if taken > 0 {
             connection.heard = self.attention.at(now);
         }
-        rest::widen(link, wide, taken, open);
+        rest::widen(link, room, taken, open);
         let ripe = protocol.patience().map_or(Mono::MAX, |age| now.mono.after(age));
         self.ripe = self.ripe.min(ripe);
         self.alarm = self.alarm.min(protocol.alarm());

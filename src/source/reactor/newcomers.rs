@@ -74,7 +74,7 @@ impl Reactor {
             ended: false,
             allowance: None,
             starved: false,
-            wide: false,
+            room: 0,
         };
         let registry = self.poll.registry();
         let registered = connection.link.register(registry, Token(token), speech.answers());

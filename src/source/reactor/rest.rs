@@ -9,13 +9,12 @@ const MEANWHILE_BYTES: usize = limits::BACKLOG_BYTES / 2;
 /// A stream of which a visit `took` all that it may will send more while we rest. What then finds
 /// no room its sender keeps, and all that a sender keeps is sent at our cost, for the most part: as
 /// we read, by the acknowledgement that there is room again. `open` connections share the room,
-/// unless they are too many for that.
-pub(super) fn widen(link: &Link, wide: &mut bool, took: usize, open: usize) {
-    if took < VISIT_BYTES || std::mem::replace(wide, true) {
-        return;
-    }
+/// unless they are too many for that; when others have gone, the stream gets what is then its
+/// share. `room` is what it has got, in bytes.
+pub(super) fn widen(link: &Link, room: &mut usize, took: usize, open: usize) {
     let share = MEANWHILE_BYTES / open.max(1);
-    if share >= VISIT_BYTES {
+    if took >= VISIT_BYTES && share >= VISIT_BYTES.max(*room + 1) {
+        *room = share;
         link.widen(share);
     }
 }
@@ -67,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_widened_once_and_shares_with_all_that_are_open() {
+    fn a_fast_stream_is_widened_and_shares_with_all_that_are_open() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let room = |link: &Link| match link {
@@ -76,17 +75,17 @@ mod tests {
         };
         let link = Link::Tcp(socket);
         let before = room(&link);
-        // As many as have a visit's bytes each, and one more.
-        let mut wide = false;
-        widen(&link, &mut wide, VISIT_BYTES - 1, 1);
-        assert_eq!((room(&link), wide), (before, false), "too slow");
-        widen(&link, &mut wide, VISIT_BYTES, MEANWHILE_BYTES / VISIT_BYTES + 1);
-        assert_eq!((room(&link), wide), (before, true), "too many");
-        widen(&link, &mut wide, VISIT_BYTES, 1);
-        assert_eq!(room(&link), before, "it had its turn");
-        widen(&link, &mut false, VISIT_BYTES, 4);
+        let (mut has, many) = (0, MEANWHILE_BYTES / VISIT_BYTES);
+        widen(&link, &mut has, VISIT_BYTES - 1, 1);
+        assert_eq!((room(&link), has), (before, 0), "too slow");
+        widen(&link, &mut has, VISIT_BYTES, many + 1);
+        assert_eq!((room(&link), has), (before, 0), "too many");
+        widen(&link, &mut has, VISIT_BYTES, 4);
         let quarter = room(&link);
-        widen(&link, &mut false, VISIT_BYTES, 1);
-        assert!(before < quarter && quarter <= room(&link), "{before}, {quarter}, {}", room(&link));
+        assert!(before < quarter && has == MEANWHILE_BYTES / 4, "{before}, {quarter}, {has}");
+        widen(&link, &mut has, VISIT_BYTES, many);
+        assert_eq!((room(&link), has), (quarter, MEANWHILE_BYTES / 4), "others came");
+        widen(&link, &mut has, VISIT_BYTES, 1);
+        assert!(quarter <= room(&link) && has == MEANWHILE_BYTES, "{quarter}, {}", room(&link));
     }
 }
