@@ -243,6 +243,13 @@ impl DiskFile for OsFile {
     }
 }
 
+impl Drop for OsFile {
+    /// Its lock goes with it, whatever child of ours is about to be another program.
+    fn drop(&mut self) {
+        let _ = ofd_lock::unlock(&self.0);
+    }
+}
+
 /// A hidden name in the directory of a link, for the link that takes its place.
 fn beside(link: &Path) -> io::Result<PathBuf> {
     let name = link.file_name().ok_or_else(|| no_file_name(link))?;
@@ -318,6 +325,18 @@ mod tests {
         files[0].sync_volume().unwrap();
         files.iter().for_each(|file| file.written_back().unwrap());
         assert_eq!(OsDisk.open_read(Path::new("/proc/version")).unwrap().volume(), None);
+    }
+
+    #[test]
+    fn a_file_that_is_dropped_is_locked_no_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let file = OsFile(File::create(&path).unwrap());
+        let _of_a_child = file.0.try_clone().unwrap();
+        let other = OsDisk.open_write(&path).unwrap();
+        assert!(file.try_lock_exclusive().unwrap() && !other.try_lock_exclusive().unwrap());
+        drop(file);
+        assert!(other.try_lock_exclusive().unwrap());
     }
 
     #[test]

@@ -6,13 +6,12 @@ use crate::harness::{Agent, SYSLOG_TO_FILE, lines_of, paths, written};
 use crate::peers::{peer, texts};
 use flumen::archive::{Ending, visit};
 use flumen::storage::OsDisk;
-use flumen::storage::recovery::{Mode, Outcome, Recovered, recover_file};
+use flumen::storage::recovery::{Mode, Outcome, recover_file};
 use std::io::Write;
 use std::net::TcpStream;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Duration;
 
 const COUNT: usize = 10_000;
 
@@ -94,20 +93,6 @@ fn lzop_reads_what_was_written() {
     assert!(cat.err.contains("ends early or is damaged: the end mark is missing"), "{}", cat.err);
 }
 
-/// Recovery of a file that no agent has. Another test's child holds our descriptors, and so our
-/// last lock, between its fork and its exec.
-fn recovered(path: &Path, mode: Mode) -> Recovered {
-    let mut tries = (0..1000).map(|_| recover_file(&OsDisk, path, mode));
-    let free = tries.find(|report| {
-        let free = !matches!(report.outcome, Outcome::Locked);
-        if !free {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        free
-    });
-    free.expect("nobody holds it for ten seconds")
-}
-
 #[test]
 fn what_a_kill_leaves_is_read_and_mended_to_the_last_whole_piece() {
     let Some(tool) = peer("lzop") else { return };
@@ -128,8 +113,8 @@ fn what_a_kill_leaves_is_read_and_mended_to_the_last_whole_piece() {
     for cut in (1..bytes.len()).step_by(bytes.len() / 40).chain([bytes.len() - 1]) {
         let path = dir.path().join("cut.log.lzo.open");
         std::fs::write(&path, &bytes[..cut]).expect("written");
-        let told = recovered(&path, Mode::DryRun).to_string();
-        let recovered = recovered(&path, Mode::Repair);
+        let told = recover_file(&OsDisk, &path, Mode::DryRun).to_string();
+        let recovered = recover_file(&OsDisk, &path, Mode::Repair);
         assert_eq!(recovered.to_string(), told);
         match recovered.outcome {
             Outcome::Sealed(path) => {
