@@ -178,7 +178,7 @@ pub(crate) const CASES: &[Case] = &[
         what: "the same as fast as it goes, with the level that there is time for",
         load: Load::Lines(ONE),
         sink: "zstd",
-        parties: &[FLUMEN.level("'adapt'"), party("level 1", Program::Flumen)],
+        parties: &[FLUMEN.times(4).level("'adapt'"), party("level 1", Program::Flumen).times(4)],
         goals: &[at_least(Key::Rate, 1.0, "level 1")],
     },
     Case {
@@ -406,6 +406,14 @@ pub(crate) const CASES: &[Case] = &[
         name: "latency_to_file",
         what: "received to readable in the zstd file, at half load; block.age is 1 s",
         load: Load::Latency { events_per_second: None },
+        sink: "zstd",
+        parties: &[FLUMEN],
+        goals: &[alone(Key::P99, Bound::AtMost(1020.0)), alone(Key::Lost, Bound::AtMost(0.0))],
+    },
+    Case {
+        name: "latency_to_quiet_file",
+        what: "the same when little comes: 100 lines a second",
+        load: Load::Latency { events_per_second: Some(100) },
         sink: "zstd",
         parties: &[FLUMEN],
         goals: &[alone(Key::P99, Bound::AtMost(1020.0)), alone(Key::Lost, Bound::AtMost(0.0))],

@@ -3,9 +3,10 @@
 //! What is looked at is the share of a thread's time that it compresses. While that stays small a
 //! better level comes next, before it is large a faster one, and where nothing else would be done
 //! any more the fastest at once: a thread that goes from block to block without a pause does not
-//! wait for the next look. One look is not enough for a better level, because the first one after
-//! a silence sees mostly the silence. What a disk holds up is no reason for a faster level, on the
-//! contrary: so only the compressing counts, and not how full the channel is.
+//! wait for the next look. Three looks must find time to spare before there is any: between two
+//! rushes there are two that see mostly a silence, and the next rush shall not begin with a better
+//! level. What a disk holds up is no reason for a faster level, on the contrary: so only the
+//! compressing counts, and not how full the channel is.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ const UNBROKEN_MAX: Duration = Duration::from_millis(30);
 const BETTER_BELOW: u128 = 30;
 const FASTER_ABOVE: u128 = 60;
 const FASTEST_ABOVE: u128 = 90;
+/// Looks in a row that must find time to spare before there is any.
+const SPARE_LOOKS: u32 = 3;
 
 impl Level {
     /// What a thread begins with.
@@ -64,8 +67,8 @@ pub(super) struct Governor {
     /// Since then time was looked at, and so much of it was compressing.
     since: Mono,
     busy: Duration,
-    /// The look before found time to spare.
-    spare: bool,
+    /// So many looks in a row have found time to spare.
+    spare: u32,
     /// When the first of the blocks without a pause between them was done, and when the last.
     unbroken: Mono,
     ended: Mono,
@@ -82,7 +85,7 @@ impl Governor {
             level: Level::Adapt.first(),
             since: now,
             busy: Duration::ZERO,
-            spare: false,
+            spare: 0,
             unbroken: now,
             ended: now,
         }
@@ -105,6 +108,7 @@ impl Governor {
         self.busy += took;
         let passed = ended.since(self.since);
         let level = if ended.since(self.unbroken) >= UNBROKEN_MAX {
+            self.spare = 0;
             *ADAPTED.start()
         } else if passed < WINDOW {
             return None;
@@ -118,12 +122,11 @@ impl Governor {
     }
 
     fn by_share(&mut self, share: u128) -> i32 {
-        let spare = share < BETTER_BELOW;
-        let twice = std::mem::replace(&mut self.spare, spare) && spare;
+        self.spare = if share < BETTER_BELOW { self.spare.saturating_add(1) } else { 0 };
         let level = match share {
             share if share > FASTEST_ABOVE => *ADAPTED.start(),
             share if share > FASTER_ABOVE => self.level - 1,
-            _ if twice => self.level + 1,
+            _ if self.spare >= SPARE_LOOKS => self.level + 1,
             _ => self.level,
         };
         level.clamp(*ADAPTED.start(), *ADAPTED.end())
@@ -192,12 +195,29 @@ mod tests {
     }
 
     #[test]
-    fn a_long_silence_is_one_look_and_one_is_not_enough() {
+    fn a_rush_behind_a_silence_finds_the_fastest_level() {
+        let mut governor = governor();
+        let rush =
+            |from: u64| (0..12).map(move |block| (from + block * 10, from + block * 10 + 10));
+        // Each time its last block comes by age, and then nothing until the next one.
+        let blocks = (0..3).flat_map(|second| {
+            rush(second * 1000).chain([(second * 1000 + 330, second * 1000 + 331)])
+        });
+        for (from, to) in blocks {
+            assert_eq!(governor.worked(Mono(from * MS), Mono(to * MS)), None, "{from} ms");
+        }
+        assert_eq!(governor.level, 1);
+    }
+
+    #[test]
+    fn a_long_silence_is_one_look_and_neither_one_nor_two_are_enough() {
         let mut governor = governor();
         let mut block = |at: u64| governor.worked(Mono(at * MS), Mono((at + 10) * MS));
         assert_eq!(block(3_600_000), None);
         assert_eq!(block(3_600_050), None, "no look yet");
-        assert_eq!(block(3_600_100), Some(2));
+        assert_eq!(block(3_600_100), None);
+        assert_eq!(block(3_600_200), Some(2));
+        assert_eq!(block(3_600_300), Some(3), "from now on each look");
     }
 
     #[test]
