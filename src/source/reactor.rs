@@ -129,6 +129,8 @@ pub struct Reactor {
     counter: Option<Counter>,
     /// Connections that are not read for want of a receipt.
     starved: Vec<usize>,
+    /// Connections that have room in the kernel for being fast.
+    fast: usize,
     /// Connections that have something new to say.
     told: Vec<usize>,
     /// Connections so far: whoever has a place, nobody had before.
@@ -245,6 +247,7 @@ impl Reactor {
             counters: parts.counters,
             counter,
             starved: Vec::new(),
+            fast: 0,
             told: Vec::new(),
             tenants: 0,
             attends,
@@ -341,7 +344,6 @@ impl Reactor {
     }
 
     fn read(&mut self, index: usize, page: &mut Page, now: Now) -> After {
-        let open = self.open();
         let Some(connection) = &mut self.connections[index] else { return After::Rest };
         let peer = connection.origin.peer.map(|peer| peer.ip());
         let held = if self.stopping { None } else { self.warden.holds(peer, now) };
@@ -371,7 +373,7 @@ impl Reactor {
         if taken > 0 {
             connection.heard = self.attention.at(now);
         }
-        rest::widen(link, room, taken, open);
+        rest::widen(link, room, taken, &mut self.fast);
         let ripe = protocol.patience().map_or(Mono::MAX, |age| now.mono.after(age));
         self.ripe = self.ripe.min(ripe);
         self.alarm = self.alarm.min(protocol.alarm());
@@ -415,6 +417,7 @@ impl Reactor {
         // Closing would do it too, unless somebody holds a copy of the descriptor.
         let _ = connection.link.deregister(self.poll.registry());
         connection.places.give();
+        self.fast -= usize::from(connection.room > 0);
         drop(connection);
         self.vacant.push(index);
         self.gates.iter_mut().flatten().for_each(Gate::replenish);

@@ -8,13 +8,14 @@ const MEANWHILE_BYTES: usize = limits::BACKLOG_BYTES / 2;
 
 /// A stream of which a visit `took` all that it may will send more while we rest. What then finds
 /// no room its sender keeps, and all that a sender keeps is sent at our cost, for the most part: as
-/// we read, by the acknowledgement that there is room again. `open` connections share the room,
-/// unless they are too many for that; when others have gone, the stream gets what is then its
-/// share. `room` is what it has got, in bytes.
-pub(super) fn widen(link: &Link, room: &mut usize, took: usize, open: usize) {
-    let share = MEANWHILE_BYTES / open.max(1);
+/// we read, by the acknowledgement that there is room again. So it gets room, and shares with the
+/// others of its kind, of which there are `fast`, unless they are too many for that; when some have
+/// gone, its share is larger. `room` is what it has got, in bytes.
+pub(super) fn widen(link: &Link, room: &mut usize, took: usize, fast: &mut usize) {
+    let streams = *fast + usize::from(*room == 0);
+    let share = MEANWHILE_BYTES / streams.max(1);
     if took >= VISIT_BYTES && share >= VISIT_BYTES.max(*room + 1) {
-        *room = share;
+        (*fast, *room) = (streams, share);
         link.widen(share);
     }
 }
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fast_stream_is_widened_and_shares_with_all_that_are_open() {
+    fn a_fast_stream_is_widened_and_shares_with_others_of_its_kind() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let room = |link: &Link| match link {
@@ -75,17 +76,23 @@ mod tests {
         };
         let link = Link::Tcp(socket);
         let before = room(&link);
-        let (mut has, many) = (0, MEANWHILE_BYTES / VISIT_BYTES);
-        widen(&link, &mut has, VISIT_BYTES - 1, 1);
-        assert_eq!((room(&link), has), (before, 0), "too slow");
-        widen(&link, &mut has, VISIT_BYTES, many + 1);
-        assert_eq!((room(&link), has), (before, 0), "too many");
-        widen(&link, &mut has, VISIT_BYTES, 4);
+        let (mut has, mut fast, many) = (0, 0, MEANWHILE_BYTES / VISIT_BYTES);
+        widen(&link, &mut has, VISIT_BYTES - 1, &mut fast);
+        assert_eq!((room(&link), has, fast), (before, 0, 0), "too slow");
+        fast = many;
+        widen(&link, &mut has, VISIT_BYTES, &mut fast);
+        assert_eq!((room(&link), has, fast), (before, 0, many), "too many");
+        fast = 3;
+        widen(&link, &mut has, VISIT_BYTES, &mut fast);
         let quarter = room(&link);
-        assert!(before < quarter && has == MEANWHILE_BYTES / 4, "{before}, {quarter}, {has}");
-        widen(&link, &mut has, VISIT_BYTES, many);
+        assert!(before < quarter, "{before}, {quarter}");
+        assert_eq!((has, fast), (MEANWHILE_BYTES / 4, 4));
+        fast = many;
+        widen(&link, &mut has, VISIT_BYTES, &mut fast);
         assert_eq!((room(&link), has), (quarter, MEANWHILE_BYTES / 4), "others came");
-        widen(&link, &mut has, VISIT_BYTES, 1);
-        assert!(quarter <= room(&link) && has == MEANWHILE_BYTES, "{quarter}, {}", room(&link));
+        fast = 1;
+        widen(&link, &mut has, VISIT_BYTES, &mut fast);
+        assert_eq!((has, fast), (MEANWHILE_BYTES, 1), "it is alone");
+        assert!(quarter <= room(&link), "{quarter}, {}", room(&link));
     }
 }
