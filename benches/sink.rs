@@ -10,15 +10,13 @@ use flumen::codec::COMPRESSORS;
 fn files(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sink");
     for kind in COMPRESSORS {
-        let options = |more: &str| {
-            format!(
-                "path = 'DIR/out.log'\ncodec = '{}'\nroll = {{ bytes = '64MiB' }}\n\
-                 keep = {{ bytes = '256MiB' }}\n{more}",
-                kind.name
-            )
-        };
+        let options = format!(
+            "path = 'DIR/out.log'\ncodec = '{}'\nroll = {{ bytes = '64MiB' }}\n\
+             keep = {{ bytes = '256MiB' }}",
+            kind.name
+        );
         let name = format!("file_{}_190", kind.name);
-        way::bench(&mut group, &name, ("memory", ""), ("file", &options("")));
+        way::bench(&mut group, &name, ("memory", ""), ("file", &options));
     }
     group.finish();
 }
