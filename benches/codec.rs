@@ -1,13 +1,13 @@
 //! Every codec of the registry at its default level, block by block: the limit of the TCP path; and
 //! the encoders in front of them, event by event.
 
+mod copied;
 mod text;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use flumen::codec::COMPRESSORS;
 use flumen::codec::encoders::{Encoder, Json, Raw};
-use flumen::event::{EventHead, Marks, Origin, Page};
-use flumen::time::Wall;
+use flumen::event::Page;
 use std::hint::black_box;
 
 const BLOCK_BYTES: usize = 1 << 20;
@@ -44,12 +44,7 @@ fn blocks(criterion: &mut Criterion) {
 /// Lines that were put into the page by copying, so that each is looked at.
 fn events(criterion: &mut Criterion) {
     let mut page = Page::new(BLOCK_BYTES);
-    page.clear(1);
-    let origin = page.push_origin(Origin::LOCAL).expect("an empty page");
-    let head = EventHead { at: Wall(1), origin, pri: None, marks: Marks::default() };
-    for line in text::lines(BLOCK_BYTES / 2, LINE_BYTES).chunks_exact(LINE_BYTES + 1) {
-        page.append_event(&line[..LINE_BYTES], head).expect("half a page");
-    }
+    copied::fill(&mut page, &text::lines(BLOCK_BYTES / 2, LINE_BYTES), LINE_BYTES);
     let mut group = criterion.benchmark_group("codec/encode");
     group.throughput(Throughput::Elements(u64::from(page.event_count())));
     let encoders: [(&str, &dyn Encoder); 2] = [("raw_190", &Raw::default()), ("json_190", &Json)];

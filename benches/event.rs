@@ -1,37 +1,26 @@
 //! The page: what an event costs on its way in by copy, and to whoever walks over a sealed page.
 
+mod copied;
 mod text;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flumen::config::Section;
-use flumen::event::{EventHead, Marks, Origin, Page, Since};
+use flumen::event::{Page, Since};
 use flumen::interceptor::{FILTERS, Filters};
-use flumen::time::Wall;
 use std::hint::black_box;
 
 const PAGE_BYTES: usize = 1 << 20;
 const LINE_BYTES: usize = 190;
 
-fn fill(page: &mut Page, lines: &[u8]) {
-    page.clear(1);
-    let origin = page.push_origin(Origin::new(None, 0)).expect("an empty page");
-    let head = EventHead { at: Wall(1), origin, pri: None, marks: Marks::default() };
-    for line in lines.chunks_exact(LINE_BYTES + 1) {
-        if page.append_event(&line[..LINE_BYTES], head).is_err() {
-            return;
-        }
-    }
-}
-
 fn page(criterion: &mut Criterion) {
     let lines = text::lines(PAGE_BYTES, LINE_BYTES);
     let mut page = Page::new(PAGE_BYTES);
-    fill(&mut page, &lines);
+    copied::fill(&mut page, &lines, LINE_BYTES);
     let mut group = criterion.benchmark_group("event");
     group.throughput(Throughput::Elements(u64::from(page.event_count())));
     group.bench_function("append_190", |bencher| {
         let mut page = Page::new(PAGE_BYTES);
-        bencher.iter(|| fill(&mut page, black_box(&lines)));
+        bencher.iter(|| copied::fill(&mut page, black_box(&lines), LINE_BYTES));
     });
     group.bench_function("walk_190", |bencher| {
         bencher.iter(|| page.events().map(|event| black_box(event.bytes).len()).sum::<usize>());

@@ -1,30 +1,20 @@
 //! Interceptors, each alone over a page of lines of 190 bytes.
 
+mod copied;
 mod text;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flumen::config::Section;
-use flumen::event::{EventHead, Marks, Origin, Page};
+use flumen::event::Page;
 use flumen::interceptor::{Bench, CHAIN, ChainPlan, Draft, Tools};
-use flumen::time::Wall;
 use std::hint::black_box;
 
 const PAGE_BYTES: usize = 1 << 20;
 const LINE_BYTES: usize = 190;
 
-fn page() -> Page {
-    let mut page = Page::new(PAGE_BYTES);
-    page.clear(1);
-    let origin = page.push_origin(Origin::LOCAL).expect("an empty page");
-    let head = EventHead { at: Wall(1), origin, pri: None, marks: Marks::default() };
-    for line in text::lines(PAGE_BYTES / 2, LINE_BYTES).chunks_exact(LINE_BYTES + 1) {
-        page.append_event(&line[..LINE_BYTES], head).expect("half a page");
-    }
-    page
-}
-
 fn chains(criterion: &mut Criterion) {
-    let page = page();
+    let mut page = Page::new(PAGE_BYTES);
+    copied::fill(&mut page, &text::lines(PAGE_BYTES / 2, LINE_BYTES), LINE_BYTES);
     let mut group = criterion.benchmark_group("interceptor");
     group.throughput(Throughput::Elements(u64::from(page.event_count())));
     for (name, table) in [
@@ -33,8 +23,7 @@ fn chains(criterion: &mut Criterion) {
         ("regex_filter_190", "type = 'regex_filter', regex = 'took [0-9]{4} ms'"),
         (
             "search_replace_190",
-            "type = 'search_replace', search_pattern = 'host[0-9]+', \
-                                replace_string = 'host'",
+            "type = 'search_replace', search_pattern = 'host[0-9]+', replace_string = 'host'",
         ),
     ] {
         let section = Section::parse(&format!("interceptors = [{{ {table} }}]"), &[CHAIN]);
