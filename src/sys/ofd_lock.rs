@@ -42,31 +42,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_is_given_back_though_a_copy_of_the_descriptor_is_left() {
+    fn a_second_open_of_a_locked_file_gets_no_lock_until_the_first_gives_it_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         let first = File::create(&path).unwrap();
         let second = File::options().write(true).open(&path).unwrap();
         unlock(&first).unwrap();
-        assert!(try_lock_exclusive(&first).unwrap());
-        let _copy = first.try_clone().unwrap();
-        unlock(&second).unwrap();
-        assert!(!try_lock_exclusive(&second).unwrap(), "it was not its lock");
-        unlock(&first).unwrap();
-        assert!(try_lock_exclusive(&second).unwrap());
-    }
-
-    #[test]
-    fn a_second_open_of_a_locked_file_gets_no_lock_until_the_first_closes() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x");
-        let first = File::create(&path).unwrap();
-        let second = File::options().write(true).open(&path).unwrap();
-        assert!(try_lock_exclusive(&first).unwrap());
+        assert!(try_lock_exclusive(&first).unwrap(), "there was nothing to give back");
         assert!(!try_lock_exclusive(&second).unwrap());
         drop(File::open(&path).unwrap());
         assert!(!try_lock_exclusive(&second).unwrap(), "another descriptor's close frees nothing");
-        drop(first);
-        assert!(try_lock_exclusive(&second).unwrap());
+        unlock(&second).unwrap();
+        assert!(!try_lock_exclusive(&second).unwrap(), "it was not its lock");
+        let _copy = first.try_clone().unwrap();
+        unlock(&first).unwrap();
+        assert!(try_lock_exclusive(&second).unwrap(), "though a copy of the descriptor is left");
     }
 }

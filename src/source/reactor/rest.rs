@@ -12,9 +12,12 @@ const MEANWHILE_BYTES: usize = limits::BACKLOG_BYTES / 2;
 /// others of its kind, of which there are `fast`, unless they are too many for that; when some have
 /// gone, its share is larger. `room` is what it has got, in bytes.
 pub(super) fn widen(link: &Link, room: &mut usize, took: usize, fast: &mut usize) {
+    if took < VISIT_BYTES {
+        return;
+    }
     let streams = *fast + usize::from(*room == 0);
-    let share = MEANWHILE_BYTES / streams.max(1);
-    if took >= VISIT_BYTES && share >= VISIT_BYTES.max(*room + 1) {
+    let share = MEANWHILE_BYTES / streams;
+    if share >= VISIT_BYTES.max(*room + 1) {
         (*fast, *room) = (streams, share);
         link.widen(share);
     }
